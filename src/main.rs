@@ -1,0 +1,2 @@
+//! The `mtnas` command.
+fn main() {}
