@@ -108,7 +108,14 @@ struct Inner {
 impl Error {
     /// A new error; `message` is lower case and without a final stop.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { code, message: message.into(), place: None, snippet: None, notes: vec![], help: None }))
+        Error(Box::new(Inner {
+            code,
+            message: message.into(),
+            place: None,
+            snippet: None,
+            notes: vec![],
+            help: None,
+        }))
     }
 
     /// Where: a path, `path:line`, `path:line:column`, `path, pixel (x, y)`, a tensor or op name. The first place given stays.
@@ -140,9 +147,13 @@ impl Error {
         use std::io::ErrorKind as K;
         let path = path.as_ref().display();
         match e.kind() {
-            K::NotFound => Error::new(Code::NotFound, format!("no such file or directory: {path}")).at(path),
+            K::NotFound => {
+                Error::new(Code::NotFound, format!("no such file or directory: {path}")).at(path)
+            }
             K::StorageFull | K::QuotaExceeded => {
-                Error::new(Code::CannotCreate, "no space left on the disk").at(path).help("free some space and run the command again")
+                Error::new(Code::CannotCreate, "no space left on the disk")
+                    .at(path)
+                    .help("free some space and run the command again")
             }
             K::PermissionDenied | K::ReadOnlyFilesystem => {
                 Error::new(Code::CannotCreate, format!("not allowed: {e}")).at(path)
@@ -228,7 +239,10 @@ mod tests {
 
     #[test]
     fn nearest_name() {
-        assert_eq!(nearest("learnig_rate", ["batch", "learning_rate"]), Some("learning_rate"));
+        assert_eq!(
+            nearest("learnig_rate", ["batch", "learning_rate"]),
+            Some("learning_rate")
+        );
         assert_eq!(nearest("zzz", ["batch", "lr"]), None);
     }
 }

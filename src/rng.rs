@@ -15,7 +15,9 @@ pub struct Rng {
 
 fn mix(a: u64, b: u64) -> u64 {
     // SplitMix64 finaliser over the combination: distinct paths give unrelated streams.
-    let mut z = a.rotate_left(23) ^ b.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0xD1B5_4A32_D192_ED03);
+    let mut z = a.rotate_left(23)
+        ^ b.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .wrapping_add(0xD1B5_4A32_D192_ED03);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
@@ -23,24 +25,45 @@ fn mix(a: u64, b: u64) -> u64 {
 
 /// A stable 64-bit hash of a name (FNV-1a), to key a stream by words.
 pub fn word(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ b as u64).wrapping_mul(0x0100_0000_01b3))
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ b as u64).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl Rng {
     /// The stream of `seed` and `path`.
     pub fn new(seed: u64, path: &[u64]) -> Self {
         let stream = path.iter().fold(path.len() as u64, |h, &p| mix(h, p));
-        Rng { key: [seed as u32, (seed >> 32) as u32], counter: 0, stream, buffer: [0; 4], left: 0 }
+        Rng {
+            key: [seed as u32, (seed >> 32) as u32],
+            counter: 0,
+            stream,
+            buffer: [0; 4],
+            left: 0,
+        }
     }
 
     fn refill(&mut self) {
-        let mut c = [self.counter as u32, (self.counter >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32];
+        let mut c = [
+            self.counter as u32,
+            (self.counter >> 32) as u32,
+            self.stream as u32,
+            (self.stream >> 32) as u32,
+        ];
         let mut k = self.key;
         for _ in 0..10 {
             let p0 = 0xD251_1F53u64 * c[0] as u64;
             let p1 = 0xCD9E_8D57u64 * c[2] as u64;
-            c = [(p1 >> 32) as u32 ^ c[1] ^ k[0], p1 as u32, (p0 >> 32) as u32 ^ c[3] ^ k[1], p0 as u32];
-            k = [k[0].wrapping_add(0x9E37_79B9), k[1].wrapping_add(0xBB67_AE85)];
+            c = [
+                (p1 >> 32) as u32 ^ c[1] ^ k[0],
+                p1 as u32,
+                (p0 >> 32) as u32 ^ c[3] ^ k[1],
+                p0 as u32,
+            ];
+            k = [
+                k[0].wrapping_add(0x9E37_79B9),
+                k[1].wrapping_add(0xBB67_AE85),
+            ];
         }
         self.buffer = c;
         self.counter += 1;
@@ -110,15 +133,30 @@ mod tests {
     #[test]
     fn philox_known_answer() {
         // Random123 kat_vectors: philox4x32-10, counter 0, key 0.
-        let mut r = Rng { key: [0, 0], counter: 0, stream: 0, buffer: [0; 4], left: 0 };
+        let mut r = Rng {
+            key: [0, 0],
+            counter: 0,
+            stream: 0,
+            buffer: [0; 4],
+            left: 0,
+        };
         r.refill();
-        assert_eq!(r.buffer, [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(
+            r.buffer,
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
+        );
     }
 
     #[test]
     fn paths_give_distinct_streams() {
-        let a: Vec<u32> = { let mut r = Rng::new(1, &[1, 2]); (0..4).map(|_| r.u32()).collect() };
-        let b: Vec<u32> = { let mut r = Rng::new(1, &[2, 1]); (0..4).map(|_| r.u32()).collect() };
+        let a: Vec<u32> = {
+            let mut r = Rng::new(1, &[1, 2]);
+            (0..4).map(|_| r.u32()).collect()
+        };
+        let b: Vec<u32> = {
+            let mut r = Rng::new(1, &[2, 1]);
+            (0..4).map(|_| r.u32()).collect()
+        };
         assert_ne!(a, b);
     }
 
