@@ -1,14 +1,19 @@
 //! mtnas: searches joint detection and segmentation networks.
 
 pub mod annotation;
+pub mod backend;
 pub mod data;
+pub mod dual;
 pub mod error;
 pub mod metrics;
+pub mod ops;
 pub mod optim;
 pub mod report;
 pub mod rng;
 pub mod search;
 pub mod space;
+pub mod tape;
 pub mod task;
+pub mod tensor;
 
 pub use error::{Code, Error, Result};

@@ -1,0 +1,9 @@
+//! Where bytes live and kernels run. `host` holds the slice kernels of the CPU; buffers come from a pool.
+//!
+//! **Invariant:** nothing here knows a tensor's meaning: shapes are plain sizes, and this is the only place with `unsafe`.
+
+pub mod buffer;
+pub mod host;
+pub mod threads;
+
+pub use buffer::{Buffer, DType, Element, live_bytes, peak_bytes};

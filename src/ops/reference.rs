@@ -1,0 +1,100 @@
+//! The reference path: plain loops, generic over f32, f64 and dual numbers. It is the specification of every op.
+
+use crate::backend::host::by_float;
+use crate::dual::{Dual, Scalar};
+use crate::error::Result;
+use crate::tape::{Backward, Grad, Output};
+use crate::tensor::{Buffer, DType, Element, Shape, Tensor};
+
+/// A shape and its values, row-major.
+#[derive(Debug, Clone)]
+pub struct Arr<S> {
+    /// Sizes.
+    pub shape: Shape,
+    /// Values.
+    pub data: Vec<S>,
+}
+
+impl<S: Scalar> Arr<S> {
+    /// All zeros.
+    pub fn zeros(shape: Shape) -> Arr<S> {
+        Arr { shape, data: vec![S::zero(); shape.numel()] }
+    }
+
+    /// `f` at each value.
+    pub fn map(&self, f: impl Fn(S) -> S) -> Arr<S> {
+        Arr { shape: self.shape, data: self.data.iter().map(|&v| f(v)).collect() }
+    }
+
+    /// Dimensions as `[N, C, H, W]`; asserts rank 4.
+    pub fn nchw(&self) -> [usize; 4] {
+        self.shape.dims().try_into().expect("a shape of rank 4")
+    }
+
+    /// Dimension `i`.
+    pub fn dim(&self, i: usize) -> usize {
+        self.shape.dims()[i]
+    }
+}
+
+/// An op written once for every scalar. Integer operands (class ids) arrive as constants.
+pub trait Reference {
+    /// The output.
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S>;
+
+    /// Gradients of the float operands (`None` for integer ones).
+    fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>>;
+}
+
+fn arr<S: Scalar>(t: &Tensor) -> Arr<S> {
+    Arr { shape: *t.shape(), data: t.to_f64().into_iter().map(S::c).collect() }
+}
+
+fn tensor<S: Scalar + Element>(a: Arr<S>) -> Tensor {
+    Tensor::from_buffer(a.shape, Buffer::from_slice(&a.data))
+}
+
+/// The dtype that computes: that of the first float operand.
+fn compute(mut x: impl Iterator<Item = DType>) -> DType {
+    x.find(|d| d.is_float()).unwrap_or(DType::F32)
+}
+
+/// [`crate::tape::Op::forward_reference`] of a [`Reference`].
+pub fn forward(op: &impl Reference, x: &[Tensor]) -> Result<Output> {
+    let dtype = compute(x.iter().map(|t| t.dtype()));
+    Ok(by_float!(dtype, T => tensor::<T>(op.fwd(&x.iter().map(arr::<T>).collect::<Vec<_>>()))).into())
+}
+
+/// [`crate::tape::Op::backward_reference`] of a [`Reference`]. The tape saves all operands on this path.
+pub fn backward(op: &impl Reference, b: &Backward) -> Result<Vec<Option<Grad>>> {
+    by_float!(b.dy.dtype(), T => {
+        let x: Vec<Arr<T>> = (0..b.x.len()).map(|i| arr(b.input(i))).collect();
+        let dx = op.bwd(&x, &arr(b.dy));
+        Ok(dx.into_iter().zip(b.need).map(|(g, &n)| g.filter(|_| n).map(|a| Grad::Whole(tensor::<T>(a)))).collect())
+    })
+}
+
+/// [`crate::tape::Op::forward_dual`] of a [`Reference`].
+pub fn forward_dual(op: &impl Reference, x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
+    let x: Vec<Arr<Dual>> = x.iter().map(|(s, d)| Arr { shape: *s, data: d.clone() }).collect();
+    Some(op.fwd(&x).data)
+}
+
+/// The three reference methods of an `impl Op` whose type is a [`Reference`].
+#[macro_export]
+macro_rules! reference_path {
+    () => {
+        fn forward_reference(&self, x: &[$crate::tensor::Tensor]) -> $crate::Result<$crate::tape::Output> {
+            $crate::ops::reference::forward(self, x)
+        }
+        fn backward_reference(&self, b: &$crate::tape::Backward) -> $crate::Result<Vec<Option<$crate::tape::Grad>>> {
+            $crate::ops::reference::backward(self, b)
+        }
+        fn forward_dual(
+            &self,
+            x: &[($crate::tensor::Shape, Vec<$crate::dual::Dual>)],
+        ) -> Option<Vec<$crate::dual::Dual>> {
+            $crate::ops::reference::forward_dual(self, x)
+        }
+    };
+}
