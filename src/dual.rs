@@ -71,7 +71,10 @@ pub struct Dual {
 impl Add for Dual {
     type Output = Dual;
     fn add(self, o: Dual) -> Dual {
-        Dual { v: self.v + o.v, d: self.d + o.d }
+        Dual {
+            v: self.v + o.v,
+            d: self.d + o.d,
+        }
     }
 }
 impl AddAssign for Dual {
@@ -82,26 +85,38 @@ impl AddAssign for Dual {
 impl Sub for Dual {
     type Output = Dual;
     fn sub(self, o: Dual) -> Dual {
-        Dual { v: self.v - o.v, d: self.d - o.d }
+        Dual {
+            v: self.v - o.v,
+            d: self.d - o.d,
+        }
     }
 }
 impl Mul for Dual {
     type Output = Dual;
     fn mul(self, o: Dual) -> Dual {
-        Dual { v: self.v * o.v, d: self.d * o.v + self.v * o.d }
+        Dual {
+            v: self.v * o.v,
+            d: self.d * o.v + self.v * o.d,
+        }
     }
 }
 impl Div for Dual {
     type Output = Dual;
     fn div(self, o: Dual) -> Dual {
         let q = self.v / o.v;
-        Dual { v: q, d: (self.d - q * o.d) / o.v }
+        Dual {
+            v: q,
+            d: (self.d - q * o.d) / o.v,
+        }
     }
 }
 impl Neg for Dual {
     type Output = Dual;
     fn neg(self) -> Dual {
-        Dual { v: -self.v, d: -self.d }
+        Dual {
+            v: -self.v,
+            d: -self.d,
+        }
     }
 }
 impl Scalar for Dual {
@@ -113,14 +128,23 @@ impl Scalar for Dual {
     }
     fn sqrt(self) -> Self {
         let r = self.v.sqrt();
-        Dual { v: r, d: self.d / (2.0 * r) }
+        Dual {
+            v: r,
+            d: self.d / (2.0 * r),
+        }
     }
     fn exp(self) -> Self {
         let e = self.v.exp();
-        Dual { v: e, d: self.d * e }
+        Dual {
+            v: e,
+            d: self.d * e,
+        }
     }
     fn ln(self) -> Self {
-        Dual { v: self.v.ln(), d: self.d / self.v }
+        Dual {
+            v: self.v.ln(),
+            d: self.d / self.v,
+        }
     }
 }
 

@@ -42,11 +42,20 @@ pub struct Saves {
 
 impl Saves {
     /// Every input.
-    pub const INPUTS: Saves = Saves { inputs: u32::MAX, output: false };
+    pub const INPUTS: Saves = Saves {
+        inputs: u32::MAX,
+        output: false,
+    };
     /// The output only.
-    pub const OUTPUT: Saves = Saves { inputs: 0, output: true };
+    pub const OUTPUT: Saves = Saves {
+        inputs: 0,
+        output: true,
+    };
     /// Shapes suffice.
-    pub const NOTHING: Saves = Saves { inputs: 0, output: false };
+    pub const NOTHING: Saves = Saves {
+        inputs: 0,
+        output: false,
+    };
 }
 
 /// What a forward yields.
@@ -82,7 +91,9 @@ pub struct Backward<'a> {
 impl Backward<'_> {
     /// Input `i`; asserts that it was saved.
     pub fn input(&self, i: usize) -> &Tensor {
-        self.x[i].as_ref().expect("an input that the op did not ask to save")
+        self.x[i]
+            .as_ref()
+            .expect("an input that the op did not ask to save")
     }
 }
 
@@ -216,7 +227,10 @@ impl Grads {
 impl Tape {
     /// An empty tape.
     pub fn new(cx: Cx) -> Tape {
-        Tape(Rc::new(Inner { cx, nodes: RefCell::new(Vec::new()) }))
+        Tape(Rc::new(Inner {
+            cx,
+            nodes: RefCell::new(Vec::new()),
+        }))
     }
 
     /// How it runs.
@@ -237,7 +251,11 @@ impl Tape {
     fn push(&self, node: Node, value: Tensor) -> Var {
         let mut nodes = self.0.nodes.borrow_mut();
         nodes.push(node);
-        Var { tape: self.clone(), id: nodes.len() - 1, value }
+        Var {
+            tape: self.clone(),
+            id: nodes.len() - 1,
+            value,
+        }
     }
 
     fn source(&self, value: Tensor, needs_grad: bool) -> Var {
@@ -274,7 +292,11 @@ impl Tape {
 
     /// Like [`Tape::apply`]; also returns what the forward saved (batch statistics, for example).
     pub fn apply_saving(&self, op: impl Op + 'static, x: &[&Var]) -> Result<(Var, Vec<Tensor>)> {
-        assert!(x.iter().all(|v| Rc::ptr_eq(&v.tape.0, &self.0)), "{}: operands of another tape", op.name());
+        assert!(
+            x.iter().all(|v| Rc::ptr_eq(&v.tape.0, &self.0)),
+            "{}: operands of another tape",
+            op.name()
+        );
         let shapes: Vec<Shape> = x.iter().map(|v| *v.shape()).collect();
         let dtypes: Vec<DType> = x.iter().map(|v| v.value.dtype()).collect();
         let expected = op.infer(&shapes)?;
@@ -283,15 +305,26 @@ impl Tape {
             Path::Fast => op.forward(&operands)?,
             Path::Reference => op.forward_reference(&operands)?,
         };
-        assert_eq!(*y.shape(), expected, "{}: shape rule and forward differ", op.name());
+        assert_eq!(
+            *y.shape(),
+            expected,
+            "{}: shape rule and forward differ",
+            op.name()
+        );
         // bf16 is storage: a map computed from bf16 maps is stored in bf16, a scalar (a loss) stays f32.
         if dtypes.first() == Some(&DType::Bf16) && y.dtype() == DType::F32 && y.shape().rank() > 1 {
             y = y.cast(DType::Bf16);
         }
         if self.0.cx.check_finite && !y.all_finite() {
             let n = self.len();
-            return Err(Error::new(Code::Diverged, format!("op `{}` (node {n}) gave a value that is not finite", op.name()))
-                .at(format!("output {}", y.shape())));
+            return Err(Error::new(
+                Code::Diverged,
+                format!(
+                    "op `{}` (node {n}) gave a value that is not finite",
+                    op.name()
+                ),
+            )
+            .at(format!("output {}", y.shape())));
         }
         let needs_grad = {
             let nodes = self.0.nodes.borrow();
@@ -305,7 +338,10 @@ impl Tape {
             };
             Node {
                 inputs: x.iter().map(|v| v.id).collect(),
-                x: x.iter().enumerate().map(|(i, v)| (s.inputs >> i.min(31) & 1 == 1).then(|| v.value.clone())).collect(),
+                x: x.iter()
+                    .enumerate()
+                    .map(|(i, v)| (s.inputs >> i.min(31) & 1 == 1).then(|| v.value.clone()))
+                    .collect(),
                 y: s.output.then(|| y.clone()),
                 saved: saved.clone(),
                 shapes,
@@ -314,7 +350,16 @@ impl Tape {
                 needs_grad,
             }
         } else {
-            Node { op: None, inputs: vec![], shapes: vec![], dtypes: vec![], x: vec![], y: None, saved: vec![], needs_grad }
+            Node {
+                op: None,
+                inputs: vec![],
+                shapes: vec![],
+                dtypes: vec![],
+                x: vec![],
+                y: None,
+                saved: vec![],
+                needs_grad,
+            }
         };
         Ok((self.push(node, y), saved))
     }
@@ -326,7 +371,13 @@ impl Tape {
     /// [`Code::Shape`] when `loss` has more than one element.
     pub fn backward(&self, loss: &Var) -> Result<Grads> {
         if loss.value.numel() != 1 {
-            return Err(Error::new(Code::Shape, format!("backward: the loss must be one number, got {}", loss.shape())));
+            return Err(Error::new(
+                Code::Shape,
+                format!(
+                    "backward: the loss must be one number, got {}",
+                    loss.shape()
+                ),
+            ));
         }
         self.backward_from(loss, Tensor::full(*loss.shape(), loss.value.dtype(), 1.0))
     }
@@ -338,17 +389,32 @@ impl Tape {
         grads.resize_with(nodes.len(), || None);
         grads[y.id] = Some(dy);
         for id in (0..=y.id).rev() {
-            let Some(op) = nodes[id].op.take() else { continue };
+            let Some(op) = nodes[id].op.take() else {
+                continue;
+            };
             let Some(dy) = grads[id].take() else { continue };
             let node = &mut nodes[id];
-            let (inputs, shapes) = (std::mem::take(&mut node.inputs), std::mem::take(&mut node.shapes));
-            let (x, dtypes) = (std::mem::take(&mut node.x), std::mem::take(&mut node.dtypes));
+            let (inputs, shapes) = (
+                std::mem::take(&mut node.inputs),
+                std::mem::take(&mut node.shapes),
+            );
+            let (x, dtypes) = (
+                std::mem::take(&mut node.x),
+                std::mem::take(&mut node.dtypes),
+            );
             let (y, saved) = (node.y.take(), std::mem::take(&mut node.saved));
             let need: Vec<bool> = inputs.iter().map(|&i| nodes[i].needs_grad).collect();
             // bf16 operands compute in f32, like the forward.
             let x: Vec<Option<Tensor>> = x.into_iter().map(|t| t.map(up)).collect();
             let (y, dy) = (y.map(up), up(dy));
-            let b = Backward { x: &x, shapes: &shapes, y: y.as_ref(), saved: &saved, dy: &dy, need: &need };
+            let b = Backward {
+                x: &x,
+                shapes: &shapes,
+                y: y.as_ref(),
+                saved: &saved,
+                dy: &dy,
+                need: &need,
+            };
             let dx = match self.0.cx.path {
                 Path::Fast => op.backward(&b)?,
                 Path::Reference => op.backward_reference(&b)?,
@@ -357,8 +423,12 @@ impl Tape {
             for (k, g) in dx.into_iter().enumerate() {
                 if let (Some(g), true) = (g, need[k]) {
                     if self.0.cx.check_finite && !g.tensor().all_finite() {
-                        let text = format!("the backward of op `{}` (node {id}) gave a value that is not finite", op.name());
-                        return Err(Error::new(Code::Diverged, text).at(format!("gradient of input {k}, {}", shapes[k])));
+                        let text = format!(
+                            "the backward of op `{}` (node {id}) gave a value that is not finite",
+                            op.name()
+                        );
+                        return Err(Error::new(Code::Diverged, text)
+                            .at(format!("gradient of input {k}, {}", shapes[k])));
                     }
                     accumulate(&mut grads[inputs[k]], g, shapes[k], dtypes[k]);
                 }
@@ -378,7 +448,11 @@ impl Grad {
 
 /// bf16 to f32, anything else unchanged.
 fn up(t: Tensor) -> Tensor {
-    if t.dtype() == DType::Bf16 { t.cast(DType::F32) } else { t }
+    if t.dtype() == DType::Bf16 {
+        t.cast(DType::F32)
+    } else {
+        t
+    }
 }
 
 /// The operands in the dtype that computes: bf16 becomes f32; f32 and f64 do not mix.
@@ -388,8 +462,11 @@ fn compute_dtype<'a>(op: &str, x: impl Iterator<Item = &'a Tensor>) -> Result<Ve
     if let Some(first) = floats.next()
         && let Some(other) = floats.find(|d| *d != first)
     {
-        return Err(Error::new(Code::DType, format!("{op}: operands of {} and {}", first.name(), other.name()))
-            .help("cast one of them"));
+        return Err(Error::new(
+            Code::DType,
+            format!("{op}: operands of {} and {}", first.name(), other.name()),
+        )
+        .help("cast one of them"));
     }
     Ok(operands)
 }
@@ -399,12 +476,20 @@ fn accumulate(slot: &mut Option<Tensor>, g: Grad, shape: Shape, dtype: DType) {
         Grad::Whole(t) => {
             debug_assert_eq!(*t.shape(), shape);
             match slot {
-                None => *slot = Some(if dtype == DType::Bf16 { t.cast(dtype) } else { t }),
+                None => {
+                    *slot = Some(if dtype == DType::Bf16 {
+                        t.cast(dtype)
+                    } else {
+                        t
+                    })
+                }
                 Some(acc) => elementwise::add_into(acc, &t),
             }
         }
         Grad::Channels { start, dx } => {
-            let acc = slot.get_or_insert_with(|| Tensor::from_buffer(shape, Buffer::zeros(dtype, shape.numel())));
+            let acc = slot.get_or_insert_with(|| {
+                Tensor::from_buffer(shape, Buffer::zeros(dtype, shape.numel()))
+            });
             elementwise::add_channels_into(acc, start, &dx);
         }
     }
@@ -429,7 +514,9 @@ mod tests {
         }
         fn forward(&self, x: &[Tensor]) -> Result<Output> {
             let v = x[0].to_f64().iter().map(|v| v * self.0).collect();
-            Ok(Tensor::from_f64(*x[0].shape(), v)?.cast(x[0].dtype()).into())
+            Ok(Tensor::from_f64(*x[0].shape(), v)?
+                .cast(x[0].dtype())
+                .into())
         }
         fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
             Ok(vec![Some(Grad::Whole(self.forward(&[b.dy.clone()])?.y))])
@@ -456,7 +543,10 @@ mod tests {
 
     #[test]
     fn checked_tape_names_the_op() {
-        let tape = Tape::new(Cx { check_finite: true, ..Cx::default() });
+        let tape = Tape::new(Cx {
+            check_finite: true,
+            ..Cx::default()
+        });
         let x = tape.param(Tensor::from_f32([1], vec![3e38]).unwrap());
         let e = tape.apply(Scale(1e10), &[&x]).unwrap_err();
         assert_eq!(e.code(), Code::Diverged);

@@ -18,10 +18,16 @@ pub struct Shape {
 impl Shape {
     /// The shape with these dimensions; asserts at most four.
     pub fn new(dims: &[usize]) -> Shape {
-        assert!(dims.len() <= 4, "a shape has at most 4 dimensions, got {dims:?}");
+        assert!(
+            dims.len() <= 4,
+            "a shape has at most 4 dimensions, got {dims:?}"
+        );
         let mut d = [1; 4];
         d[..dims.len()].copy_from_slice(dims);
-        Shape { dims: d, rank: dims.len() as u8 }
+        Shape {
+            dims: d,
+            rank: dims.len() as u8,
+        }
     }
 
     /// The dimensions.
@@ -43,7 +49,10 @@ impl Shape {
     pub fn nchw(&self, op: &str) -> Result<(usize, usize, usize, usize)> {
         match *self.dims() {
             [n, c, h, w] => Ok((n, c, h, w)),
-            _ => Err(Error::new(Code::Shape, format!("{op}: expected (N, C, H, W), got {self}"))),
+            _ => Err(Error::new(
+                Code::Shape,
+                format!("{op}: expected (N, C, H, W), got {self}"),
+            )),
         }
     }
 }
@@ -84,14 +93,29 @@ impl Tensor {
     /// A tensor over `data`; asserts that the sizes agree.
     pub fn from_buffer(shape: impl Into<Shape>, data: Buffer) -> Tensor {
         let shape = shape.into();
-        assert_eq!(shape.numel(), data.len(), "shape {shape} does not hold {} elements", data.len());
-        Tensor { shape, data: Arc::new(data) }
+        assert_eq!(
+            shape.numel(),
+            data.len(),
+            "shape {shape} does not hold {} elements",
+            data.len()
+        );
+        Tensor {
+            shape,
+            data: Arc::new(data),
+        }
     }
 
     fn from_slice<T: Element>(shape: impl Into<Shape>, data: &[T]) -> Result<Tensor> {
         let shape = shape.into();
         if shape.numel() != data.len() {
-            return Err(Error::new(Code::Shape, format!("shape {shape} needs {} values, got {}", shape.numel(), data.len())));
+            return Err(Error::new(
+                Code::Shape,
+                format!(
+                    "shape {shape} needs {} values, got {}",
+                    shape.numel(),
+                    data.len()
+                ),
+            ));
         }
         Ok(Tensor::from_buffer(shape, Buffer::from_slice(data)))
     }
@@ -180,7 +204,9 @@ impl Tensor {
         if Arc::get_mut(&mut self.data).is_none() {
             self.data = Arc::new(Buffer::from_slice(self.data.values::<T>()));
         }
-        Arc::get_mut(&mut self.data).map(|b| b.values_mut()).unwrap_or_default()
+        Arc::get_mut(&mut self.data)
+            .map(|b| b.values_mut())
+            .unwrap_or_default()
     }
 
     /// True when no other tensor shares the storage.
@@ -220,10 +246,18 @@ impl Tensor {
         }
         let mut b = Buffer::scratch(dtype, self.numel());
         match (self.dtype(), dtype) {
-            (DType::Bf16, DType::F32) => convert(self.data::<bf16>(), b.values_mut::<f32>(), |v| v.to_f32()),
-            (DType::F32, DType::Bf16) => convert(self.data::<f32>(), b.values_mut::<bf16>(), bf16::from_f32),
-            (DType::F32, DType::F64) => convert(self.data::<f32>(), b.values_mut::<f64>(), |v| v as f64),
-            (DType::F64, DType::F32) => convert(self.data::<f64>(), b.values_mut::<f32>(), |v| v as f32),
+            (DType::Bf16, DType::F32) => {
+                convert(self.data::<bf16>(), b.values_mut::<f32>(), |v| v.to_f32())
+            }
+            (DType::F32, DType::Bf16) => {
+                convert(self.data::<f32>(), b.values_mut::<bf16>(), bf16::from_f32)
+            }
+            (DType::F32, DType::F64) => {
+                convert(self.data::<f32>(), b.values_mut::<f64>(), |v| v as f64)
+            }
+            (DType::F64, DType::F32) => {
+                convert(self.data::<f64>(), b.values_mut::<f32>(), |v| v as f32)
+            }
             (_, DType::F32) => convert(&self.to_f64(), b.values_mut::<f32>(), |v| v as f32),
             (_, DType::F64) => b.values_mut::<f64>().copy_from_slice(&self.to_f64()),
             (_, DType::Bf16) => convert(&self.to_f64(), b.values_mut::<bf16>(), bf16::from_f64),
@@ -234,7 +268,12 @@ impl Tensor {
 
     /// The single value of a tensor with one element; asserts that there is one.
     pub fn item(&self) -> f64 {
-        assert_eq!(self.numel(), 1, "item() of a tensor of shape {}", self.shape);
+        assert_eq!(
+            self.numel(),
+            1,
+            "item() of a tensor of shape {}",
+            self.shape
+        );
         self.to_f64()[0]
     }
 
@@ -242,9 +281,15 @@ impl Tensor {
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Tensor> {
         let shape = shape.into();
         if shape.numel() != self.numel() {
-            return Err(Error::new(Code::Shape, format!("cannot view {} as {shape}", self.shape)));
+            return Err(Error::new(
+                Code::Shape,
+                format!("cannot view {} as {shape}", self.shape),
+            ));
         }
-        Ok(Tensor { shape, data: self.data.clone() })
+        Ok(Tensor {
+            shape,
+            data: self.data.clone(),
+        })
     }
 
     /// True when every element is finite.
@@ -281,7 +326,13 @@ impl fmt::Debug for Tensor {
         let v = self.to_f64();
         let head: Vec<String> = v.iter().take(8).map(|x| format!("{x:.6}")).collect();
         let more = if v.len() > 8 { ", ..." } else { "" };
-        write!(f, "Tensor {} {} [{}{more}]", self.dtype().name(), self.shape, head.join(", "))
+        write!(
+            f,
+            "Tensor {} {} [{}{more}]",
+            self.dtype().name(),
+            self.shape,
+            head.join(", ")
+        )
     }
 }
 

@@ -192,7 +192,10 @@ impl Drop for Buffer {
         let (class, rounded) = class_of(self.lines.len());
         debug_assert_eq!(rounded, self.lines.len());
         let lines = std::mem::take(&mut self.lines);
-        FREE[class].lock().unwrap_or_else(|p| p.into_inner()).push(lines);
+        FREE[class]
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .push(lines);
     }
 }
 

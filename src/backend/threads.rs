@@ -36,7 +36,12 @@ pub fn tree_fold<T>(mut parts: Vec<T>, mut merge: impl FnMut(T, T) -> T) -> Opti
 }
 
 /// Calls `f(index, piece)` for consecutive pieces of `out`, in parallel if `work` (elementary operations in all) is worth it.
-pub fn for_pieces<T: Send>(out: &mut [T], piece: usize, work: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
+pub fn for_pieces<T: Send>(
+    out: &mut [T],
+    piece: usize,
+    work: usize,
+    f: impl Fn(usize, &mut [T]) + Sync + Send,
+) {
     if piece == 0 || out.is_empty() {
         return;
     }
@@ -45,7 +50,9 @@ pub fn for_pieces<T: Send>(out: &mut [T], piece: usize, work: usize, f: impl Fn(
             f(i, p);
         }
     } else {
-        out.par_chunks_mut(piece).enumerate().for_each(|(i, p)| f(i, p));
+        out.par_chunks_mut(piece)
+            .enumerate()
+            .for_each(|(i, p)| f(i, p));
     }
 }
 
@@ -66,7 +73,10 @@ pub fn for_pieces2<T: Send, U: Send>(
             f(i, p, q);
         }
     } else {
-        a.par_chunks_mut(piece_a).zip(b.par_chunks_mut(piece_b)).enumerate().for_each(|(i, (p, q))| f(i, p, q));
+        a.par_chunks_mut(piece_a)
+            .zip(b.par_chunks_mut(piece_b))
+            .enumerate()
+            .for_each(|(i, (p, q))| f(i, p, q));
     }
 }
 
@@ -94,7 +104,9 @@ mod tests {
 
     #[test]
     fn tree_shape_is_fixed() {
-        let s = tree_fold((0..5).map(|i| i.to_string()).collect(), |a, b| format!("({a}{b})"));
+        let s = tree_fold((0..5).map(|i| i.to_string()).collect(), |a, b| {
+            format!("({a}{b})")
+        });
         assert_eq!(s.unwrap(), "(((01)(23))4)");
     }
 }

@@ -18,12 +18,18 @@ pub struct Arr<S> {
 impl<S: Scalar> Arr<S> {
     /// All zeros.
     pub fn zeros(shape: Shape) -> Arr<S> {
-        Arr { shape, data: vec![S::zero(); shape.numel()] }
+        Arr {
+            shape,
+            data: vec![S::zero(); shape.numel()],
+        }
     }
 
     /// `f` at each value.
     pub fn map(&self, f: impl Fn(S) -> S) -> Arr<S> {
-        Arr { shape: self.shape, data: self.data.iter().map(|&v| f(v)).collect() }
+        Arr {
+            shape: self.shape,
+            data: self.data.iter().map(|&v| f(v)).collect(),
+        }
     }
 
     /// Dimensions as `[N, C, H, W]`; asserts rank 4.
@@ -47,7 +53,10 @@ pub trait Reference {
 }
 
 fn arr<S: Scalar>(t: &Tensor) -> Arr<S> {
-    Arr { shape: *t.shape(), data: t.to_f64().into_iter().map(S::c).collect() }
+    Arr {
+        shape: *t.shape(),
+        data: t.to_f64().into_iter().map(S::c).collect(),
+    }
 }
 
 fn tensor<S: Scalar + Element>(a: Arr<S>) -> Tensor {
@@ -62,7 +71,10 @@ fn compute(mut x: impl Iterator<Item = DType>) -> DType {
 /// [`crate::tape::Op::forward_reference`] of a [`Reference`].
 pub fn forward(op: &impl Reference, x: &[Tensor]) -> Result<Output> {
     let dtype = compute(x.iter().map(|t| t.dtype()));
-    Ok(by_float!(dtype, T => tensor::<T>(op.fwd(&x.iter().map(arr::<T>).collect::<Vec<_>>()))).into())
+    Ok(
+        by_float!(dtype, T => tensor::<T>(op.fwd(&x.iter().map(arr::<T>).collect::<Vec<_>>())))
+            .into(),
+    )
 }
 
 /// [`crate::tape::Op::backward_reference`] of a [`Reference`]. The tape saves all operands on this path.
@@ -76,7 +88,13 @@ pub fn backward(op: &impl Reference, b: &Backward) -> Result<Vec<Option<Grad>>> 
 
 /// [`crate::tape::Op::forward_dual`] of a [`Reference`].
 pub fn forward_dual(op: &impl Reference, x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
-    let x: Vec<Arr<Dual>> = x.iter().map(|(s, d)| Arr { shape: *s, data: d.clone() }).collect();
+    let x: Vec<Arr<Dual>> = x
+        .iter()
+        .map(|(s, d)| Arr {
+            shape: *s,
+            data: d.clone(),
+        })
+        .collect();
     Some(op.fwd(&x).data)
 }
 
@@ -84,10 +102,16 @@ pub fn forward_dual(op: &impl Reference, x: &[(Shape, Vec<Dual>)]) -> Option<Vec
 #[macro_export]
 macro_rules! reference_path {
     () => {
-        fn forward_reference(&self, x: &[$crate::tensor::Tensor]) -> $crate::Result<$crate::tape::Output> {
+        fn forward_reference(
+            &self,
+            x: &[$crate::tensor::Tensor],
+        ) -> $crate::Result<$crate::tape::Output> {
             $crate::ops::reference::forward(self, x)
         }
-        fn backward_reference(&self, b: &$crate::tape::Backward) -> $crate::Result<Vec<Option<$crate::tape::Grad>>> {
+        fn backward_reference(
+            &self,
+            b: &$crate::tape::Backward,
+        ) -> $crate::Result<Vec<Option<$crate::tape::Grad>>> {
             $crate::ops::reference::backward(self, b)
         }
         fn forward_dual(

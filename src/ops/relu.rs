@@ -86,7 +86,10 @@ pub static ENTRY: Entry = Entry {
     name: "relu",
     case: |g| {
         let s = g.map_shape();
-        Case { op: Arc::new(Relu), x: vec![g.off_zero(s)] }
+        Case {
+            op: Arc::new(Relu),
+            x: vec![g.off_zero(s)],
+        }
     },
     refusals: Vec::<Refusal>::new,
     planted: &[

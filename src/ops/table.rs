@@ -48,9 +48,7 @@ pub struct Entry {
 }
 
 /// Every differentiable op.
-pub static OPS: &[&Entry] = &[
-    &super::relu::ENTRY,
-];
+pub static OPS: &[&Entry] = &[&super::relu::ENTRY];
 
 /// Draws sizes and values for cases.
 pub struct Gen(pub Rng);
@@ -94,12 +92,22 @@ impl Gen {
     pub fn distinct(&mut self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
         let n = shape.numel();
-        let v = self.0.permutation(n).into_iter().map(|i| (i as f64 - n as f64 / 2.0) * 0.25).collect();
+        let v = self
+            .0
+            .permutation(n)
+            .into_iter()
+            .map(|i| (i as f64 - n as f64 / 2.0) * 0.25)
+            .collect();
         Tensor::from_f64(shape, v).expect("as many values as the shape holds")
     }
 
     /// Integers in 0..classes, with `ignore` (if any) at about one in eight.
-    pub fn classes(&mut self, shape: impl Into<Shape>, classes: usize, ignore: Option<i32>) -> Tensor {
+    pub fn classes(
+        &mut self,
+        shape: impl Into<Shape>,
+        classes: usize,
+        ignore: Option<i32>,
+    ) -> Tensor {
         let shape = shape.into();
         let v = (0..shape.numel())
             .map(|_| match ignore {
@@ -123,4 +131,7 @@ pub fn scale_gradient(g: &mut [Option<Tensor>], i: usize) -> bool {
 }
 
 /// The planted factor on the gradient of the first operand.
-pub const FACTOR: Planted = Planted { what: "dx too large by a factor 1.0005", spoil: |_, _, g| scale_gradient(g, 0) };
+pub const FACTOR: Planted = Planted {
+    what: "dx too large by a factor 1.0005",
+    spoil: |_, _, g| scale_gradient(g, 0),
+};

@@ -109,7 +109,10 @@ pub fn add_channels_into(acc: &mut Tensor, start: usize, t: &Tensor) {
     if acc.dtype() == DType::Bf16 {
         let data = acc.data_mut::<bf16>();
         for (i, src) in t.f32s().chunks_exact(row_t.max(1)).enumerate() {
-            for (a, &b) in data[i * row_a + start * plane..][..row_t].iter_mut().zip(src) {
+            for (a, &b) in data[i * row_a + start * plane..][..row_t]
+                .iter_mut()
+                .zip(src)
+            {
                 *a = bf16::from_f32(a.to_f32() + b);
             }
         }
@@ -133,7 +136,10 @@ mod tests {
         let t = Tensor::from_f64([2, 1, 1, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap();
         add_channels_into(&mut a, 1, &t);
         add_channels_into(&mut a, 1, &t);
-        assert_eq!(a.f64s(), &[0.0, 0.0, 2.0, 4.0, 0.0, 0.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0]);
+        assert_eq!(
+            a.f64s(),
+            &[0.0, 0.0, 2.0, 4.0, 0.0, 0.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0]
+        );
     }
 
     #[test]
