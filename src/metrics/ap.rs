@@ -1,0 +1,413 @@
+//! Average precision of detections: protocols, checks of the input, the report.
+//!
+//! | protocol | match | curve | IoU | not counted |
+//! |---|---|---|---|---|
+//! | `mtnas-2020` | best-overlapping object only | all points | > 0.5, widths `x2 - x1 + 1` | scores <= 0.005 |
+//! | `voc10` | best-overlapping object only | all points | >= 0.5 | ignored objects and what matches them |
+//! | `voc07` | best-overlapping object only | 11 points | >= 0.5 | ignored objects and what matches them |
+//! | `coco` | best free object | 101 points | >= 0.50, 0.55 .. 0.95 | crowds; objects and boxes outside the area range |
+//!
+//! Sources: the evaluator released with MTNAS (2020), the PASCAL VOC development kit, pycocotools. VOC counts inclusive
+//! pixel indices, so its `xmax - xmin + 1` is the `x2 - x1` of our boxes with half-open edges; the MTNAS evaluator adds 1 to
+//! whatever it reads, so `mtnas-2020` adds it too. A constant shift of all coordinates changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::{coco, voc};
+use crate::annotation::{BBox, Detection, Object};
+use crate::error::{Code, Error, Result, nearest};
+
+/// Rule by which detections are scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    /// The evaluator released with MTNAS: strict IoU > 0.5, +1 widths, all-point interpolation, no ignored objects.
+    #[serde(rename = "mtnas-2020")]
+    Mtnas2020,
+    /// PASCAL VOC since 2010: IoU >= 0.5, all-point interpolation.
+    #[serde(rename = "voc10")]
+    Voc10,
+    /// PASCAL VOC 2007: IoU >= 0.5, 11-point interpolation.
+    #[serde(rename = "voc07")]
+    Voc07,
+    /// COCO: mean over ten IoU thresholds, 101-point interpolation, at most 100 detections an image and class.
+    #[serde(rename = "coco")]
+    Coco,
+}
+
+impl Protocol {
+    /// All protocols.
+    pub const ALL: [Protocol; 4] = [
+        Protocol::Mtnas2020,
+        Protocol::Voc10,
+        Protocol::Voc07,
+        Protocol::Coco,
+    ];
+
+    /// The name that configurations and tables use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Mtnas2020 => "mtnas-2020",
+            Protocol::Voc10 => "voc10",
+            Protocol::Voc07 => "voc07",
+            Protocol::Coco => "coco",
+        }
+    }
+
+    /// The protocol of that name. Errors: an unknown name, with the nearest known one.
+    pub fn parse(name: &str) -> Result<Protocol> {
+        if let Some(p) = Protocol::ALL.into_iter().find(|p| p.name() == name) {
+            return Ok(p);
+        }
+        let names = Protocol::ALL.map(Protocol::name);
+        let help = match nearest(name, names) {
+            Some(n) => format!("did you mean `{n}`; known are {}", names.join(", ")),
+            None => format!("known are {}", names.join(", ")),
+        };
+        Err(Error::new(
+            Code::ConfigValue,
+            format!("unknown detection protocol `{name}`"),
+        )
+        .help(help))
+    }
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One point of a precision-recall curve (raw, not the envelope).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PrPoint {
+    /// Share of the objects that are found by detections of at least this score.
+    pub recall: f64,
+    /// Share of the detections of at least this score that are right.
+    pub precision: f64,
+    /// The score.
+    pub score: f32,
+}
+
+/// Result for one class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassAp {
+    /// Name of the class.
+    pub name: String,
+    /// Objects that count.
+    pub objects: usize,
+    /// Objects that are set aside (crowd, difficult).
+    pub ignored: usize,
+    /// Detections that the protocol looks at (above its score threshold, within its limit per image).
+    pub detections: usize,
+    /// Average precision, the protocol's main figure; `None` without an object that counts.
+    pub ap: Option<f64>,
+    /// Average precision at the single IoU threshold 0.5.
+    pub ap50: Option<f64>,
+    /// Curve at IoU 0.5, one point for each true positive, at most [`CURVE_POINTS`], rising recall.
+    pub curve: Vec<PrPoint>,
+}
+
+/// Average precision over the objects of one range of areas.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct AreaAp {
+    /// Areas below 32 x 32 pixels.
+    pub small: Option<f64>,
+    /// Areas from 32 x 32 to 96 x 96 pixels.
+    pub medium: Option<f64>,
+    /// Areas above 96 x 96 pixels.
+    pub large: Option<f64>,
+}
+
+/// The twelve figures of the COCO evaluator; each is `None` where no object counts.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct CocoStats {
+    /// Mean over IoU .50:.05:.95.
+    pub ap: Option<f64>,
+    /// At IoU 0.50.
+    pub ap50: Option<f64>,
+    /// At IoU 0.75.
+    pub ap75: Option<f64>,
+    /// Mean over IoU .50:.05:.95, by area of the object.
+    pub ap_area: AreaAp,
+    /// Average recall with at most 1 detection an image and class.
+    pub ar1: Option<f64>,
+    /// Average recall with at most 10.
+    pub ar10: Option<f64>,
+    /// Average recall with at most 100.
+    pub ar100: Option<f64>,
+    /// Average recall with at most 100, by area of the object.
+    pub ar_area: AreaAp,
+}
+
+/// Result of one protocol over a set of images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApReport {
+    /// The rule.
+    pub protocol: Protocol,
+    /// Number of images.
+    pub images: usize,
+    /// Mean of the classes' `ap` over the classes with at least one object that counts.
+    pub map: Option<f64>,
+    /// Mean of the classes' `ap50` over the same classes.
+    pub map50: Option<f64>,
+    /// One entry for each class, in the order of the class list.
+    pub classes: Vec<ClassAp>,
+    /// The twelve figures of `coco`; `None` under the other protocols.
+    pub coco: Option<CocoStats>,
+}
+
+/// Most points that a curve keeps; AP itself is computed from the whole curve.
+pub const CURVE_POINTS: usize = 400;
+
+/// What became of a detection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    True,
+    False,
+    /// Matched an object that does not count: neither rewarded nor punished.
+    Ignored,
+}
+
+/// Cumulated true and false positives of one class at one threshold, by falling score, ignored ones left out.
+pub(super) struct Curve {
+    pub tp: Vec<u64>,
+    pub fp: Vec<u64>,
+    pub score: Vec<f32>,
+    pub objects: usize,
+}
+
+impl Curve {
+    /// From verdicts by falling score.
+    pub fn new(ranked: impl IntoIterator<Item = (f32, Verdict)>, objects: usize) -> Curve {
+        let mut c = Curve {
+            tp: vec![],
+            fp: vec![],
+            score: vec![],
+            objects,
+        };
+        let (mut tp, mut fp) = (0, 0);
+        for (score, verdict) in ranked {
+            match verdict {
+                Verdict::True => tp += 1,
+                Verdict::False => fp += 1,
+                Verdict::Ignored => continue,
+            }
+            c.tp.push(tp);
+            c.fp.push(fp);
+            c.score.push(score);
+        }
+        c
+    }
+
+    /// Precision of each point and, to its right, the best of itself and all later ones.
+    pub fn envelope(&self) -> Vec<f64> {
+        let mut p: Vec<f64> = self
+            .tp
+            .iter()
+            .zip(&self.fp)
+            .map(|(&t, &f)| t as f64 / (t + f) as f64)
+            .collect();
+        for i in (1..p.len()).rev() {
+            p[i - 1] = p[i - 1].max(p[i]);
+        }
+        p
+    }
+
+    /// Points for the report: those where recall rises, thinned evenly, first and last kept.
+    pub fn points(&self) -> Vec<PrPoint> {
+        let rises: Vec<usize> = (0..self.tp.len())
+            .filter(|&i| self.tp[i] > if i == 0 { 0 } else { self.tp[i - 1] })
+            .collect();
+        let keep = rises.len().min(CURVE_POINTS);
+        (0..keep)
+            .map(|k| {
+                let i = if keep < 2 {
+                    rises[k]
+                } else {
+                    rises[k * (rises.len() - 1) / (keep - 1)]
+                };
+                let (tp, fp) = (self.tp[i] as f64, self.fp[i] as f64);
+                PrPoint {
+                    recall: tp / self.objects as f64,
+                    precision: tp / (tp + fp),
+                    score: self.score[i],
+                }
+            })
+            .collect()
+    }
+}
+
+/// Mean of what is there; `None` of nothing.
+pub(super) fn mean(values: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
+    let (mut sum, mut n) = (0.0, 0u64);
+    for v in values.into_iter().flatten() {
+        sum += v;
+        n += 1;
+    }
+    (n > 0).then(|| sum / n as f64)
+}
+
+/// Scores detections against objects.
+///
+/// `detections[i]` and `objects[i]` belong to image i; boxes are in pixels of that image; `classes` names the classes.
+/// Equal scores keep the order of images and, within one, of the list.
+///
+/// Errors: lists of different lengths, a class outside `classes`, a score or an edge that is not finite, an inverted box.
+pub fn evaluate<D, O, S>(
+    protocol: Protocol,
+    detections: &[D],
+    objects: &[O],
+    classes: &[S],
+) -> Result<ApReport>
+where
+    D: AsRef<[Detection]>,
+    O: AsRef<[Object]>,
+    S: AsRef<str>,
+{
+    check(detections, objects, classes.len())?;
+    let sets: Vec<ClassSet> = (0..classes.len())
+        .map(|c| ClassSet::of(c, detections, objects))
+        .collect();
+    let names = classes.iter().map(|s| s.as_ref().to_string());
+    let (classes, coco) = match protocol {
+        Protocol::Coco => {
+            let (classes, stats) = coco::evaluate(&sets, names);
+            (classes, Some(stats))
+        }
+        _ => (
+            sets.iter()
+                .zip(names)
+                .map(|(s, n)| voc::evaluate(protocol, s, n))
+                .collect(),
+            None,
+        ),
+    };
+    Ok(ApReport {
+        protocol,
+        images: detections.len(),
+        map: mean(classes.iter().map(|c| c.ap)),
+        map50: mean(classes.iter().map(|c| c.ap50)),
+        classes,
+        coco,
+    })
+}
+
+/// Detections (by falling score, ties in list order) and objects of one class in one image, edges in f64.
+pub(super) struct ImageSet {
+    pub detections: Vec<(f32, [f64; 4])>,
+    pub objects: Vec<([f64; 4], bool)>,
+}
+
+/// All images' detections and objects of one class.
+pub(super) struct ClassSet {
+    pub images: Vec<ImageSet>,
+}
+
+fn edges(b: &BBox) -> [f64; 4] {
+    [b.x1 as f64, b.y1 as f64, b.x2 as f64, b.y2 as f64]
+}
+
+impl ClassSet {
+    fn of<D: AsRef<[Detection]>, O: AsRef<[Object]>>(
+        class: usize,
+        detections: &[D],
+        objects: &[O],
+    ) -> ClassSet {
+        let images = detections
+            .iter()
+            .zip(objects)
+            .map(|(ds, os)| {
+                let of_class = ds.as_ref().iter().filter(|d| d.class == class);
+                let mut detections: Vec<_> =
+                    of_class.map(|d| (d.score + 0.0, edges(&d.bbox))).collect(); // + 0.0: -0 ties with 0
+                detections.sort_by(|a, b| b.0.total_cmp(&a.0));
+                let of_class = os.as_ref().iter().filter(|o| o.class == class);
+                ImageSet {
+                    detections,
+                    objects: of_class.map(|o| (edges(&o.bbox), o.ignore)).collect(),
+                }
+            })
+            .collect();
+        ClassSet { images }
+    }
+
+    /// Number of objects that are not, and that are, ignored.
+    pub fn counts(&self) -> (usize, usize) {
+        let ignored = self
+            .images
+            .iter()
+            .flat_map(|i| &i.objects)
+            .filter(|o| o.1)
+            .count();
+        let all: usize = self.images.iter().map(|i| i.objects.len()).sum();
+        (all - ignored, ignored)
+    }
+}
+
+fn check<D: AsRef<[Detection]>, O: AsRef<[Object]>>(
+    detections: &[D],
+    objects: &[O],
+    classes: usize,
+) -> Result<()> {
+    if detections.len() != objects.len() {
+        let (d, o) = (detections.len(), objects.len());
+        return Err(Error::new(
+            Code::Argument,
+            format!("detections of {d} images against objects of {o} images"),
+        )
+        .help("give one list of detections for each image, empty where nothing was found"));
+    }
+    let bad_class = |class: usize, place: String| {
+        Error::new(
+            Code::BadLabelId,
+            format!("class {class} is outside the {classes} classes"),
+        )
+        .at(place)
+    };
+    let bad_box = |b: &BBox, place: String| {
+        Error::new(
+            Code::BadBox,
+            format!(
+                "box ({}, {}, {}, {}) is inverted or not finite",
+                b.x1, b.y1, b.x2, b.y2
+            ),
+        )
+        .at(place)
+        .help("boxes are (left, top, right, bottom) in pixels with left <= right and top <= bottom")
+    };
+    let sound = |b: &BBox| {
+        [b.x1, b.y1, b.x2, b.y2].iter().all(|v| v.is_finite()) && b.x1 <= b.x2 && b.y1 <= b.y2
+    };
+    for (i, (ds, os)) in detections.iter().zip(objects).enumerate() {
+        for (k, d) in ds.as_ref().iter().enumerate() {
+            let place = || format!("image {i}, detection {k}");
+            if !d.score.is_finite() {
+                return Err(
+                    Error::new(Code::Argument, format!("score {} is not finite", d.score))
+                        .at(place())
+                        .help("the network's outputs are not finite: check its weights and input"),
+                );
+            }
+            if d.class >= classes {
+                return Err(bad_class(d.class, place()));
+            }
+            if !sound(&d.bbox) {
+                return Err(bad_box(&d.bbox, place()));
+            }
+        }
+        for (k, o) in os.as_ref().iter().enumerate() {
+            let place = || format!("image {i}, object {k}");
+            if o.class >= classes {
+                return Err(bad_class(o.class, place()));
+            }
+            if !sound(&o.bbox) {
+                return Err(bad_box(&o.bbox, place()));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "ap_tests.rs"]
+mod tests;

@@ -1,0 +1,317 @@
+//! Intersection over union from a confusion matrix over the whole set of images.
+
+use serde::{Deserialize, Serialize};
+
+use crate::annotation::{IGNORE, LabelMap};
+use crate::error::{Code, Error, Result};
+
+/// Which classes an average runs over. The figures differ, so every table names its rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Average {
+    /// Classes with at least one pixel in the ground truth (the evaluator released with MTNAS).
+    PresentInGroundTruth,
+    /// Classes with at least one right pixel (AutoMTL's code; optimistic, it forgets classes that are never found).
+    NonZeroDiagonal,
+    /// All classes; one that is neither in the ground truth nor predicted counts 0.
+    AllClasses,
+}
+
+impl Average {
+    /// All rules.
+    pub const ALL: [Average; 3] = [
+        Average::PresentInGroundTruth,
+        Average::NonZeroDiagonal,
+        Average::AllClasses,
+    ];
+
+    /// The name that tables use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Average::PresentInGroundTruth => "present-in-ground-truth",
+            Average::NonZeroDiagonal => "non-zero-diagonal",
+            Average::AllClasses => "all-classes",
+        }
+    }
+}
+
+/// Counts of (true class, predicted class) pairs; pixels whose true class is 255 are not counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+impl Confusion {
+    /// An empty matrix. Errors: no class at all, or more than 255.
+    pub fn new(classes: usize) -> Result<Confusion> {
+        if classes == 0 || classes > IGNORE as usize {
+            let message = format!("{classes} classes: labels are bytes and {IGNORE} means ignore");
+            return Err(Error::new(Code::Argument, message).help("use 1 to 255 classes"));
+        }
+        Ok(Confusion {
+            classes,
+            counts: vec![0; classes * classes],
+        })
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Pixels of class `truth` that were predicted as `predicted`.
+    pub fn count(&self, truth: usize, predicted: usize) -> u64 {
+        self.counts[truth * self.classes + predicted]
+    }
+
+    /// Adds one image. Errors: maps of different sizes, a class id outside the matrix (ground truth: other than 255;
+    /// prediction: at a counted pixel); then nothing is added.
+    pub fn add(&mut self, predicted: &LabelMap, truth: &LabelMap) -> Result<()> {
+        let size = |m: &LabelMap| (m.height, m.width, m.data.len());
+        let (h, w, n) = size(truth);
+        if size(predicted) != size(truth) || n != h * w {
+            let message = format!(
+                "prediction of {}x{} against labels of {}x{} (height x width)",
+                predicted.height, predicted.width, h, w
+            );
+            return Err(Error::new(Code::SizeMismatch, message)
+                .help("resize the prediction to the labels' size first"));
+        }
+        let bad = |what: &str, id: u8, i: usize| {
+            Error::new(
+                Code::BadLabelId,
+                format!("{what} {id} is outside the {} classes", self.classes),
+            )
+            .at(format!("pixel ({}, {})", i % w, i / w))
+        };
+        for (i, (&p, &t)) in predicted.data.iter().zip(&truth.data).enumerate() {
+            if t == IGNORE {
+                continue;
+            }
+            if t as usize >= self.classes {
+                return Err(bad("label id", t, i)
+                    .help("map raw ids to training ids first; 255 means ignore"));
+            }
+            if p as usize >= self.classes {
+                return Err(bad("predicted id", p, i));
+            }
+        }
+        for (&p, &t) in predicted.data.iter().zip(&truth.data) {
+            if t != IGNORE {
+                self.counts[t as usize * self.classes + p as usize] += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the counts of another matrix. Errors: another number of classes.
+    pub fn merge(&mut self, other: &Confusion) -> Result<()> {
+        if other.classes != self.classes {
+            let message = format!(
+                "confusion matrices of {} and {} classes",
+                self.classes, other.classes
+            );
+            return Err(Error::new(Code::Argument, message));
+        }
+        self.counts
+            .iter_mut()
+            .zip(&other.counts)
+            .for_each(|(a, b)| *a += b);
+        Ok(())
+    }
+
+    fn truth(&self, class: usize) -> u64 {
+        (0..self.classes).map(|p| self.count(class, p)).sum()
+    }
+
+    fn predicted(&self, class: usize) -> u64 {
+        (0..self.classes).map(|t| self.count(t, class)).sum()
+    }
+
+    /// Intersection over union of a class; `None` when it is neither in the ground truth nor predicted.
+    pub fn iou(&self, class: usize) -> Option<f64> {
+        let right = self.count(class, class);
+        let union = self.truth(class) + self.predicted(class) - right;
+        (union > 0).then(|| right as f64 / union as f64)
+    }
+
+    /// Mean intersection over union; `None` when the rule leaves no class or no pixel was counted.
+    pub fn miou(&self, rule: Average) -> Option<f64> {
+        if self.pixels() == 0 {
+            return None;
+        }
+        super::ap::mean((0..self.classes).map(|c| match rule {
+            Average::PresentInGroundTruth => self.iou(c).filter(|_| self.truth(c) > 0),
+            Average::NonZeroDiagonal => self.iou(c).filter(|_| self.count(c, c) > 0),
+            Average::AllClasses => Some(self.iou(c).unwrap_or(0.0)),
+        }))
+    }
+
+    /// Number of counted pixels.
+    pub fn pixels(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Share of right pixels; `None` without a counted pixel.
+    pub fn pixel_accuracy(&self) -> Option<f64> {
+        let right: u64 = (0..self.classes).map(|c| self.count(c, c)).sum();
+        (self.pixels() > 0).then(|| right as f64 / self.pixels() as f64)
+    }
+
+    /// All figures under the classes' names. Errors: another number of names.
+    pub fn report<S: AsRef<str>>(&self, names: &[S]) -> Result<IouReport> {
+        if names.len() != self.classes {
+            let message = format!("{} class names for {} classes", names.len(), self.classes);
+            return Err(Error::new(Code::Argument, message));
+        }
+        let class = |(c, n): (usize, &S)| ClassIou {
+            name: n.as_ref().into(),
+            pixels: self.truth(c),
+            iou: self.iou(c),
+        };
+        Ok(IouReport {
+            miou_present: self.miou(Average::PresentInGroundTruth),
+            miou_non_zero: self.miou(Average::NonZeroDiagonal),
+            miou_all: self.miou(Average::AllClasses),
+            pixel_accuracy: self.pixel_accuracy(),
+            pixels: self.pixels(),
+            classes: names.iter().enumerate().map(class).collect(),
+        })
+    }
+}
+
+/// Result for one class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassIou {
+    /// Name of the class.
+    pub name: String,
+    /// Pixels of the class in the ground truth.
+    pub pixels: u64,
+    /// Intersection over union; `None` when the class is neither in the ground truth nor predicted.
+    pub iou: Option<f64>,
+}
+
+/// All segmentation figures of a set of images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IouReport {
+    /// Mean by [`Average::PresentInGroundTruth`].
+    pub miou_present: Option<f64>,
+    /// Mean by [`Average::NonZeroDiagonal`].
+    pub miou_non_zero: Option<f64>,
+    /// Mean by [`Average::AllClasses`].
+    pub miou_all: Option<f64>,
+    /// Share of right pixels.
+    pub pixel_accuracy: Option<f64>,
+    /// Counted pixels.
+    pub pixels: u64,
+    /// One entry for each class.
+    pub classes: Vec<ClassIou>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(width: usize, data: &[u8]) -> LabelMap {
+        LabelMap {
+            height: data.len() / width,
+            width,
+            data: data.to_vec(),
+        }
+    }
+
+    /// Class 0 half right, class 1 found once and over-predicted, class 2 never found, class 3 only predicted, class 4 nowhere.
+    fn example() -> Confusion {
+        let mut c = Confusion::new(5).unwrap();
+        let truth = map(4, &[0, 0, 1, 255, 2, 2, 255, 0]);
+        let pred = map(4, &[0, 1, 1, 4, 1, 3, 9, 0]);
+        c.add(&pred, &truth).unwrap();
+        c
+    }
+
+    #[test]
+    fn counts_and_class_figures_by_hand() {
+        let c = example();
+        assert_eq!(c.pixels(), 6);
+        assert_eq!(
+            (
+                c.count(0, 0),
+                c.count(0, 1),
+                c.count(1, 1),
+                c.count(2, 1),
+                c.count(2, 3)
+            ),
+            (2, 1, 1, 1, 1)
+        );
+        let iou: Vec<_> = (0..5).map(|k| c.iou(k)).collect();
+        assert_eq!(
+            iou,
+            [Some(2.0 / 3.0), Some(1.0 / 3.0), Some(0.0), Some(0.0), None]
+        );
+        assert_eq!(c.pixel_accuracy(), Some(0.5));
+    }
+
+    #[test]
+    fn the_three_averages_differ() {
+        let c = example();
+        assert_eq!(
+            c.miou(Average::PresentInGroundTruth),
+            Some((2.0 / 3.0 + 1.0 / 3.0) / 3.0)
+        );
+        assert_eq!(c.miou(Average::NonZeroDiagonal), Some(0.5));
+        assert_eq!(c.miou(Average::AllClasses), Some(0.2));
+        let r = c.report(&["a", "b", "c", "d", "e"]).unwrap();
+        assert_eq!(
+            (r.miou_present, r.classes[2].pixels),
+            (c.miou(Average::PresentInGroundTruth), 2)
+        );
+    }
+
+    #[test]
+    fn nothing_counted_is_none() {
+        let mut c = Confusion::new(2).unwrap();
+        c.add(&map(2, &[0, 1]), &map(2, &[255, 255])).unwrap();
+        assert!(Average::ALL.iter().all(|&r| c.miou(r).is_none()));
+        assert_eq!(c.pixel_accuracy(), None);
+    }
+
+    #[test]
+    fn bad_ids_and_sizes_name_the_pixel_and_add_nothing() {
+        let mut c = Confusion::new(3).unwrap();
+        let e = c
+            .add(&map(2, &[0, 0, 0, 0]), &map(2, &[0, 1, 3, 0]))
+            .unwrap_err();
+        assert_eq!(
+            (e.code(), e.place()),
+            (Code::BadLabelId, Some("pixel (0, 1)"))
+        );
+        let e = c.add(&map(2, &[0, 7]), &map(2, &[0, 1])).unwrap_err();
+        assert_eq!(e.place(), Some("pixel (1, 0)"));
+        let e = c.add(&map(1, &[0, 0]), &map(2, &[0, 1])).unwrap_err();
+        assert_eq!(e.code(), Code::SizeMismatch);
+        assert_eq!(c.pixels(), 0);
+        assert!(Confusion::new(0).is_err() && Confusion::new(256).is_err());
+    }
+
+    #[test]
+    fn merge_is_addition() {
+        let mut a = example();
+        a.merge(&example()).unwrap();
+        assert_eq!(a.pixels(), 12);
+        assert_eq!(a.miou(Average::NonZeroDiagonal), Some(0.5));
+        assert!(a.merge(&Confusion::new(2).unwrap()).is_err());
+    }
+
+    #[test]
+    fn prediction_and_truth_cannot_be_exchanged_unseen() {
+        let (truth, pred) = (map(2, &[0, 0, 0, 0]), map(2, &[0, 0, 1, 2]));
+        let of = |p: &LabelMap, t: &LabelMap| {
+            let mut c = Confusion::new(3).unwrap();
+            c.add(p, t).unwrap();
+            c.miou(Average::PresentInGroundTruth).unwrap()
+        };
+        assert_eq!(of(&pred, &truth), 0.5);
+        assert_eq!(of(&truth, &pred), 0.5 / 3.0);
+    }
+}
