@@ -7,6 +7,7 @@
 pub mod cifar;
 pub mod cityscapes;
 pub mod class_map;
+pub mod config;
 pub mod dataset;
 pub mod image_file;
 pub mod image_folder;

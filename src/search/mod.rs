@@ -1,1 +1,3 @@
-//! (module doc)
+//! Search: configuration, run directory, bi-level optimisation and the pipelines.
+
+pub mod config;

@@ -1,0 +1,119 @@
+//! Keys of the network frame: what is fixed around the cells.
+
+use crate::{choices, settings};
+
+choices! {
+    /// The frame that cells are put into.
+    pub enum Frame {
+        /// The released MTNAS network: stem to stride 4, 14 cells with taps, detection cells, segmentation top-down cells, SSD heads
+        /// with 6 location values, segmentation head.
+        MtnasRelease = "mtnas-release",
+        /// The smaller frame of the PyTorch peer: stem to stride 4, searched backbone, FPN over strides 8, 16, 32 and SSD and FCN heads by hand.
+        MtnasPeer = "mtnas-peer",
+        /// The DARTS / PC-DARTS classifier: stem, cells with two reductions, global pooling, linear layer.
+        Classification = "classification",
+    }
+}
+
+choices! {
+    /// Where the task branches of `mtnas-release` come from.
+    pub enum Branches {
+        /// Searched cells (the method).
+        Searched = "searched",
+        /// The hand-crafted FPN and SSD layers of the released code ("without branch search", Table 1).
+        HandCrafted = "hand-crafted",
+    }
+}
+
+choices! {
+    /// First layers of the classification frame.
+    pub enum Stem {
+        /// One 3x3 convolution to 3C channels, stride 1 (DARTS on CIFAR).
+        Cifar = "cifar",
+        /// Three stride-2 convolutions to C channels (DARTS and PC-DARTS on ImageNet).
+        Imagenet = "imagenet",
+    }
+}
+
+settings! {
+    /// The network around the searched cells.
+    pub struct FrameConfig {
+        /// Which frame.
+        pub frame: Frame = Frame::MtnasRelease,
+        /// Initial width C, in channels (released network: 32). A multiple of 2 `partial_k`; of 4 `partial_k` where branches are searched,
+        /// because the last segmentation cell is C/4 wide.
+        pub channels: usize = 32,
+        /// Number of backbone cells (released network: 14; the 9.04 GFLOPs sibling: 11 with reductions at 3, 6, 9).
+        pub cells: usize = 14,
+        /// Indices of the reduction cells, rising. Absent: 6, 9, 12 of 14 scaled to `cells` (`mtnas-release`), `cells` i / 4 for i = 1, 2, 3
+        /// (`mtnas-peer`), `cells` / 3 and 2 `cells` / 3 (`classification`).
+        pub reductions: Option<Vec<usize>> = None,
+        /// Intermediate nodes of a cell (DARTS and MTNAS: 4).
+        pub nodes: usize = 4,
+        /// Partial channels k: one k-th of the channels goes through the mixed operations, 1 sends all (PC-DARTS on CIFAR: 4; MTNAS
+        /// states none). Pre-search and backbone search share it, because weights of another k cannot be loaded.
+        pub partial_k: usize = 4,
+        /// Edge normalisation: a softmax weight beta for each incoming edge of a node (PC-DARTS; needed with partial channels).
+        pub edge_norm: bool = true,
+        /// Task branches of `mtnas-release`; `mtnas-peer` always has hand-crafted ones.
+        pub branches: Branches = Branches::Searched,
+        /// Number of detection levels. Absent: 7 (`mtnas-release`, which then needs sides of at least 320 pixels; 4 to 7), 4 (`mtnas-peer`; 3 or 4).
+        pub det_levels: Option<usize> = None,
+        /// Location values per anchor of `mtnas-release`: 4 offsets and 2 unused ones in the released network (6), or 4.
+        pub loc_values: usize = 6,
+        /// Width of the hand-crafted FPN of `mtnas-peer`, in channels (peer program: 64). A multiple of 4.
+        pub fpn_width: usize = 64,
+        /// First layers of `classification`.
+        pub stem: Stem = Stem::Cifar,
+        /// Largest drop-path probability of the derived network, reached linearly over the finetune; 0 to below 1 (DARTS on CIFAR: 0.2;
+        /// the released MTNAS network: 0).
+        pub drop_path: f64 = 0.0,
+        /// Added to the variance in batch norm (framework default).
+        pub bn_eps: f64 = 1e-5,
+        /// Share of the new batch in running batch-norm statistics (framework default).
+        pub bn_momentum: f64 = 0.1,
+    }
+}
+
+impl FrameConfig {
+    /// Indices of the reduction cells: the key, or the frame's rule for `cells` cells.
+    pub fn reduction_cells(&self) -> Vec<usize> {
+        if let Some(r) = &self.reductions {
+            return r.clone();
+        }
+        let n = self.cells;
+        match self.frame {
+            Frame::MtnasRelease => [6, 9, 12].iter().map(|i| (n * i + 7) / 14).collect(),
+            Frame::MtnasPeer => [1, 2, 3].iter().map(|i| n * i / 4).collect(),
+            Frame::Classification => vec![n / 3, 2 * n / 3],
+        }
+    }
+
+    /// Number of detection levels: the key, or the frame's own.
+    pub fn detection_levels(&self) -> usize {
+        self.det_levels.unwrap_or(match self.frame {
+            Frame::MtnasRelease => 7,
+            Frame::MtnasPeer => 4,
+            Frame::Classification => 0,
+        })
+    }
+
+    /// True if the task branches are made of searched cells.
+    pub fn searched_branches(&self) -> bool {
+        self.frame == Frame::MtnasRelease && self.branches == Branches::Searched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reductions_follow_the_frame() {
+        let with = |frame, cells| FrameConfig { frame, cells, ..Default::default() }.reduction_cells();
+        assert_eq!(with(Frame::MtnasRelease, 14), [6, 9, 12]);
+        assert_eq!(with(Frame::MtnasPeer, 8), [2, 4, 6]);
+        assert_eq!(with(Frame::Classification, 8), [2, 5]);
+        assert_eq!(with(Frame::Classification, 20), [6, 13]);
+    }
+}

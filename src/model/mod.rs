@@ -1,0 +1,3 @@
+//! Networks: frames, supernets, derived networks.
+
+pub mod config;

@@ -1,0 +1,124 @@
+//! Keys of a run: seed, precision, finetune, evaluation, checkpoints, logs.
+
+use std::path::PathBuf;
+
+use super::search::Alternate;
+use crate::optim::config::SgdConfig;
+use crate::{choices, settings};
+
+choices! {
+    /// Storage and arithmetic of tensors.
+    pub enum Precision {
+        /// 32-bit floats.
+        F32 = "f32",
+        /// 64-bit floats.
+        F64 = "f64",
+        /// bfloat16 storage, 32-bit arithmetic, master weights and statistics.
+        Bf16 = "bf16",
+    }
+}
+
+choices! {
+    /// Where tensors live and operations run.
+    pub enum DeviceKind {
+        /// The best that is there.
+        Auto = "auto",
+        /// The processor.
+        Cpu = "cpu",
+    }
+}
+
+choices! {
+    /// Weights that the derived network starts from (row 20).
+    pub enum Init {
+        /// Random.
+        Scratch = "scratch",
+        /// The supernet's where name and shape agree (with partial channels: stem, preprocessing and heads), random elsewhere.
+        Search = "search",
+        /// A safetensors file, `init_file`, where name and shape agree; random elsewhere.
+        File = "file",
+    }
+}
+
+choices! {
+    /// The size at which segmentation is judged.
+    pub enum EvalSize {
+        /// That of the network's input.
+        Network = "network",
+        /// That of the label image; predictions are resized to it (MTNAS evaluator: nearest neighbour).
+        Original = "original",
+    }
+}
+
+settings! {
+    /// What makes a run repeatable.
+    pub struct RunConfig {
+        /// Seed of everything random, 0 to 2^63 - 1.
+        pub seed: u64 = 0,
+        /// Threads of the processor backend; 0: one for each core. The bits of the results do not depend on it.
+        pub threads: usize = 0,
+        /// Storage and arithmetic of tensors.
+        pub precision: Precision = Precision::F32,
+        /// Parts that a batch is cut into for gradients and statistics, summed by a fixed tree. It fixes the bits; keep it at or above the
+        /// number of threads or devices that shall share a batch.
+        pub logical_shards: usize = 8,
+        /// Where tensors live.
+        pub device: DeviceKind = DeviceKind::Auto,
+    }
+}
+
+settings! {
+    /// Training of the derived network.
+    pub struct FinetuneConfig {
+        /// Iterations (row 21; paper: 150000).
+        pub iters: usize = 150000,
+        /// Images of a step (paper: 32).
+        pub batch: usize = 32,
+        /// Optimiser (paper: SGD 0.01, momentum 0.9, decay 3e-5; "linear cosine" read as cosine to zero, row 13).
+        pub weights: SgdConfig = SgdConfig { lr: 0.01, ..SgdConfig::default() },
+        /// Which task's loss a step uses; "accumulate" adds all of them, as the hand-crafted baseline.
+        pub alternate: Alternate = Alternate::RoundRobin,
+        /// Weights at the start.
+        pub init: Init = Init::Scratch,
+        /// File of `init = "file"`.
+        pub init_file: PathBuf = PathBuf::new(),
+        /// Iterations between two evaluations on the held-out set; 0: only at the end.
+        pub eval_every: usize = 0,
+    }
+}
+
+settings! {
+    /// Evaluation on the held-out set.
+    pub struct EvalConfig {
+        /// Images of a batch.
+        pub batch: usize = 8,
+        /// Largest number of images; 0: all.
+        pub limit: usize = 0,
+        /// The size at which segmentation is judged.
+        pub size: EvalSize = EvalSize::Network,
+        /// Measure the gap between supernet and derived network at the end of each search stage.
+        pub gap: bool = true,
+    }
+}
+
+settings! {
+    /// Checkpoints. They are counted in iterations, never in seconds, so that what a run writes depends on its configuration alone.
+    pub struct CheckpointConfig {
+        /// Iterations between two checkpoints of a stage.
+        pub every: usize = 100,
+        /// Newest checkpoints kept for each stage, at least 2: the last one may turn out to be damaged.
+        pub keep: usize = 3,
+    }
+}
+
+settings! {
+    /// Records and progress.
+    pub struct LogConfig {
+        /// Iterations between two records in `metrics.jsonl`, `alpha.jsonl` and on the terminal.
+        pub every: usize = 10,
+        /// Write TensorBoard events into `tb/`.
+        pub tensorboard: bool = true,
+        /// Sample predictions in the report.
+        pub images: usize = 8,
+    }
+}

@@ -1,0 +1,125 @@
+//! Keys of the tasks: targets, losses, decoding and metrics.
+
+use crate::{choices, settings};
+
+choices! {
+    /// What a task predicts.
+    pub enum TaskKind {
+        /// Boxes with classes (SSD style).
+        Detection = "detection",
+        /// A class for each pixel.
+        Segmentation = "segmentation",
+        /// A class for each image.
+        Classification = "classification",
+    }
+}
+
+choices! {
+    /// Average-precision protocol; every table names it.
+    pub enum ApProtocol {
+        /// The evaluator released with MTNAS: IoU > 0.5 with +1 pixel widths, score > 0.005, all-point interpolation.
+        Mtnas2020 = "mtnas-2020",
+        /// PASCAL VOC since 2010: IoU >= 0.5, all-point interpolation.
+        Voc10 = "voc10",
+        /// COCO: mean over IoU 0.50 to 0.95, 101 recall points.
+        Coco = "coco",
+    }
+}
+
+choices! {
+    /// What the sum of pixel losses is divided by.
+    pub enum SegDenominator {
+        /// All pixels, ignored ones included (released code: the loss shrinks with the ignored share).
+        AllPixels = "all-pixels",
+        /// Labelled pixels only.
+        Labelled = "labelled",
+    }
+}
+
+choices! {
+    /// Which classes mIoU averages over; every table names it.
+    pub enum MiouRule {
+        /// Classes that occur in the ground truth (MTNAS evaluator).
+        Present = "present",
+        /// Classes with at least one pixel right (AutoMTL; optimistic).
+        NonzeroDiagonal = "nonzero-diagonal",
+    }
+}
+
+settings! {
+    /// Prior boxes of the detection levels, in pixels of the network input. Empty lists mean the rows of the released table
+    /// that belong to the frame's strides.
+    pub struct PriorConfig {
+        /// Side of the small square prior of each level, in pixels (released: 10, 30, 60, 100, 160, 220, 280 from stride 4 on).
+        pub min_sizes: Vec<f64> = vec![],
+        /// The large square prior has side sqrt(min max), in pixels (released: 30, 60, 100, 160, 220, 280, 340).
+        pub max_sizes: Vec<f64> = vec![],
+        /// Distance of prior centres of each level, in pixels (released: 4, 8, 16, 32, 64, 128, 256).
+        pub steps: Vec<f64> = vec![],
+        /// Aspect ratios of each level beside 1; each r also gives 1/r (released: [2, 3] on six levels, [2] on the last).
+        pub ratios: Vec<Vec<f64>> = vec![],
+        /// What centre and size offsets are divided by (SSD: 0.1, 0.2).
+        pub variances: [f64; 2] = [0.1, 0.2],
+    }
+}
+
+settings! {
+    /// Targets, loss and decoding of a detection task.
+    pub struct DetectionConfig {
+        /// Prior boxes.
+        pub priors: PriorConfig = PriorConfig::default(),
+        /// A prior is positive from this IoU with an object on (SSD: 0.5).
+        pub match_iou: f64 = 0.5,
+        /// Hard negatives for each positive of an image (SSD: 3).
+        pub negative_ratio: f64 = 3.0,
+        /// Detections below this score are dropped before suppression (released: 0.01).
+        pub score_threshold: f64 = 0.01,
+        /// A box that overlaps a better one of its class by more than this IoU is suppressed (released: 0.45).
+        pub nms_iou: f64 = 0.45,
+        /// Boxes kept for each class of an image, before and after suppression (released: 200).
+        pub top_k: usize = 200,
+        /// Boxes kept for each image over all classes; 0 for no limit (the released code means to cap but does not).
+        pub max_boxes: usize = 0,
+        /// Average-precision protocols to report; the first one is the task's headline.
+        pub protocols: Vec<ApProtocol> = vec![ApProtocol::Voc10, ApProtocol::Mtnas2020, ApProtocol::Coco],
+    }
+}
+
+settings! {
+    /// Loss and metric of a segmentation task.
+    pub struct SegmentationConfig {
+        /// What the sum of pixel losses is divided by (the default is the released loss).
+        pub denominator: SegDenominator = SegDenominator::AllPixels,
+        /// Which classes the headline mIoU averages over; both rules are reported.
+        pub miou: MiouRule = MiouRule::Present,
+    }
+}
+
+settings! {
+    /// Loss of a classification task.
+    pub struct ClassificationConfig {
+        /// Label smoothing, 0 to below 1 (DARTS on ImageNet: 0.1; CIFAR: 0).
+        pub label_smoothing: f64 = 0.0,
+    }
+}
+
+settings! {
+    /// One task. `kind` and `data` must be given.
+    pub struct TaskConfig {
+        /// What it predicts.
+        pub kind: TaskKind = TaskKind::Detection,
+        /// Name of its data set, a table `[data.NAME]`.
+        pub data: String = String::new(),
+        /// Class names in the order of their ids. Empty: the classes that the data format defines (KITTI: Car, Pedestrian, Cyclist;
+        /// Cityscapes: the 19 train ids; CIFAR-10: its ten; image folder: folder names in alphabetical order).
+        pub classes: Vec<String> = vec![],
+        /// Weight of its loss (MTNAS: 1).
+        pub loss_weight: f64 = 1.0,
+        /// Detection only.
+        pub detection: Option<DetectionConfig> = None,
+        /// Segmentation only.
+        pub segmentation: Option<SegmentationConfig> = None,
+        /// Classification only.
+        pub classification: Option<ClassificationConfig> = None,
+    }
+}
