@@ -78,7 +78,12 @@ impl<T: Describe> Describe for BTreeMap<String, T> {
         if keys.is_empty() {
             return keys;
         }
-        vec![Key { name: "NAME", doc: "A name of your choice.", kind: T::kind(), keys }]
+        vec![Key {
+            name: "NAME",
+            doc: "A name of your choice.",
+            kind: T::kind(),
+            keys,
+        }]
     }
 }
 
@@ -181,16 +186,34 @@ mod tests {
         let keys = <BTreeMap<String, Inner> as Describe>::keys();
         assert_eq!(keys[0].name, "NAME");
         let count = &keys[0].keys[0];
-        assert_eq!((count.name, count.doc, count.kind.as_str()), ("count", "How many.\n No unit.", "integer"));
-        assert_eq!(Colour::ALL.iter().map(|c| c.to_string()).collect::<Vec<_>>(), ["dark-red", "blue"]);
+        assert_eq!(
+            (count.name, count.doc, count.kind.as_str()),
+            ("count", "How many.\n No unit.", "integer")
+        );
+        assert_eq!(
+            Colour::ALL
+                .iter()
+                .map(|c| c.to_string())
+                .collect::<Vec<_>>(),
+            ["dark-red", "blue"]
+        );
         assert_eq!(keys[0].keys[1].kind, "`\"dark-red\"` | `\"blue\"`");
     }
 
     #[test]
     fn absent_keys_take_their_defaults() {
         let t: Inner = toml::from_str("colour = \"blue\"").unwrap();
-        assert_eq!(t, Inner { count: 3, colour: Colour::Blue });
+        assert_eq!(
+            t,
+            Inner {
+                count: 3,
+                colour: Colour::Blue
+            }
+        );
         assert!(toml::from_str::<Inner>("cuont = 1").is_err());
-        assert_eq!(toml::to_string(&t).unwrap(), "count = 3\ncolour = \"blue\"\n");
+        assert_eq!(
+            toml::to_string(&t).unwrap(),
+            "count = 3\ncolour = \"blue\"\n"
+        );
     }
 }

@@ -110,7 +110,14 @@ mod tests {
 
     #[test]
     fn reductions_follow_the_frame() {
-        let with = |frame, cells| FrameConfig { frame, cells, ..Default::default() }.reduction_cells();
+        let with = |frame, cells| {
+            FrameConfig {
+                frame,
+                cells,
+                ..Default::default()
+            }
+            .reduction_cells()
+        };
         assert_eq!(with(Frame::MtnasRelease, 14), [6, 9, 12]);
         assert_eq!(with(Frame::MtnasPeer, 8), [2, 4, 6]);
         assert_eq!(with(Frame::Classification, 8), [2, 5]);
