@@ -1,3 +1,14 @@
-//! (module doc)
+//! What may be searched: primitives, cells, mixed operations, genotypes. It knows no task.
 
 pub mod config;
+pub mod derive;
+pub mod genotype;
+mod genotype_lexer;
+pub mod genotype_text;
+pub mod primitive;
+pub mod published;
+pub mod random;
+
+pub use derive::CellLogits;
+pub use genotype::{CellGenotype, EDGES, Genotype, KEPT, NODES, NetworkGenotype, SkipRule};
+pub use primitive::{PRIMITIVES, Primitive};

@@ -1,0 +1,151 @@
+//! Genotypes: the plain-data result of a search, and all that a derived network is built from.
+//!
+//! Text form and parser are in [`super::genotype_text`]; the published ones in [`super::published`].
+
+use super::primitive::Primitive;
+
+/// Intermediate nodes of a cell.
+pub const NODES: usize = 4;
+/// Inputs of a cell: the outputs of the two cells before it.
+pub const INPUTS: usize = 2;
+/// Edges of a search cell: 2 + 3 + 4 + 5, node-major and predecessor-minor.
+pub const EDGES: usize = 14;
+/// Operations of a derived cell, two per node.
+pub const KEPT: usize = 2 * NODES;
+
+/// Eight (operation, predecessor) pairs: entries `2j` and `2j + 1` feed node `j`, whose index as a predecessor is `j + 2`.
+pub type CellGenotype = [(Primitive, usize); KEPT];
+
+/// The index of the edge from `predecessor` (0..j+2) to node `j` among the 14 edges.
+pub fn edge_index(node: usize, predecessor: usize) -> usize {
+    assert!(
+        node < NODES && predecessor < node + INPUTS,
+        "no edge from {predecessor} to node {node}"
+    );
+    edge_range(node).start + predecessor
+}
+
+/// The edges that end at node `j`: 0..2, 2..5, 5..9, 9..14.
+pub fn edge_range(node: usize) -> std::ops::Range<usize> {
+    let start = (0..node).map(|n| n + INPUTS).sum();
+    start..start + node + INPUTS
+}
+
+/// A normal and a reduction cell (DARTS, section 2.4).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Genotype {
+    /// Operations of the normal cell.
+    pub normal: CellGenotype,
+    /// Nodes (0..6) whose outputs are concatenated, in order.
+    pub normal_concat: Vec<usize>,
+    /// Operations of the reduction cell: predecessors 0 and 1 are read with stride 2.
+    pub reduce: CellGenotype,
+    /// Nodes of the reduction cell that are concatenated.
+    pub reduce_concat: Vec<usize>,
+}
+
+impl Genotype {
+    /// A genotype whose cells concatenate the four intermediate nodes, as every searched one does.
+    pub fn new(normal: CellGenotype, reduce: CellGenotype) -> Self {
+        Genotype {
+            normal,
+            normal_concat: vec![2, 3, 4, 5],
+            reduce,
+            reduce_concat: vec![2, 3, 4, 5],
+        }
+    }
+
+    /// The operations of one cell kind.
+    pub fn cell(&self, reduction: bool) -> &CellGenotype {
+        if reduction {
+            &self.reduce
+        } else {
+            &self.normal
+        }
+    }
+
+    /// The concatenated nodes of one cell kind.
+    pub fn concat(&self, reduction: bool) -> &[usize] {
+        if reduction {
+            &self.reduce_concat
+        } else {
+            &self.normal_concat
+        }
+    }
+
+    /// Skip-connects under `rule`.
+    pub fn skips(&self, rule: SkipRule) -> usize {
+        let count = |cell: &CellGenotype| cell.iter().filter(|e| e.0 == Primitive::Skip).count();
+        match rule {
+            SkipRule::NormalCell => count(&self.normal),
+            SkipRule::BothCells => count(&self.normal) + count(&self.reduce),
+        }
+    }
+
+    /// Share of skip-connects among the sixteen operations of both cells, in 0..=1.
+    pub fn skip_share(&self) -> f64 {
+        self.share(|p| p == Primitive::Skip)
+    }
+
+    /// Share of poolings among the sixteen operations of both cells, in 0..=1.
+    pub fn pool_share(&self) -> f64 {
+        self.share(Primitive::is_pool)
+    }
+
+    fn share(&self, wanted: impl Fn(Primitive) -> bool) -> f64 {
+        let n = self
+            .normal
+            .iter()
+            .chain(&self.reduce)
+            .filter(|e| wanted(e.0))
+            .count();
+        n as f64 / (2 * KEPT) as f64
+    }
+}
+
+/// Which skip-connects count towards T (paper section 3.1; the text does not say, so it is a configuration key).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SkipRule {
+    /// The eight operations of the derived normal cell.
+    #[default]
+    NormalCell,
+    /// The sixteen operations of both cells.
+    BothCells,
+}
+
+/// The searched cells of a whole multi-task network; a branch that is hand-crafted has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkGenotype {
+    /// Cells of the backbone.
+    pub backbone: Genotype,
+    /// Cells of the detection branch.
+    pub det: Option<Genotype>,
+    /// Cells of the segmentation branch.
+    pub seg: Option<Genotype>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::published;
+
+    #[test]
+    fn edges_run_node_major() {
+        assert_eq!(edge_range(0), 0..2);
+        assert_eq!(edge_range(3), 9..EDGES);
+        assert_eq!(edge_index(3, 4), 13);
+        let all: Vec<_> = (0..NODES)
+            .flat_map(|n| (0..n + 2).map(move |p| edge_index(n, p)))
+            .collect();
+        assert_eq!(all, (0..EDGES).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn skips_and_shares() {
+        let v1 = published::by_name("DARTS_V1").unwrap();
+        assert_eq!(v1.skips(SkipRule::NormalCell), 3);
+        assert_eq!(v1.skips(SkipRule::BothCells), 6);
+        assert_eq!(v1.skip_share(), 6.0 / 16.0);
+        assert_eq!(v1.pool_share(), 5.0 / 16.0);
+    }
+}
