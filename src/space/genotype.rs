@@ -1,6 +1,6 @@
 //! Genotypes: the plain-data result of a search, and all that a derived network is built from.
 //!
-//! Text form and parser are in [`super::genotype_text`]; the published ones in [`super::published`].
+//! Text form and parser are in [`super::genotype_text`] and [`super::genotype_document`]; the published ones in [`super::published`].
 
 use super::primitive::Primitive;
 

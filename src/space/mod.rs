@@ -3,6 +3,7 @@
 pub mod config;
 pub mod derive;
 pub mod genotype;
+pub mod genotype_document;
 mod genotype_lexer;
 pub mod genotype_text;
 pub mod primitive;
