@@ -27,6 +27,12 @@ pub trait Describe {
     }
 }
 
+/// Spellings of a closed choice, in words.
+pub fn choice<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = names.into_iter().map(|n| format!("`\"{n}\"`")).collect();
+    quoted.join(" | ")
+}
+
 macro_rules! values {
     ($($type:ty = $kind:literal;)*) => {
         $(impl Describe for $type {
@@ -150,7 +156,7 @@ macro_rules! choices {
 
         impl $crate::settings::Describe for $name {
             fn kind() -> String {
-                [$(concat!("`\"", $text, "\"`"),)*].join(" | ")
+                $crate::settings::choice([$($text,)*])
             }
         }
     };

@@ -1,32 +1,14 @@
 //! Keys of data sets, network input and loader.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::cityscapes::CityscapesConfig;
+use super::class_map::Coding;
+use super::dataset::{DatasetConfig, Format, Kind};
+use super::kitti_classes::KittiConfig;
+use crate::settings::{Describe, choice};
 use crate::{choices, settings};
-
-choices! {
-    /// How a data set lies on disk.
-    pub enum Format {
-        /// KITTI object: `image_2/ID.png`, `label_2/ID.txt`.
-        Kitti = "kitti",
-        /// Cityscapes: `leftImg8bit/SPLIT/CITY/*.png`, `gtFine/SPLIT/CITY/*_labelIds.png`.
-        Cityscapes = "cityscapes",
-        /// CIFAR-10 binary version: `data_batch_1.bin` to `data_batch_5.bin`, `test_batch.bin`.
-        Cifar10 = "cifar10",
-        /// `train/CLASS/*`, `val/CLASS/*` with JPEG and PNG images.
-        ImageFolder = "image-folder",
-    }
-}
-
-choices! {
-    /// What the pixels of a label image mean.
-    pub enum LabelIds {
-        /// The 34 raw Cityscapes ids, mapped to the 19 train ids.
-        Raw = "raw",
-        /// Train ids already.
-        Train = "train",
-    }
-}
 
 choices! {
     /// A random change of a training sample.
@@ -56,43 +38,78 @@ choices! {
     }
 }
 
+impl Describe for Format {
+    fn kind() -> String {
+        choice(["kitti", "cityscapes", "cifar10", "image-folder"])
+    }
+}
+
+impl Describe for Coding {
+    fn kind() -> String {
+        choice(["label-ids", "train-ids"])
+    }
+}
+
 settings! {
     /// One data set on disk. `format` and `root` must be given.
     pub struct DataSetConfig {
-        /// How it lies on disk.
-        pub format: Format = Format::ImageFolder,
+        /// How it lies on disk: KITTI object (`image_2`, `label_2`), Cityscapes (`leftImg8bit`, `gtFine`), CIFAR-10 binary version,
+        /// or one folder for each class.
+        pub format: Format = Format::Kitti,
         /// Its folder; a relative path starts at the working directory.
         pub root: PathBuf = PathBuf::new(),
-        /// File with one training image id a line, relative to `root`. Empty: the format's own split, or `val_fraction`.
-        pub train_list: PathBuf = PathBuf::new(),
-        /// File with one held-out image id a line, relative to `root`. Empty: as above.
-        pub val_list: PathBuf = PathBuf::new(),
-        /// Share of the images held out where neither lists nor the format define a split (KITTI), drawn with `split_seed`.
-        /// The default comes near the common KITTI split of 3712 / 3769.
-        pub val_fraction: f64 = 0.5,
-        /// Seed of that draw; apart from `run.seed` so that all runs are judged on the same images.
-        pub split_seed: u64 = 0,
-        /// Share of the training images used, of each class where classes are folders, above 0 to 1 (PC-DARTS samples 12.5 % of ImageNet).
-        pub fraction: f64 = 1.0,
-        /// Largest number of images of a split; 0 for no limit.
-        pub limit: usize = 0,
-        /// Other names of classes in the label files, for example Van = "Car". Names that lead to no class of the task are
-        /// ignored regions where the metric knows them, background otherwise.
-        pub merge: std::collections::BTreeMap<String, String> = Default::default(),
-        /// What the pixels of label images mean.
-        pub label_ids: LabelIds = LabelIds::Raw,
+        /// Training split: a list file or its name, `all` for every picture (KITTI), or a folder (the others).
+        pub train: String = "train".into(),
+        /// Held-out split, likewise.
+        pub val: String = "val".into(),
+        /// Class names in the order of their ids. Empty: those that the format defines (KITTI: car, pedestrian, cyclist; Cityscapes:
+        /// the 19 train ids, also spelled ["cityscapes-19"]; ["mixed-16"] is the merged set of MTNAS; CIFAR-10: its ten; folder names
+        /// in alphabetical order).
+        pub classes: Vec<String> = vec![],
+        /// KITTI types that count as a class of another name, for example { Truck = "car" }.
+        pub merge: BTreeMap<String, String> = BTreeMap::new(),
+        /// KITTI types that become ignored objects of a class (`*`: of every class), as the official evaluation does.
+        pub ignore: BTreeMap<String, String> = KittiConfig::default().ignore,
+        /// Which label files of Cityscapes to read.
+        pub labels: Coding = Coding::LabelIds,
         /// Random changes of training samples, in this order. Both halves of the bi-level split get them (as DARTS).
         pub augment: Vec<Augment> = vec![Augment::Flip],
         /// Mean of each channel (R, G, B in 0 to 1) instead of `input.mean`.
         pub mean: Option<[f64; 3]> = None,
         /// Standard deviation of each channel instead of `input.std`.
         pub std: Option<[f64; 3]> = None,
+        /// Share of the training images used, of each class where classes are folders, above 0 to 1 (PC-DARTS samples 12.5 % of ImageNet).
+        pub fraction: f64 = 1.0,
+        /// Largest number of images of a split; 0 for no limit.
+        pub limit: usize = 0,
         /// Keep decoded and resized images in memory.
         pub cache: bool = false,
         /// What to do with a sample that cannot be read.
         pub on_corrupt: OnCorrupt = OnCorrupt::Error,
         /// Largest share of samples that `on_corrupt = "skip"` leaves out.
         pub max_corrupt: f64 = 0.001,
+    }
+}
+
+impl DataSetConfig {
+    /// What the readers need of it.
+    pub fn dataset(&self) -> DatasetConfig {
+        let mut kitti = KittiConfig { merge: self.merge.clone(), ignore: self.ignore.clone(), ..KittiConfig::default() };
+        let mut cityscapes = CityscapesConfig { labels: self.labels, ..CityscapesConfig::default() };
+        if !self.classes.is_empty() {
+            kitti.classes = self.classes.clone();
+            cityscapes.classes = self.classes.clone();
+        }
+        DatasetConfig { format: self.format, root: self.root.clone(), train: self.train.clone(), val: self.val.clone(), kitti, cityscapes }
+    }
+
+    /// Kind of annotation that the format carries.
+    pub fn kind(&self) -> Kind {
+        match self.format {
+            Format::Kitti => Kind::Detection,
+            Format::Cityscapes => Kind::Segmentation,
+            Format::Cifar10 | Format::ImageFolder => Kind::Classification,
+        }
     }
 }
 

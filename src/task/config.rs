@@ -1,5 +1,7 @@
 //! Keys of the tasks: targets, losses, decoding and metrics.
 
+use crate::metrics::{Average, Protocol};
+use crate::settings::{Describe, choice};
 use crate::{choices, settings};
 
 choices! {
@@ -15,34 +17,24 @@ choices! {
 }
 
 choices! {
-    /// Average-precision protocol; every table names it.
-    pub enum ApProtocol {
-        /// The evaluator released with MTNAS: IoU > 0.5 with +1 pixel widths, score > 0.005, all-point interpolation.
-        Mtnas2020 = "mtnas-2020",
-        /// PASCAL VOC since 2010: IoU >= 0.5, all-point interpolation.
-        Voc10 = "voc10",
-        /// COCO: mean over IoU 0.50 to 0.95, 101 recall points.
-        Coco = "coco",
-    }
-}
-
-choices! {
     /// What the sum of pixel losses is divided by.
     pub enum SegDenominator {
         /// All pixels, ignored ones included (released code: the loss shrinks with the ignored share).
         AllPixels = "all-pixels",
-        /// Labelled pixels only.
-        Labelled = "labelled",
+        /// Pixels with a class.
+        ValidPixels = "valid-pixels",
     }
 }
 
-choices! {
-    /// Which classes mIoU averages over; every table names it.
-    pub enum MiouRule {
-        /// Classes that occur in the ground truth (MTNAS evaluator).
-        Present = "present",
-        /// Classes with at least one pixel right (AutoMTL; optimistic).
-        NonzeroDiagonal = "nonzero-diagonal",
+impl Describe for Protocol {
+    fn kind() -> String {
+        choice(["mtnas-2020", "voc10", "voc07", "coco"])
+    }
+}
+
+impl Describe for Average {
+    fn kind() -> String {
+        choice(Average::ALL.map(Average::name))
     }
 }
 
@@ -81,7 +73,7 @@ settings! {
         /// Boxes kept for each image over all classes; 0 for no limit (the released code means to cap but does not).
         pub max_boxes: usize = 0,
         /// Average-precision protocols to report; the first one is the task's headline.
-        pub protocols: Vec<ApProtocol> = vec![ApProtocol::Voc10, ApProtocol::Mtnas2020, ApProtocol::Coco],
+        pub protocols: Vec<Protocol> = vec![Protocol::Voc10, Protocol::Mtnas2020, Protocol::Coco],
     }
 }
 
@@ -90,8 +82,8 @@ settings! {
     pub struct SegmentationConfig {
         /// What the sum of pixel losses is divided by (the default is the released loss).
         pub denominator: SegDenominator = SegDenominator::AllPixels,
-        /// Which classes the headline mIoU averages over; both rules are reported.
-        pub miou: MiouRule = MiouRule::Present,
+        /// Which classes the headline mIoU averages over; all rules are reported (default: the MTNAS evaluator's).
+        pub miou: Average = Average::PresentInGroundTruth,
     }
 }
 
@@ -110,9 +102,6 @@ settings! {
         pub kind: TaskKind = TaskKind::Detection,
         /// Name of its data set, a table `[data.NAME]`.
         pub data: String = String::new(),
-        /// Class names in the order of their ids. Empty: the classes that the data format defines (KITTI: Car, Pedestrian, Cyclist;
-        /// Cityscapes: the 19 train ids; CIFAR-10: its ten; image folder: folder names in alphabetical order).
-        pub classes: Vec<String> = vec![],
         /// Weight of its loss (MTNAS: 1).
         pub loss_weight: f64 = 1.0,
         /// Detection only.

@@ -112,8 +112,6 @@ settings! {
     pub struct PreSearchConfig {
         /// Name of its data set, a table `[data.NAME]`.
         pub data: String = String::new(),
-        /// Class names; empty: those that the format defines.
-        pub classes: Vec<String> = vec![],
         /// Height and width of its images in pixels, multiples of 32 (row 17: ImageNet's 224).
         pub size: [usize; 2] = [224, 224],
         /// Images of each half of a step.
