@@ -94,13 +94,27 @@ settings! {
 impl DataSetConfig {
     /// What the readers need of it.
     pub fn dataset(&self) -> DatasetConfig {
-        let mut kitti = KittiConfig { merge: self.merge.clone(), ignore: self.ignore.clone(), ..KittiConfig::default() };
-        let mut cityscapes = CityscapesConfig { labels: self.labels, ..CityscapesConfig::default() };
+        let mut kitti = KittiConfig {
+            merge: self.merge.clone(),
+            ignore: self.ignore.clone(),
+            ..KittiConfig::default()
+        };
+        let mut cityscapes = CityscapesConfig {
+            labels: self.labels,
+            ..CityscapesConfig::default()
+        };
         if !self.classes.is_empty() {
             kitti.classes = self.classes.clone();
             cityscapes.classes = self.classes.clone();
         }
-        DatasetConfig { format: self.format, root: self.root.clone(), train: self.train.clone(), val: self.val.clone(), kitti, cityscapes }
+        DatasetConfig {
+            format: self.format,
+            root: self.root.clone(),
+            train: self.train.clone(),
+            val: self.val.clone(),
+            kitti,
+            cityscapes,
+        }
     }
 
     /// Kind of annotation that the format carries.
