@@ -3,6 +3,7 @@
 //!
 //! | file | one line (or the file) is |
 //! |---|---|
+//! | `run.json` | [`RunRecord`] |
 //! | `metrics.jsonl` | [`MetricRecord`] |
 //! | `alpha.jsonl` | [`AlphaRecord`] |
 //! | `events.jsonl` | [`EventRecord`] |
@@ -19,6 +20,62 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// A process works on it, or one was killed without notice.
+    #[default]
+    Running,
+    /// All stages are done.
+    Done,
+    /// Stopped on request with a checkpoint saved.
+    Interrupted,
+    /// Ended by an error.
+    Failed,
+    /// The loss was not finite, also after going back to earlier checkpoints.
+    Diverged,
+}
+
+impl Status {
+    /// The word in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Running => "running",
+            Status::Done => "done",
+            Status::Interrupted => "interrupted",
+            Status::Failed => "failed",
+            Status::Diverged => "diverged",
+        }
+    }
+}
+
+/// `run.json`: what made this run. It holds no wall-clock time and no path, so that two equal runs have equal files.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Version of the program.
+    #[serde(default)]
+    pub version: String,
+    /// Where the run stands.
+    #[serde(default)]
+    pub status: Status,
+    /// The seed of everything.
+    #[serde(default)]
+    pub seed: u64,
+    /// Instruction set of the arithmetic (`avx2+fma`): another one gives other bits.
+    #[serde(default)]
+    pub instruction_set: String,
+    /// The command that repeats the run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+    /// What was searched, for people: pairs of a name and a text (`network`: `mtnas-release, 8 cells, C 16`), in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub about: Vec<(String, String)>,
+    /// Whatever else the writer wants to keep.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, serde_json::Value>,
+}
 
 /// What a metric record was measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,6 +188,9 @@ pub struct AlphaRecord {
     /// Logits of the edge normalisation (14); empty without it.
     #[serde(with = "number", default, skip_serializing_if = "Vec::is_empty")]
     pub beta: Vec<f64>,
+    /// Names of the columns, if they are not the eight primitives in table order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primitives: Vec<String>,
     /// Text of the genotype that the set's parameters (both kinds) derive to at this step.
     pub genotype: String,
 }
@@ -381,35 +441,45 @@ pub struct Lines<T> {
     pub records: Vec<T>,
     /// Number of a last line that was cut off in the middle of a write (no newline) and left out.
     pub cut: Option<usize>,
+    /// Numbers of the other lines that were left out, and why.
+    pub damaged: Vec<(usize, String)>,
 }
 
-/// Reads a log of JSON lines. Blank lines are passed over, and so is a last line without newline that does not parse: the
-/// trace of a killed process. Errors: [`Code::NotFound`], [`Code::Io`], and [`Code::BadLine`] with `path:line`.
-pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Lines<T>> {
+/// Reads a log of JSON lines and leaves out what does not parse. Errors: [`Code::NotFound`], [`Code::Io`].
+pub fn read_lines_that_parse<T: DeserializeOwned>(path: &Path) -> Result<Lines<T>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let mut lines = Lines {
         records: Vec::new(),
         cut: None,
+        damaged: Vec::new(),
     };
     let pieces: Vec<&[u8]> = bytes.split(|&b| b == b'\n').collect();
     for (i, line) in pieces.iter().enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let ended = i + 1 < pieces.len();
         match serde_json::from_slice(line) {
             Ok(record) => lines.records.push(record),
-            Err(_) if !ended => lines.cut = Some(i + 1),
-            Err(e) => {
-                return Err(
-                    Error::new(Code::BadLine, format!("not a record of this log: {e}"))
-                        .at(format!("{}:{}", path.display(), i + 1))
-                        .help("remove the line, or restore the file from a copy"),
-                );
-            }
+            Err(_) if i + 1 == pieces.len() => lines.cut = Some(i + 1),
+            Err(e) => lines.damaged.push((i + 1, e.to_string())),
         }
     }
     Ok(lines)
+}
+
+/// Reads a log of JSON lines. Blank lines are passed over, and so is a last line without newline that does not parse: the
+/// trace of a killed process. Errors: [`Code::NotFound`], [`Code::Io`], and [`Code::BadLine`] with `path:line`.
+pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Lines<T>> {
+    let lines = read_lines_that_parse(path)?;
+    match lines.damaged.first() {
+        None => Ok(lines),
+        Some((line, why)) => Err(Error::new(
+            Code::BadLine,
+            format!("not a record of this log: {why}"),
+        )
+        .at(format!("{}:{line}", path.display()))
+        .help("remove the line, or restore the file from a copy")),
+    }
 }
 
 #[cfg(test)]
