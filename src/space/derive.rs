@@ -1,24 +1,33 @@
 //! From architecture parameters to a genotype, and what a search watches on the way: entropy, rankings, skip limit.
 //!
 //! DARTS section 2.4; PC-DARTS section 3.3 for the edge normalisation; P-DARTS section 3.3.2 for the limit on skip-connects.
-//! All functions take plain numbers: alpha is 14 x 8 row-major (edge, primitive), beta has 14 entries.
+//! All functions take plain numbers: alpha is edges x 8, row-major, beta has one entry per edge; a cell of 4 nodes has 14 edges.
 
-use super::genotype::{CellGenotype, EDGES, Genotype, KEPT, NODES, edge_range};
+use super::candidates::Candidates;
+use super::genotype::{CellGenotype, Genotype, edge_range, nodes_of_edges};
 use super::primitive::{PRIMITIVES, Primitive};
 use crate::error::{Code, Error, Result};
 
 /// Architecture parameters of one cell kind, before any softmax.
 #[derive(Debug, Clone, Copy)]
 pub struct CellLogits<'a> {
-    /// 14 x 8, row-major: one row an edge, one column a primitive.
+    /// Edges x 8, row-major: one row an edge, one column a primitive.
     pub alpha: &'a [f64],
     /// One per edge, or `None` without edge normalisation.
     pub beta: Option<&'a [f64]>,
+    /// The operations that are searched over; `None` means all.
+    pub candidates: Option<&'a Candidates>,
 }
 
-/// How strong each operation is: softmax of alpha over the eight primitives, times the edge's normalised beta.
+/// How strong each operation is: softmax of alpha over the candidates of the edge, times the edge's normalised beta.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Strengths(Vec<[f64; PRIMITIVES]>);
+pub struct Strengths {
+    rows: Vec<[f64; PRIMITIVES]>,
+    nodes: usize,
+}
+
+/// The strength of an operation that is not a candidate: below every probability.
+const OUT: f64 = -1.0;
 
 impl Strengths {
     /// The strengths of a cell.
@@ -26,29 +35,50 @@ impl Strengths {
     /// # Errors
     /// `MT0403` for slices of the wrong length, `MT0602` for values that are not finite.
     pub fn new(cell: CellLogits) -> Result<Strengths> {
-        check("alpha", cell.alpha, EDGES * PRIMITIVES)?;
-        let mut rows: Vec<[f64; PRIMITIVES]> = vec![];
-        for edge in cell.alpha.chunks_exact(PRIMITIVES) {
-            let mut row = [0.0; PRIMITIVES];
-            row.copy_from_slice(edge);
-            softmax(&mut row);
-            rows.push(row);
+        let edges = cell.alpha.len() / PRIMITIVES;
+        let nodes = check("alpha", cell.alpha, PRIMITIVES)?;
+        let all = Candidates::all(edges);
+        let candidates = cell.candidates.unwrap_or(&all);
+        if candidates.edges() != edges {
+            let message = format!("{} candidate sets for {edges} edges", candidates.edges());
+            return Err(Error::new(Code::Argument, message));
+        }
+        let mut rows = vec![[OUT; PRIMITIVES]; edges];
+        for (edge, row) in rows.iter_mut().enumerate() {
+            let ops: Vec<usize> = candidates.of(edge).map(|op| op.index()).collect();
+            let mut values: Vec<f64> = ops
+                .iter()
+                .map(|o| cell.alpha[edge * PRIMITIVES + o])
+                .collect();
+            softmax(&mut values);
+            ops.iter().zip(values).for_each(|(&o, v)| row[o] = v);
         }
         if let Some(beta) = cell.beta {
+            if beta.len() != edges {
+                let message = format!("beta has {} values, expected {edges}", beta.len());
+                return Err(Error::new(Code::Argument, message));
+            }
             for (row, weight) in rows.iter_mut().zip(edge_weights(beta)?) {
-                row.iter_mut().for_each(|w| *w *= weight);
+                row.iter_mut()
+                    .filter(|w| **w > 0.0)
+                    .for_each(|w| *w *= weight);
             }
         }
-        Ok(Strengths(rows))
+        Ok(Strengths { rows, nodes })
     }
 
-    /// The two strongest edges of every node and the strongest operation of each (never `none`).
+    /// The strength of an operation on an edge; negative if it is not a candidate.
+    pub fn of(&self, edge: usize, op: Primitive) -> f64 {
+        self.rows[edge][op.index()]
+    }
+
+    /// The two strongest edges of every node and the strongest operation of each (`none` only where there is no other).
     ///
     /// Edges are ranked by their strongest operation; of equals the lower index wins, for edges and for operations.
     /// The two entries of a node are in rank order.
     pub fn derive(&self) -> CellGenotype {
-        let mut cell = [(Primitive::Zero, 0); KEPT];
-        for node in 0..NODES {
+        let mut cell = vec![];
+        for node in 0..self.nodes {
             let range = edge_range(node);
             let mut ranked: Vec<(usize, Primitive, f64)> = range
                 .clone()
@@ -58,19 +88,16 @@ impl Strengths {
                 })
                 .collect();
             ranked.sort_by(|a, b| b.2.total_cmp(&a.2)); // stable: ties keep the lower index first
-            for (slot, kept) in cell[2 * node..2 * node + 2].iter_mut().zip(ranked) {
-                *slot = (kept.1, kept.0);
-            }
+            cell.extend(ranked[..2].iter().map(|kept| (kept.1, kept.0)));
         }
         cell
     }
 
     fn strongest(&self, edge: usize) -> (Primitive, f64) {
-        let mut best = (Primitive::Zero, f64::NEG_INFINITY);
+        let mut best = (Primitive::Zero, OUT);
         for &op in Primitive::ALL.iter().filter(|&&op| op != Primitive::Zero) {
-            let strength = self.0[edge][op.index()];
-            if strength > best.1 {
-                best = (op, strength);
+            if self.of(edge, op) > best.1 {
+                best = (op, self.of(edge, op));
             }
         }
         best
@@ -82,20 +109,19 @@ impl Strengths {
         let mut strengths = self.clone();
         loop {
             let cell = strengths.derive();
-            let skips: Vec<usize> = (0..KEPT)
+            let skips: Vec<usize> = (0..cell.len())
                 .filter(|&i| cell[i].0 == Primitive::Skip)
                 .map(|i| edge_range(i / 2).start + cell[i].1)
                 .collect();
             if skips.len() <= limit {
                 return cell;
             }
-            let of = |edge: &usize| strengths.0[*edge][Primitive::Skip.index()];
+            let of = |edge: &usize| strengths.of(*edge, Primitive::Skip);
             let weakest = skips
                 .into_iter()
                 .min_by(|a, b| of(a).total_cmp(&of(b)))
                 .expect("more skips than the limit");
-            // Below every probability, so that each edge loses its skip at most once and the loop ends.
-            strengths.0[weakest][Primitive::Skip.index()] = -1.0;
+            strengths.rows[weakest][Primitive::Skip.index()] = OUT; // each edge loses its skip at most once
         }
     }
 }
@@ -105,10 +131,8 @@ impl Strengths {
 /// # Errors
 /// As [`Strengths::new`].
 pub fn derive(normal: CellLogits, reduce: CellLogits) -> Result<Genotype> {
-    Ok(Genotype::new(
-        Strengths::new(normal)?.derive(),
-        Strengths::new(reduce)?.derive(),
-    ))
+    let normal = Strengths::new(normal)?.derive();
+    Ok(Genotype::new(normal, Strengths::new(reduce)?.derive()))
 }
 
 /// The genotype of a pair of cells with at most `limit` skip-connects in the normal cell (P-DARTS).
@@ -124,26 +148,30 @@ pub fn derive_with_skip_limit(
     Ok(Genotype::new(normal, Strengths::new(reduce)?.derive()))
 }
 
-/// Softmax of beta over the incoming edges of each node (groups of 2, 3, 4, 5), 14 numbers.
+/// Softmax of beta over the incoming edges of each node (groups of 2, 3, 4, ...), one number per edge.
 ///
 /// # Errors
 /// As [`Strengths::new`].
 pub fn edge_weights(beta: &[f64]) -> Result<Vec<f64>> {
-    check("beta", beta, EDGES)?;
+    let nodes = check("beta", beta, 1)?;
     let mut weights = beta.to_vec();
-    for node in 0..NODES {
+    for node in 0..nodes {
         softmax(&mut weights[edge_range(node)]);
     }
     Ok(weights)
 }
 
-/// Mean over the edges of the entropy of their eight mixing weights, in nats: ln 8 = 2.08 at the start, 0 when decided.
+/// Mean over the edges of the entropy of their mixing weights, in nats: ln 8 = 2.08 at the start, 0 when decided.
 ///
 /// # Errors
 /// As [`Strengths::new`].
-pub fn alpha_entropy(alpha: &[f64]) -> Result<f64> {
-    let rows = Strengths::new(CellLogits { alpha, beta: None })?.0;
-    Ok(rows.iter().map(|r| entropy(r)).sum::<f64>() / EDGES as f64)
+pub fn alpha_entropy(alpha: &[f64], candidates: Option<&Candidates>) -> Result<f64> {
+    let s = Strengths::new(CellLogits {
+        alpha,
+        beta: None,
+        candidates,
+    })?;
+    Ok(s.rows.iter().map(|r| entropy(r)).sum::<f64>() / s.rows.len() as f64)
 }
 
 /// Mean over the nodes of the entropy of their edge weights, in nats.
@@ -151,11 +179,10 @@ pub fn alpha_entropy(alpha: &[f64]) -> Result<f64> {
 /// # Errors
 /// As [`Strengths::new`].
 pub fn beta_entropy(beta: &[f64]) -> Result<f64> {
+    let nodes = check("beta", beta, 1)?;
     let weights = edge_weights(beta)?;
-    Ok((0..NODES)
-        .map(|n| entropy(&weights[edge_range(n)]))
-        .sum::<f64>()
-        / NODES as f64)
+    let sum: f64 = (0..nodes).map(|n| entropy(&weights[edge_range(n)])).sum();
+    Ok(sum / nodes as f64)
 }
 
 /// For every edge the operations with weights, strongest first: the second stopping rule of DARTS+ asks that this stays equal.
@@ -163,30 +190,35 @@ pub fn beta_entropy(beta: &[f64]) -> Result<f64> {
 /// # Errors
 /// As [`Strengths::new`].
 pub fn learnable_ranking(alpha: &[f64]) -> Result<Vec<Vec<Primitive>>> {
-    check("alpha", alpha, EDGES * PRIMITIVES)?;
+    check("alpha", alpha, PRIMITIVES)?;
     let rank = |row: &[f64]| {
-        let mut ops: Vec<Primitive> = Primitive::ALL
-            .iter()
-            .copied()
-            .filter(|p| p.has_weights())
-            .collect();
+        let mut ops = Primitive::ALL.to_vec();
+        ops.retain(|p| p.has_weights());
         ops.sort_by(|a, b| row[b.index()].total_cmp(&row[a.index()]));
         ops
     };
     Ok(alpha.chunks_exact(PRIMITIVES).map(rank).collect())
 }
 
-fn check(name: &str, values: &[f64], length: usize) -> Result<()> {
-    if values.len() != length {
-        return Err(Error::new(
-            Code::Argument,
-            format!("{name} has {} values, expected {length}", values.len()),
-        ));
-    }
+/// The number of nodes whose edges have `width` values each.
+fn check(name: &str, values: &[f64], width: usize) -> Result<usize> {
+    let n = values.len();
+    let nodes = if n % width == 0 {
+        nodes_of_edges(n / width)
+    } else {
+        None
+    };
+    let Some(nodes) = nodes else {
+        let message = format!(
+            "{name} has {n} values, which fits no cell (four nodes: {})",
+            14 * width
+        );
+        return Err(Error::new(Code::Argument, message));
+    };
     match values.iter().position(|v| !v.is_finite()) {
         Some(i) => Err(Error::new(Code::Diverged, format!("{name}[{i}] is {}", values[i]))
             .help("architecture parameters must be finite; lower the learning rate of the architecture")),
-        None => Ok(()),
+        None => Ok(nodes),
     }
 }
 
@@ -202,171 +234,5 @@ fn entropy(p: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rng::Rng;
-
-    fn random(seed: u64, n: usize) -> Vec<f64> {
-        let mut rng = Rng::new(seed, &[n as u64]);
-        (0..n).map(|_| rng.normal()).collect()
-    }
-
-    fn cell(alpha: &[f64]) -> CellLogits<'_> {
-        CellLogits { alpha, beta: None }
-    }
-
-    #[test]
-    fn ties_take_the_lowest_edges_and_the_first_operation() {
-        let (alpha, beta) = (vec![0.0; EDGES * PRIMITIVES], vec![0.0; EDGES]);
-        for beta in [None, Some(beta.as_slice())] {
-            let c = CellLogits {
-                alpha: &alpha,
-                beta,
-            };
-            let g = derive(c, c).unwrap();
-            for (i, entry) in g.normal.iter().chain(&g.reduce).enumerate() {
-                assert_eq!(*entry, (Primitive::MaxPool3, i % 2));
-            }
-        }
-    }
-
-    #[test]
-    fn a_planted_cell_comes_back_in_rank_order() {
-        let mut alpha = random(3, EDGES * PRIMITIVES);
-        for row in alpha.chunks_exact_mut(PRIMITIVES) {
-            row[Primitive::Zero.index()] = 6.0; // strongest everywhere, never kept
-        }
-        let planted = [
-            (Primitive::Skip, 1),
-            (Primitive::DilConv5, 0),
-            (Primitive::SepConv3, 2),
-            (Primitive::SepConv5, 0),
-        ];
-        for (i, &(op, input)) in planted.iter().enumerate() {
-            alpha[(edge_range(i / 2).start + input) * PRIMITIVES + op.index()] = 20.0 - i as f64;
-        }
-        assert_eq!(Strengths::new(cell(&alpha)).unwrap().derive()[..4], planted);
-    }
-
-    #[test]
-    fn betas_overrule_alphas_between_edges_only() {
-        let mut alpha = vec![0.0; EDGES * PRIMITIVES];
-        alpha[2 * PRIMITIVES + Primitive::SepConv3.index()] = 0.5; // node 1, input 0
-        let mut beta = vec![0.0; EDGES];
-        beta[3] = 3.0;
-        beta[4] = 2.0;
-        let c = Strengths::new(CellLogits {
-            alpha: &alpha,
-            beta: Some(&beta),
-        })
-        .unwrap()
-        .derive();
-        assert_eq!(
-            c[2..4],
-            [(Primitive::MaxPool3, 1), (Primitive::MaxPool3, 2)]
-        );
-        let c = Strengths::new(cell(&alpha)).unwrap().derive();
-        assert_eq!(
-            c[2..4],
-            [(Primitive::SepConv3, 0), (Primitive::MaxPool3, 1)]
-        );
-    }
-
-    #[test]
-    fn none_never_appears_and_predecessors_differ() {
-        for seed in 0..200 {
-            let (alpha, beta) = (random(seed, EDGES * PRIMITIVES), random(seed + 1000, EDGES));
-            let c = Strengths::new(CellLogits {
-                alpha: &alpha,
-                beta: Some(&beta),
-            })
-            .unwrap()
-            .derive();
-            for (node, pair) in c.chunks(2).enumerate() {
-                assert!(
-                    pair[0].1 != pair[1].1
-                        && pair
-                            .iter()
-                            .all(|e| e.0 != Primitive::Zero && e.1 < node + 2)
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn weights_sum_to_one() {
-        let beta = edge_weights(&random(1, EDGES)).unwrap();
-        for node in 0..NODES {
-            assert!((beta[edge_range(node)].iter().sum::<f64>() - 1.0).abs() < 1e-15);
-        }
-        let s = Strengths::new(cell(&random(2, EDGES * PRIMITIVES))).unwrap();
-        assert!(
-            s.0.iter()
-                .all(|r| (r.iter().sum::<f64>() - 1.0).abs() < 1e-15)
-        );
-    }
-
-    #[test]
-    fn skip_limit_strikes_the_weakest() {
-        let mut alpha = vec![0.0; EDGES * PRIMITIVES];
-        // Skips on inputs 0 and 1 of nodes 0 and 1, ever stronger; sep_conv_3x3 is second everywhere.
-        for (i, edge) in [0, 1, 2, 3].into_iter().enumerate() {
-            alpha[edge * PRIMITIVES + Primitive::Skip.index()] = 3.0 + i as f64;
-            alpha[edge * PRIMITIVES + Primitive::SepConv3.index()] = 1.0;
-        }
-        let s = Strengths::new(cell(&alpha)).unwrap();
-        let skips = |c: &CellGenotype| c.iter().filter(|e| e.0 == Primitive::Skip).count();
-        assert_eq!(skips(&s.derive()), 4);
-        let c = s.derive_with_skip_limit(2);
-        assert_eq!(skips(&c), 2);
-        assert_eq!(c[..2], [(Primitive::SepConv3, 0), (Primitive::SepConv3, 1)]);
-        assert_eq!(c[2..4], [(Primitive::Skip, 1), (Primitive::Skip, 0)]);
-        assert_eq!(skips(&s.derive_with_skip_limit(0)), 0);
-    }
-
-    #[test]
-    fn entropy_of_even_and_decided_weights() {
-        assert!((alpha_entropy(&[0.0; EDGES * PRIMITIVES]).unwrap() - 8f64.ln()).abs() < 1e-12);
-        let mut alpha = vec![0.0; EDGES * PRIMITIVES];
-        alpha
-            .iter_mut()
-            .step_by(PRIMITIVES)
-            .for_each(|a| *a = 800.0);
-        assert_eq!(alpha_entropy(&alpha).unwrap(), 0.0);
-        let even = [2f64, 3.0, 4.0, 5.0].map(f64::ln).iter().sum::<f64>() / 4.0;
-        assert!((beta_entropy(&[0.3; EDGES]).unwrap() - even).abs() < 1e-12);
-    }
-
-    #[test]
-    fn ranking_reads_the_learnable_operations_only() {
-        let mut alpha = vec![0.0; EDGES * PRIMITIVES];
-        alpha[Primitive::Skip.index()] = 9.0;
-        alpha[Primitive::DilConv5.index()] = 1.0;
-        let r = learnable_ranking(&alpha).unwrap();
-        assert_eq!(
-            r[0],
-            [
-                Primitive::DilConv5,
-                Primitive::SepConv3,
-                Primitive::SepConv5,
-                Primitive::DilConv3
-            ]
-        );
-        assert_eq!(r.len(), EDGES);
-    }
-
-    #[test]
-    fn bad_values_are_errors() {
-        let short = derive(cell(&[0.0; 7]), cell(&[0.0; 7])).unwrap_err();
-        assert_eq!(
-            (short.code(), short.message()),
-            (Code::Argument, "alpha has 7 values, expected 112")
-        );
-        let mut alpha = vec![0.0; EDGES * PRIMITIVES];
-        alpha[5] = f64::NAN;
-        assert_eq!(
-            Strengths::new(cell(&alpha)).unwrap_err().message(),
-            "alpha[5] is NaN"
-        );
-    }
-}
+#[path = "derive_tests.rs"]
+mod tests;

@@ -4,22 +4,32 @@
 
 use super::primitive::Primitive;
 
-/// Intermediate nodes of a cell.
+/// Intermediate nodes of a cell in DARTS, PC-DARTS and MTNAS; other numbers are a choice of the search space.
 pub const NODES: usize = 4;
+/// Most intermediate nodes that genotype text may have.
+pub const MAX_NODES: usize = 16;
 /// Inputs of a cell: the outputs of the two cells before it.
 pub const INPUTS: usize = 2;
-/// Edges of a search cell: 2 + 3 + 4 + 5, node-major and predecessor-minor.
+/// Edges of a search cell of four nodes: 2 + 3 + 4 + 5, node-major and predecessor-minor.
 pub const EDGES: usize = 14;
-/// Operations of a derived cell, two per node.
-pub const KEPT: usize = 2 * NODES;
 
-/// Eight (operation, predecessor) pairs: entries `2j` and `2j + 1` feed node `j`, whose index as a predecessor is `j + 2`.
-pub type CellGenotype = [(Primitive, usize); KEPT];
+/// Two (operation, predecessor) pairs per node: entries `2j` and `2j + 1` feed node `j`, whose index as a predecessor is `j + 2`.
+pub type CellGenotype = Vec<(Primitive, usize)>;
 
-/// The index of the edge from `predecessor` (0..j+2) to node `j` among the 14 edges.
+/// Edges of a search cell with `nodes` intermediate nodes: 2 + 3 + ... + (nodes + 1).
+pub fn edge_count(nodes: usize) -> usize {
+    nodes * (nodes + 3) / 2
+}
+
+/// The number of nodes of a search cell with `edges` edges; `None` if there is no such cell.
+pub fn nodes_of_edges(edges: usize) -> Option<usize> {
+    (1..=MAX_NODES).find(|&n| edge_count(n) == edges)
+}
+
+/// The index of the edge from `predecessor` (0..j+2) to node `j` among the edges of a cell.
 pub fn edge_index(node: usize, predecessor: usize) -> usize {
     assert!(
-        node < NODES && predecessor < node + INPUTS,
+        predecessor < node + INPUTS,
         "no edge from {predecessor} to node {node}"
     );
     edge_range(node).start + predecessor
@@ -27,7 +37,7 @@ pub fn edge_index(node: usize, predecessor: usize) -> usize {
 
 /// The edges that end at node `j`: 0..2, 2..5, 5..9, 9..14.
 pub fn edge_range(node: usize) -> std::ops::Range<usize> {
-    let start = (0..node).map(|n| n + INPUTS).sum();
+    let start = edge_count(node);
     start..start + node + INPUTS
 }
 
@@ -36,7 +46,7 @@ pub fn edge_range(node: usize) -> std::ops::Range<usize> {
 pub struct Genotype {
     /// Operations of the normal cell.
     pub normal: CellGenotype,
-    /// Nodes (0..6) whose outputs are concatenated, in order.
+    /// Nodes (2.. as predecessors are numbered) whose outputs are concatenated, in order.
     pub normal_concat: Vec<usize>,
     /// Operations of the reduction cell: predecessors 0 and 1 are read with stride 2.
     pub reduce: CellGenotype,
@@ -45,18 +55,18 @@ pub struct Genotype {
 }
 
 impl Genotype {
-    /// A genotype whose cells concatenate the four intermediate nodes, as every searched one does.
+    /// A genotype whose cells concatenate all intermediate nodes, as every searched one does.
     pub fn new(normal: CellGenotype, reduce: CellGenotype) -> Self {
         Genotype {
+            normal_concat: (INPUTS..INPUTS + normal.len() / 2).collect(),
+            reduce_concat: (INPUTS..INPUTS + reduce.len() / 2).collect(),
             normal,
-            normal_concat: vec![2, 3, 4, 5],
             reduce,
-            reduce_concat: vec![2, 3, 4, 5],
         }
     }
 
     /// The operations of one cell kind.
-    pub fn cell(&self, reduction: bool) -> &CellGenotype {
+    pub fn cell(&self, reduction: bool) -> &[(Primitive, usize)] {
         if reduction {
             &self.reduce
         } else {
@@ -75,19 +85,20 @@ impl Genotype {
 
     /// Skip-connects under `rule`.
     pub fn skips(&self, rule: SkipRule) -> usize {
-        let count = |cell: &CellGenotype| cell.iter().filter(|e| e.0 == Primitive::Skip).count();
+        let count =
+            |cell: &[(Primitive, usize)]| cell.iter().filter(|e| e.0 == Primitive::Skip).count();
         match rule {
             SkipRule::NormalCell => count(&self.normal),
             SkipRule::BothCells => count(&self.normal) + count(&self.reduce),
         }
     }
 
-    /// Share of skip-connects among the sixteen operations of both cells, in 0..=1.
+    /// Share of skip-connects among the operations of both cells, in 0..=1.
     pub fn skip_share(&self) -> f64 {
         self.share(|p| p == Primitive::Skip)
     }
 
-    /// Share of poolings among the sixteen operations of both cells, in 0..=1.
+    /// Share of poolings among the operations of both cells, in 0..=1.
     pub fn pool_share(&self) -> f64 {
         self.share(Primitive::is_pool)
     }
@@ -99,17 +110,17 @@ impl Genotype {
             .chain(&self.reduce)
             .filter(|e| wanted(e.0))
             .count();
-        n as f64 / (2 * KEPT) as f64
+        n as f64 / (self.normal.len() + self.reduce.len()) as f64
     }
 }
 
 /// Which skip-connects count towards T (paper section 3.1; the text does not say, so it is a configuration key).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SkipRule {
-    /// The eight operations of the derived normal cell.
+    /// The operations of the derived normal cell (eight of four nodes).
     #[default]
     NormalCell,
-    /// The sixteen operations of both cells.
+    /// The operations of both cells.
     BothCells,
 }
 
@@ -133,6 +144,14 @@ mod tests {
     fn edges_run_node_major() {
         assert_eq!(edge_range(0), 0..2);
         assert_eq!(edge_range(3), 9..EDGES);
+        assert_eq!(
+            (edge_count(NODES), edge_count(1), edge_count(5)),
+            (EDGES, 2, 20)
+        );
+        assert_eq!(
+            (nodes_of_edges(14), nodes_of_edges(5), nodes_of_edges(8)),
+            (Some(4), Some(2), None)
+        );
         assert_eq!(edge_index(3, 4), 13);
         let all: Vec<_> = (0..NODES)
             .flat_map(|n| (0..n + 2).map(move |p| edge_index(n, p)))

@@ -1,9 +1,9 @@
-//! Parsing: finding the genotypes of a text, and recursive descent over one of them.
+//! Finding the genotypes of a text: a file with one, a Python module with many, a log.
 
-use super::genotype::{CellGenotype, Genotype, INPUTS, KEPT, NODES};
-use super::genotype_lexer::{Kind, Lexer, Token};
-use super::primitive::Primitive;
-use crate::error::{Code, Error, Result, nearest};
+use super::genotype::Genotype;
+use super::genotype_lexer::Lexer;
+use super::genotype_parser::genotype;
+use crate::error::{Code, Error, Result};
 
 /// A text with any number of genotypes in it: the file of a search, a Python module, a log.
 pub struct Document<'a> {
@@ -123,52 +123,7 @@ impl<'a> Document<'a> {
     }
 
     fn genotype(&self, offset: usize) -> Result<Genotype> {
-        let mut p = Parser {
-            lexer: Lexer::new(self.text, offset, self.source),
-        };
-        p.lexer.next()?; // the word `Genotype`, found before
-        p.expect('(', "`(`")?;
-        let (mut normal, mut normal_concat, mut reduce, mut reduce_concat) =
-            (None, None, None, None);
-        loop {
-            let field = p.lexer.next()?;
-            let name = match field.kind {
-                Kind::Close(')') => break,
-                Kind::Word(w) => w,
-                _ => return Err(p.lexer.unexpected(&field, "a field name or `)`")),
-            };
-            p.expect('=', "`=`")?;
-            let repeated = match name {
-                "normal" => normal.replace(p.cell()?).is_some(),
-                "reduce" => reduce.replace(p.cell()?).is_some(),
-                "normal_concat" => normal_concat.replace(p.concat()?).is_some(),
-                "reduce_concat" => reduce_concat.replace(p.concat()?).is_some(),
-                _ => {
-                    return Err(p
-                        .lexer
-                        .unexpected(&field, "normal, normal_concat, reduce or reduce_concat"));
-                }
-            };
-            if repeated {
-                return Err(p
-                    .lexer
-                    .error(&field, format!("field `{name}` is given twice")));
-            }
-            let token = p.lexer.next()?;
-            match token.kind {
-                Kind::Other(',') => {}
-                Kind::Close(')') => break,
-                _ => return Err(p.lexer.unexpected(&token, "`,` or `)`")),
-            }
-        }
-        let end = p.lexer.here();
-        let missing = |name: &str| p.lexer.error(&end, format!("field `{name}` is missing"));
-        Ok(Genotype {
-            normal: normal.ok_or_else(|| missing("normal"))?,
-            normal_concat: normal_concat.ok_or_else(|| missing("normal_concat"))?,
-            reduce: reduce.ok_or_else(|| missing("reduce"))?,
-            reduce_concat: reduce_concat.ok_or_else(|| missing("reduce_concat"))?,
-        })
+        genotype(Lexer::new(self.text, offset, self.source))
     }
 }
 
@@ -183,159 +138,6 @@ fn name_before(before: &str) -> &str {
         rest[i..].trim_start_matches(|c: char| !(c.is_alphanumeric() || c == '_'))
     });
     if is_name(name) { name } else { "" }
-}
-
-struct Parser<'a> {
-    lexer: Lexer<'a>,
-}
-
-impl<'a> Parser<'a> {
-    fn expect(&mut self, wanted: char, name: &str) -> Result<Token<'a>> {
-        let token = self.lexer.next()?;
-        match token.kind {
-            Kind::Open(c) | Kind::Close(c) | Kind::Other(c) if c == wanted => Ok(token),
-            _ => Err(self.lexer.unexpected(&token, name)),
-        }
-    }
-
-    /// `[` items `]` or `(` items `)`; a trailing comma is allowed.
-    fn list<T>(
-        &mut self,
-        mut item: impl FnMut(&mut Self, Token<'a>) -> Result<T>,
-    ) -> Result<(Token<'a>, Vec<T>)> {
-        let open = self.lexer.next()?;
-        let close = match open.kind {
-            Kind::Open('[') => ']',
-            Kind::Open('(') => ')',
-            _ => return Err(self.lexer.unexpected(&open, "`[` or `(`")),
-        };
-        let mut items = vec![];
-        loop {
-            let token = self.lexer.next()?;
-            if token.kind == Kind::Close(close) {
-                return Ok((open, items));
-            }
-            items.push(item(self, token)?);
-            let token = self.lexer.next()?;
-            match token.kind {
-                Kind::Close(c) if c == close => return Ok((open, items)),
-                Kind::Other(',') => {}
-                _ => return Err(self.lexer.unexpected(&token, &format!("`,` or `{close}`"))),
-            }
-        }
-    }
-
-    fn cell(&mut self) -> Result<CellGenotype> {
-        let mut count = 0;
-        let (open, entries) = self.list(|p, token| {
-            count += 1;
-            p.entry(token, count - 1)
-        })?;
-        let n = entries.len();
-        entries.try_into().map_err(|_| {
-            let e = self
-                .lexer
-                .error(&open, format!("expected {KEPT} operations, got {n}"));
-            e.help(format!("a cell has {NODES} nodes with two operations each"))
-        })
-    }
-
-    fn entry(&mut self, open: Token<'a>, at: usize) -> Result<(Primitive, usize)> {
-        let close = match open.kind {
-            Kind::Open('(') => ')',
-            Kind::Open('[') => ']',
-            _ => return Err(self.lexer.unexpected(&open, "`('operation', input)`")),
-        };
-        let token = self.lexer.next()?;
-        let Kind::Text(name) = token.kind else {
-            return Err(self
-                .lexer
-                .unexpected(&token, "the name of an operation in quotes"));
-        };
-        let Some(op) = Primitive::from_name(name) else {
-            let e = self.lexer.error(
-                &token,
-                format!("unknown operation `{}`", name.escape_debug()),
-            );
-            return Err(
-                match nearest(name, Primitive::ALL.iter().map(|p| p.name())) {
-                    Some(near) => e.help(format!("did you mean `{near}`?")),
-                    None => e.help(format!(
-                        "one of {}",
-                        Primitive::ALL
-                            .iter()
-                            .map(|p| p.name())
-                            .collect::<Vec<_>>()
-                            .join(", ")
-                    )),
-                },
-            );
-        };
-        self.expect(',', "`,`")?;
-        let token = self.lexer.next()?;
-        let Kind::Int(input) = token.kind else {
-            return Err(self.lexer.unexpected(&token, "the number of an input"));
-        };
-        let node = (at / 2).min(NODES - 1);
-        if input >= node + INPUTS {
-            let last = node + INPUTS - 1;
-            return Err(self.lexer.error(
-                &token,
-                format!("node {node} reads inputs 0 to {last}, got {input}"),
-            ));
-        }
-        let mut token = self.lexer.next()?;
-        if token.kind == Kind::Other(',') {
-            token = self.lexer.next()?;
-        }
-        if token.kind != Kind::Close(close) {
-            return Err(self.lexer.unexpected(&token, &format!("`{close}`")));
-        }
-        Ok((op, input))
-    }
-
-    /// `range(a, b)`, `[2, 3, 4, 5]` or `(2, 3, 4, 5)`: distinct intermediate nodes, at least one.
-    fn concat(&mut self) -> Result<Vec<usize>> {
-        let first = self.lexer.here();
-        let range = first.kind == Kind::Word("range");
-        if range {
-            self.lexer.next()?;
-        }
-        let (open, numbers) = self.list(|p, token| match token.kind {
-            Kind::Int(n) => Ok((n, token)),
-            _ => Err(p.lexer.unexpected(&token, "the number of a node")),
-        })?;
-        let nodes: Vec<(usize, Token)> = match (range, numbers.as_slice()) {
-            (false, _) => numbers,
-            (true, [(a, t), (b, _)]) => (*a..(*b).min(INPUTS + NODES + 1))
-                .map(|n| (n, t.clone()))
-                .collect(),
-            (true, _) => {
-                return Err(self.lexer.error(
-                    &open,
-                    format!("expected range(a, b), got {} numbers", numbers.len()),
-                ));
-            }
-        };
-        if nodes.is_empty() {
-            return Err(self
-                .lexer
-                .error(&open, "expected at least one node, got none".into()));
-        }
-        let last = INPUTS + NODES - 1;
-        for (i, (n, token)) in nodes.iter().enumerate() {
-            if !(INPUTS..=last).contains(n) {
-                let e = self
-                    .lexer
-                    .error(token, format!("expected nodes {INPUTS} to {last}, got {n}"));
-                return Err(e.help("the concatenated nodes are usually range(2, 6)"));
-            }
-            if nodes[..i].iter().any(|m| m.0 == *n) {
-                return Err(self.lexer.error(token, format!("node {n} is given twice")));
-            }
-        }
-        Ok(nodes.into_iter().map(|n| n.0).collect())
-    }
 }
 
 /// True for an identifier.

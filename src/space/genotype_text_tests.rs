@@ -1,5 +1,6 @@
 use super::*;
 use crate::rng::Rng;
+use crate::space::genotype::NODES;
 use crate::space::random::{NoneDraws, random_genotype};
 use proptest::prelude::*;
 
@@ -10,14 +11,19 @@ const LINE: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), (
 
 fn any(seed: u64) -> Genotype {
     let mut rng = Rng::new(seed, &[9]);
-    let mut g = random_genotype(&mut rng, NoneDraws::Include);
+    let nodes = if seed % 4 == 0 {
+        1 + rng.below(6)
+    } else {
+        NODES
+    };
+    let mut g = random_genotype(&mut rng, nodes, NoneDraws::Include);
     for concat in [&mut g.normal_concat, &mut g.reduce_concat] {
         if rng.coin(0.5) {
             *concat = rng
-                .permutation(4)
+                .permutation(nodes)
                 .into_iter()
                 .map(|n| n + 2)
-                .take(1 + rng.below(4))
+                .take(1 + rng.below(nodes))
                 .collect();
         }
     }
@@ -191,7 +197,7 @@ fn errors_say_where_and_what() {
         ),
         (
             "Genotype(normal=[])",
-            "genotype text:1:17: expected 8 operations, got 0; a cell has 4 nodes with two operations each",
+            "genotype text:1:17: expected two operations per node, got 0; a DARTS cell has 8 operations, two for each of 4 nodes",
         ),
         (
             "Genotype(normal=['a'])",
@@ -230,14 +236,6 @@ fn errors_say_where_and_what() {
             "genotype text:1:29: expected at least one node, got none",
         ),
         (
-            "Genotype(normal_concat=range(2, 99999999999))",
-            "genotype text:1:30: expected nodes 2 to 5, got 6; the concatenated nodes are usually range(2, 6)",
-        ),
-        (
-            "Genotype(normal_concat=[2, 2])",
-            "genotype text:1:28: node 2 is given twice",
-        ),
-        (
             "Genotype(normal_concat=[99999999999999999999999])",
             "genotype text:1:25: number too large",
         ),
@@ -267,6 +265,24 @@ fn errors_say_where_and_what() {
         "{}",
         e.render()
     );
+}
+
+#[test]
+fn concatenated_nodes_are_nodes_of_the_cell() {
+    let with = |concat: &str| LINE.replacen("range(2, 6)", concat, 1).parse::<Genotype>();
+    let at = LINE.find("range").unwrap() + 1;
+    let cases = [
+        ("range(2, 99999999999)", 6, "expected nodes 2 to 5, got 6"),
+        ("[2, 1]", 4, "expected nodes 2 to 5, got 1"),
+        ("[2, 3, 2]", 7, "node 2 is given twice"),
+    ];
+    for (concat, offset, message) in cases {
+        let e = with(concat).unwrap_err();
+        assert_eq!(e.message(), message);
+        let place = format!("genotype text:1:{}", at + offset.min(concat.len() - 1));
+        assert_eq!(e.place(), Some(place.as_str()), "{concat}");
+    }
+    assert_eq!(with("(5, 2)").unwrap().normal_concat, [5, 2]);
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 //! DARTS (Liu et al., ICLR 2019), PC-DARTS (Xu et al., ICLR 2020), P-DARTS (Chen et al., ICCV 2019), MTNAS (Liu et al., ACCV 2020;
 //! backbone, detection branch and segmentation branch of the released network).
 
-use super::genotype::{CellGenotype, Genotype, KEPT, NetworkGenotype};
+use super::genotype::{CellGenotype, Genotype, NetworkGenotype};
 use super::primitive::Primitive;
 
 /// Name, normal cell, reduction cell; operations as `op input`, in the order of the nodes.
@@ -83,20 +83,14 @@ pub fn mtnas() -> NetworkGenotype {
 }
 
 fn cell(text: &str) -> CellGenotype {
-    let mut out = [(Primitive::Zero, 0); KEPT];
-    let mut entries = text.split(", ");
-    for slot in &mut out {
-        let (op, input) = entries
-            .next()
-            .and_then(|e| e.split_once(' '))
-            .expect("eight entries `op input`");
-        *slot = (
+    let entry = |e: &str| {
+        let (op, input) = e.split_once(' ').expect("an entry `op input`");
+        (
             Primitive::from_name(op).expect("a primitive"),
             input.parse().expect("an input"),
-        );
-    }
-    assert!(entries.next().is_none(), "more than eight entries");
-    out
+        )
+    };
+    text.split(", ").map(entry).collect()
 }
 
 #[cfg(test)]
@@ -108,6 +102,7 @@ mod tests {
         for name in names() {
             let g = by_name(name).unwrap();
             for reduction in [false, true] {
+                assert_eq!(g.cell(reduction).len(), 8, "{name}");
                 for (i, &(op, input)) in g.cell(reduction).iter().enumerate() {
                     assert!(
                         input < i / 2 + 2 && op != Primitive::Zero,

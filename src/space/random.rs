@@ -1,6 +1,6 @@
 //! Random architectures: the baseline every search has to beat (Li and Talwalkar, UAI 2019).
 
-use super::genotype::{CellGenotype, EDGES, Genotype, KEPT, edge_index};
+use super::genotype::{CellGenotype, Genotype, INPUTS, edge_count, edge_index};
 use super::primitive::{PRIMITIVES, Primitive};
 use crate::rng::Rng;
 
@@ -14,22 +14,22 @@ pub enum NoneDraws {
     Include,
 }
 
-/// A random genotype: every node gets two distinct predecessors and two operations, all uniform.
-pub fn random_genotype(rng: &mut Rng, none: NoneDraws) -> Genotype {
-    let normal = random_cell(rng, none);
-    Genotype::new(normal, random_cell(rng, none))
+/// A random genotype of `nodes` nodes per cell: every node gets two distinct predecessors and two operations, all uniform.
+pub fn random_genotype(rng: &mut Rng, nodes: usize, none: NoneDraws) -> Genotype {
+    let normal = random_cell(rng, nodes, none);
+    Genotype::new(normal, random_cell(rng, nodes, none))
 }
 
-fn random_cell(rng: &mut Rng, none: NoneDraws) -> CellGenotype {
-    let mut cell = [(Primitive::Zero, 0); KEPT];
-    for (node, pair) in cell.chunks_exact_mut(2).enumerate() {
-        let inputs = node + 2;
+fn random_cell(rng: &mut Rng, nodes: usize, none: NoneDraws) -> CellGenotype {
+    let mut cell = vec![];
+    for node in 0..nodes {
+        let inputs = node + INPUTS;
         let first = rng.below(inputs);
         // Uniform among the others: draw from one fewer and step over the first.
         let second = rng.below(inputs - 1);
         let second = if second >= first { second + 1 } else { second };
-        pair[0] = (random_primitive(rng, none), first);
-        pair[1] = (random_primitive(rng, none), second);
+        cell.push((random_primitive(rng, none), first));
+        cell.push((random_primitive(rng, none), second));
     }
     cell
 }
@@ -45,17 +45,18 @@ fn random_primitive(rng: &mut Rng, none: NoneDraws) -> Primitive {
 /// Mixing weights that make a search cell compute one derived cell, used in place of softmax(alpha) and softmax(beta).
 #[derive(Debug, Clone, PartialEq)]
 pub struct OneHot {
-    /// 14 x 8, row-major: 1 at the kept operation of each kept edge.
+    /// Edges x 8, row-major: 1 at the kept operation of each kept edge.
     pub alpha: Vec<f64>,
-    /// 14: 1 on the kept edges. Without it the bypass channels of a partial-channel edge would still pass.
+    /// One per edge: 1 on the kept edges. Without it the bypass channels of a partial-channel edge would still pass.
     pub beta: Vec<f64>,
 }
 
 /// The one-hot weights of a cell; an edge named twice keeps both operations.
-pub fn one_hot(cell: &CellGenotype) -> OneHot {
+pub fn one_hot(cell: &[(Primitive, usize)]) -> OneHot {
+    let edges = edge_count(cell.len() / 2);
     let mut weights = OneHot {
-        alpha: vec![0.0; EDGES * PRIMITIVES],
-        beta: vec![0.0; EDGES],
+        alpha: vec![0.0; edges * PRIMITIVES],
+        beta: vec![0.0; edges],
     };
     for (i, &(op, input)) in cell.iter().enumerate() {
         let edge = edge_index(i / 2, input);
@@ -68,13 +69,14 @@ pub fn one_hot(cell: &CellGenotype) -> OneHot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::space::genotype::NODES;
 
     #[test]
     fn draws_are_uniform_and_distinct() {
         let mut ops = [0usize; PRIMITIVES];
         let mut pairs = [[0usize; 5]; 5];
         for seed in 0..2000 {
-            let g = random_genotype(&mut Rng::new(seed, &[]), NoneDraws::Exclude);
+            let g = random_genotype(&mut Rng::new(seed, &[]), NODES, NoneDraws::Exclude);
             for entry in g.normal.iter().chain(&g.reduce) {
                 ops[entry.0.index()] += 1;
             }
@@ -107,7 +109,7 @@ mod tests {
     fn none_only_on_request() {
         let none = |n| {
             (0..200).any(|s| {
-                random_genotype(&mut Rng::new(s, &[]), n)
+                random_genotype(&mut Rng::new(s, &[]), NODES, n)
                     .normal
                     .iter()
                     .any(|e| e.0 == Primitive::Zero)
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn one_hot_weights_name_the_cell() {
-        let g = random_genotype(&mut Rng::new(5, &[]), NoneDraws::Exclude);
+        let g = random_genotype(&mut Rng::new(5, &[]), NODES, NoneDraws::Exclude);
         let w = one_hot(&g.reduce);
         assert_eq!(
             (w.alpha.iter().sum::<f64>(), w.beta.iter().sum::<f64>()),
