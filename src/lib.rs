@@ -7,6 +7,7 @@ pub mod dual;
 pub mod error;
 pub mod metrics;
 pub mod model;
+pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod report;

@@ -135,3 +135,68 @@ pub const FACTOR: Planted = Planted {
     what: "dx too large by a factor 1.0005",
     spoil: |_, _, g| scale_gradient(g, 0),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::{Cx, Path, Tape};
+    use crate::tensor::DType;
+
+    fn run(case: &Case, path: Path, dtype: DType) -> Vec<Tensor> {
+        let tape = Tape::new(Cx { path, ..Cx::default() });
+        let put = |t: &Tensor| if t.dtype().is_float() { tape.param(t.cast(dtype)) } else { tape.leaf(t.clone()) };
+        let x: Vec<_> = case.x.iter().map(put).collect();
+        let y = tape.apply(Shared(case.op.clone()), &x.iter().collect::<Vec<_>>()).unwrap();
+        let mut r = Rng::new(5, &[]);
+        let dy: Vec<f64> = (0..y.value().numel()).map(|_| r.normal()).collect();
+        let dy = Tensor::from_f64(*y.shape(), dy).unwrap().cast(y.value().dtype());
+        let g = tape.backward_from(&y, dy).unwrap();
+        let mut all = vec![y.value().clone()];
+        all.extend(x.iter().filter_map(|v| g.get(v).cloned()));
+        all
+    }
+
+    #[derive(Debug)]
+    struct Shared(Arc<dyn Op>);
+    impl Op for Shared {
+        fn name(&self) -> &'static str {
+            self.0.name()
+        }
+        fn infer(&self, x: &[Shape]) -> crate::Result<Shape> {
+            self.0.infer(x)
+        }
+        fn saves(&self) -> crate::tape::Saves {
+            self.0.saves()
+        }
+        fn forward(&self, x: &[Tensor]) -> crate::Result<crate::tape::Output> {
+            self.0.forward(x)
+        }
+        fn backward(&self, b: &crate::tape::Backward) -> crate::Result<Vec<Option<crate::tape::Grad>>> {
+            self.0.backward(b)
+        }
+        fn forward_reference(&self, x: &[Tensor]) -> crate::Result<crate::tape::Output> {
+            self.0.forward_reference(x)
+        }
+        fn backward_reference(&self, b: &crate::tape::Backward) -> crate::Result<Vec<Option<crate::tape::Grad>>> {
+            self.0.backward_reference(b)
+        }
+    }
+
+    #[test]
+    fn fast_agrees_with_reference() {
+        for e in OPS {
+            for i in 0..60 {
+                let case = (e.case)(&mut Gen(Rng::new(11, &[crate::rng::word(e.name), i])));
+                let reference = run(&case, Path::Reference, DType::F64);
+                let fast = run(&case, Path::Fast, DType::F64);
+                for (k, (r, f)) in reference.iter().zip(&fast).enumerate() {
+                    assert_eq!(r.shape(), f.shape(), "{} {i} {k}", e.name);
+                    let scale = r.f64s().iter().fold(1.0f64, |m, v| m.max(v.abs()));
+                    for (a, b) in r.f64s().iter().zip(f.f64s()) {
+                        assert!((a - b).abs() <= 1e-11 * scale, "{} case {i} output {k}: {a} {b} {case:?}", e.name);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -3,7 +3,13 @@
 //! A kernel is written once as a portable loop over fixed-width lanes inside [`simd!`], which compiles it for AVX-512,
 //! AVX2 + FMA and the baseline and picks one at run time. Every path uses fused multiply-add (`mul_add`).
 
+pub mod conv;
+pub mod depthwise;
 pub mod elementwise;
+pub mod gemm;
+pub mod lanes;
+pub mod norm;
+pub mod pool;
 
 use std::sync::OnceLock;
 

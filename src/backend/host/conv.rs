@@ -1,0 +1,312 @@
+//! Convolution of a batch and its two gradients: depthwise planes, pointwise products, im2col for the rest.
+//!
+//! The output and the input gradient are cut by image or plane; the weight gradient is summed over the logical shards of
+//! the batch by a fixed tree, so the bits do not depend on the number of threads.
+
+use super::depthwise::{self, Geometry};
+use super::gemm::{gemm, gemm_bt};
+use super::{Float, LANES, elementwise};
+use crate::backend::threads::{for_pieces, map, shards, tree_fold};
+
+/// Sizes of a convolution; weights are `(c_out, c_in / groups, k, k)`.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub struct ConvSizes {
+    pub n: usize,
+    pub c_in: usize,
+    pub h: usize,
+    pub w: usize,
+    pub c_out: usize,
+    pub ho: usize,
+    pub wo: usize,
+    pub k: usize,
+    pub stride: usize,
+    pub padding: usize,
+    pub dilation: usize,
+    pub groups: usize,
+}
+
+impl ConvSizes {
+    fn depthwise(&self) -> bool {
+        self.groups == self.c_in && self.c_out == self.c_in
+    }
+
+    fn pointwise(&self) -> bool {
+        self.k == 1 && self.padding == 0 && self.groups == 1
+    }
+
+    fn in_plane(&self) -> usize {
+        self.h * self.w
+    }
+
+    fn out_plane(&self) -> usize {
+        self.ho * self.wo
+    }
+
+    fn macs(&self) -> usize {
+        self.n * self.c_out * self.out_plane() * (self.c_in / self.groups) * self.k * self.k
+    }
+
+    fn geometry(&self) -> Geometry {
+        let ConvSizes { h, w, ho, wo, k, stride, padding, dilation, .. } = *self;
+        Geometry { h, w, ho, wo, k, stride, padding, dilation }
+    }
+
+    fn taps(&self) -> usize {
+        self.c_in / self.groups * self.k * self.k
+    }
+}
+
+/// Planes a thread handles with one scratch.
+const PLANES: usize = 8;
+
+/// `y = conv(x, w)`.
+pub fn forward<T: Float>(s: &ConvSizes, x: &[T], w: &[T], y: &mut [T]) {
+    let (ip, op) = (s.in_plane(), s.out_plane());
+    if s.depthwise() {
+        let g = s.geometry();
+        return for_pieces(y, op * PLANES, s.macs(), |i, y| {
+            let mut scratch = vec![T::ZERO; g.scratch_len()];
+            for (j, y) in y.chunks_mut(op).enumerate() {
+                let p = i * PLANES + j;
+                let c = p % s.c_in;
+                depthwise::forward(&g, &x[p * ip..][..ip], &w[c * s.k * s.k..][..s.k * s.k], &mut scratch, y);
+            }
+        });
+    }
+    for_pieces(y, s.c_out * op, s.macs(), |i, y| {
+        let x = &x[i * s.c_in * ip..][..s.c_in * ip];
+        if s.pointwise() && s.stride == 1 {
+            return gemm(s.c_out, s.c_in, op, w, s.c_in, 1, x, y, false);
+        }
+        let (taps, per) = (s.taps(), s.c_out / s.groups);
+        let mut col = vec![T::ZERO; taps * op];
+        for q in 0..s.groups {
+            im2col(s, &x[q * s.c_in / s.groups * ip..], &mut col);
+            gemm(per, taps, op, &w[q * per * taps..], taps, 1, &col, &mut y[q * per * op..][..per * op], false);
+        }
+    });
+}
+
+/// `dx` from `dy`.
+pub fn input_gradient<T: Float>(s: &ConvSizes, w: &[T], dy: &[T], dx: &mut [T]) {
+    let (ip, op) = (s.in_plane(), s.out_plane());
+    if s.depthwise() {
+        let g = s.geometry();
+        let kk = s.k * s.k;
+        if let Some(f) = depthwise::flipped(&g) {
+            let flipped: Vec<T> = w.chunks(kk).flat_map(|t| t.iter().rev().copied()).collect();
+            return for_pieces(dx, ip * PLANES, s.macs(), |i, dx| {
+                let mut scratch = vec![T::ZERO; f.scratch_len()];
+                for (j, dx) in dx.chunks_mut(ip).enumerate() {
+                    let p = i * PLANES + j;
+                    let c = p % s.c_in;
+                    depthwise::forward(&f, &dy[p * op..][..op], &flipped[c * kk..][..kk], &mut scratch, dx);
+                }
+            });
+        }
+        return for_pieces(dx, ip * PLANES, s.macs(), |i, dx| {
+            let mut scratch = vec![T::ZERO; g.scratch_len()];
+            let mut rows = vec![T::ZERO; g.padded_out_len()];
+            for (j, dx) in dx.chunks_mut(ip).enumerate() {
+                let p = i * PLANES + j;
+                scratch.fill(T::ZERO);
+                depthwise::pad_rows(&g, &dy[p * op..][..op], &mut rows);
+                depthwise::scatter(&g, &rows, &w[p % s.c_in * kk..][..kk], &mut scratch);
+                depthwise::unpad_plane(&g, &scratch, dx);
+            }
+        });
+    }
+    for_pieces(dx, s.c_in * ip, s.macs(), |i, dx| {
+        let dy = &dy[i * s.c_out * op..][..s.c_out * op];
+        if s.pointwise() && s.stride == 1 {
+            return gemm(s.c_in, s.c_out, op, w, 1, s.c_in, dy, dx, false);
+        }
+        let (taps, per) = (s.taps(), s.c_out / s.groups);
+        let mut col = vec![T::ZERO; taps * op];
+        dx.fill(T::ZERO);
+        for q in 0..s.groups {
+            gemm(taps, per, op, &w[q * per * taps..], 1, taps, &dy[q * per * op..][..per * op], &mut col, false);
+            col2im(s, &col, &mut dx[q * s.c_in / s.groups * ip..]);
+        }
+    });
+}
+
+/// Above this many weights, partial sums of shards are folded as they come instead of being kept side by side.
+const KEEP_PARTIALS: usize = 1 << 16;
+
+/// `dw` from `x` and `dy`.
+pub fn weight_gradient<T: Float>(s: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T]) {
+    let (ip, op) = (s.in_plane(), s.out_plane());
+    let shard = |images: std::ops::Range<usize>| {
+        let mut part = vec![T::ZERO; dw.len()];
+        if s.depthwise() {
+            let g = s.geometry();
+            let kk = s.k * s.k;
+            let mut scratch = vec![T::ZERO; g.scratch_len()];
+            let mut rows = vec![T::ZERO; g.padded_out_len()];
+            for p in images.start * s.c_in..images.end * s.c_in {
+                depthwise::pad_plane(&g, &x[p * ip..][..ip], &mut scratch);
+                depthwise::pad_rows(&g, &dy[p * op..][..op], &mut rows);
+                let d = &mut part[p % s.c_in * kk..][..kk];
+                match s.k {
+                    3 => depthwise::weight_gradient::<T, 3>(&g, &rows, &scratch, d),
+                    5 => depthwise::weight_gradient::<T, 5>(&g, &rows, &scratch, d),
+                    _ => depthwise::weight_gradient::<T, 0>(&g, &rows, &scratch, d),
+                }
+            }
+            return part;
+        }
+        let direct = s.pointwise() && s.stride == 1;
+        let (taps, per) = (s.taps(), s.c_out / s.groups);
+        let mut col = vec![T::ZERO; if direct { 0 } else { taps * op }];
+        for i in images {
+            let x = &x[i * s.c_in * ip..][..s.c_in * ip];
+            let dy = &dy[i * s.c_out * op..][..s.c_out * op];
+            if direct {
+                gemm_bt(s.c_out, s.c_in, op, dy, x, &mut part);
+                continue;
+            }
+            for q in 0..s.groups {
+                im2col(s, &x[q * s.c_in / s.groups * ip..], &mut col);
+                gemm_bt(per, taps, op, &dy[q * per * op..], &col, &mut part[q * per * taps..][..per * taps]);
+            }
+        }
+        part
+    };
+    let add = |mut a: Vec<T>, b: Vec<T>| {
+        elementwise::add_assign(&mut a, &b);
+        a
+    };
+    let runs: Vec<_> = shards(s.n).collect();
+    let total = if dw.len() <= KEEP_PARTIALS {
+        tree_fold(map(runs.len(), s.macs(), |i| shard(runs[i].clone())), add)
+    } else {
+        fold_as_they_come(runs.into_iter().map(shard), add)
+    };
+    if let Some(t) = total {
+        dw.copy_from_slice(&t);
+    }
+}
+
+/// The same tree as [`tree_fold`], keeping one partial sum per level only.
+fn fold_as_they_come<T>(parts: impl Iterator<Item = T>, mut merge: impl FnMut(T, T) -> T) -> Option<T> {
+    let mut stack: Vec<(usize, T)> = Vec::new();
+    for part in parts {
+        let mut top = (0, part);
+        while let Some((level, left)) = stack.pop_if(|(level, _)| *level == top.0) {
+            top = (level + 1, merge(left, top.1));
+        }
+        stack.push(top);
+    }
+    let mut last = stack.pop()?.1;
+    while let Some((_, left)) = stack.pop() {
+        last = merge(left, last);
+    }
+    Some(last)
+}
+
+/// The output columns whose input column `ox * stride + at - padding` lies inside 0..size.
+fn inside(size: usize, out: usize, stride: usize, at: usize, padding: usize) -> std::ops::Range<usize> {
+    let lo = padding.saturating_sub(at).div_ceil(stride).min(out);
+    let hi = if size + padding > at { ((size + padding - at - 1) / stride + 1).min(out) } else { 0 };
+    lo..hi.max(lo)
+}
+
+/// Rows of taps `(c, ky, kx)`, columns of output positions; the first `c_in / groups` planes of `x`.
+fn im2col<T: Float>(s: &ConvSizes, x: &[T], col: &mut [T]) {
+    let op = s.out_plane();
+    for (t, row) in col.chunks_mut(op).enumerate() {
+        let (c, ky, kx) = (t / (s.k * s.k), t / s.k % s.k, t % s.k);
+        let plane = &x[c * s.in_plane()..][..s.in_plane()];
+        let cols = inside(s.w, s.wo, s.stride, kx * s.dilation, s.padding);
+        for oy in 0..s.ho {
+            let dst = &mut row[oy * s.wo..][..s.wo];
+            let iy = oy * s.stride + ky * s.dilation;
+            if iy < s.padding || iy - s.padding >= s.h || cols.is_empty() {
+                dst.fill(T::ZERO);
+                continue;
+            }
+            dst[..cols.start].fill(T::ZERO);
+            dst[cols.end..].fill(T::ZERO);
+            let first = (iy - s.padding) * s.w + cols.start * s.stride + kx * s.dilation - s.padding;
+            if s.stride == 1 {
+                dst[cols.clone()].copy_from_slice(&plane[first..][..cols.len()]);
+            } else {
+                for (d, v) in dst[cols.clone()].iter_mut().zip(plane[first..].iter().step_by(s.stride)) {
+                    *d = *v;
+                }
+            }
+        }
+    }
+}
+
+/// Adds the columns back onto the planes: the reverse of [`im2col`].
+fn col2im<T: Float>(s: &ConvSizes, col: &[T], dx: &mut [T]) {
+    let op = s.out_plane();
+    for (t, row) in col.chunks(op).enumerate() {
+        let (c, ky, kx) = (t / (s.k * s.k), t / s.k % s.k, t % s.k);
+        let plane = &mut dx[c * s.in_plane()..][..s.in_plane()];
+        let cols = inside(s.w, s.wo, s.stride, kx * s.dilation, s.padding);
+        for oy in 0..s.ho {
+            let iy = oy * s.stride + ky * s.dilation;
+            if iy < s.padding || iy - s.padding >= s.h || cols.is_empty() {
+                continue;
+            }
+            let src = &row[oy * s.wo..][cols.clone()];
+            let first = (iy - s.padding) * s.w + cols.start * s.stride + kx * s.dilation - s.padding;
+            if s.stride == 1 {
+                elementwise::add_assign(&mut plane[first..][..src.len()], src);
+            } else {
+                for (d, v) in plane[first..].iter_mut().step_by(s.stride).zip(src) {
+                    *d += *v;
+                }
+            }
+        }
+    }
+}
+
+/// Adds `b[c]` to every value of channel c of `y`, `(N, C, plane)`.
+pub fn add_bias<T: Float>(b: &[T], plane: usize, y: &mut [T]) {
+    for (i, p) in y.chunks_mut(plane).enumerate() {
+        let v = b[i % b.len()];
+        for y in p {
+            *y += v;
+        }
+    }
+}
+
+/// `db[c]`: the sum of `dy` over images and plane, by shards.
+pub fn bias_gradient<T: Float>(n: usize, c: usize, plane: usize, dy: &[T], db: &mut [T]) {
+    let runs: Vec<_> = shards(n).collect();
+    let parts = runs.into_iter().map(|images| {
+        let mut part = vec![T::ZERO; c];
+        for p in images.start * c..images.end * c {
+            part[p % c] += elementwise::sum(&dy[p * plane..][..plane]);
+        }
+        part
+    });
+    let total = tree_fold(parts.collect(), |mut a: Vec<T>, b| {
+        elementwise::add_assign(&mut a, &b);
+        a
+    });
+    if let Some(t) = total {
+        db.copy_from_slice(&t);
+    }
+}
+
+const _: () = assert!(LANES == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_folds_make_the_same_tree() {
+        for n in 0..20 {
+            let parts: Vec<String> = (0..n).map(|i| format!("{i},")).collect();
+            let merge = |a: String, b: String| format!("({a}{b})");
+            assert_eq!(tree_fold(parts.clone(), merge), fold_as_they_come(parts.into_iter(), merge), "{n}");
+        }
+    }
+}

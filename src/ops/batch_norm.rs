@@ -1,0 +1,463 @@
+//! Batch normalisation: `y = gamma (x - mean) / sqrt(var + eps) + beta`, per channel over (N, H, W) (Ioffe, Szegedy 2015),
+//! optionally rectified. Training mode uses the biased variance of the batch; evaluation mode given statistics.
+//!
+//! Backward, with `xhat = (x - mean) / sqrt(var + eps)` and M values per channel:
+//! `dx = gamma / sqrt(var + eps) (dy - mean(dy) - xhat mean(dy xhat))`, `dgamma = sum dy xhat`, `dbeta = sum dy`.
+
+use std::sync::Arc;
+
+use super::reference::{Arr, Reference};
+use super::table::{Case, Entry, FACTOR, Gen, Planted, Refusal, scale_gradient};
+use crate::backend::host::norm::{self, Moments};
+use crate::backend::host::{Float, by_float};
+use crate::backend::threads::{for_pieces, map, shards, tree_fold};
+use crate::dual::Scalar;
+use crate::error::{Code, Error, Result};
+use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tensor::{Buffer, DType, Shape, Tensor};
+
+/// Parameters of a batch normalisation.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchNormParams {
+    /// Added to the variance.
+    pub eps: f64,
+    /// Rectify the output.
+    pub relu: bool,
+}
+
+/// Statistics of a batch, per channel.
+#[derive(Debug, Clone)]
+pub struct BatchStats {
+    /// Mean `(C)`.
+    pub mean: Tensor,
+    /// Biased variance `(C)`.
+    pub var: Tensor,
+    /// Values per channel.
+    pub count: usize,
+}
+
+impl BatchStats {
+    /// Variance with divisor `count - 1` (running statistics use it); the biased one when there is a single value.
+    pub fn unbiased_var(&self) -> Tensor {
+        let f = self.count as f64 / (self.count.max(2) - 1) as f64;
+        let v = self.var.to_f64().into_iter().map(|v| v * f).collect();
+        Tensor::from_f64(*self.var.shape(), v).expect("same shape").cast(self.var.dtype())
+    }
+}
+
+/// Batch normalisation with the batch's own statistics; operands x `(N, C, H, W)` and, if affine, gamma and beta `(C)`.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchNorm(pub BatchNormParams);
+
+/// Batch normalisation with given statistics.
+#[derive(Debug, Clone)]
+pub struct BatchNormEval {
+    params: BatchNormParams,
+    mean: Vec<f64>,
+    var: Vec<f64>,
+}
+
+/// Normalises with the batch's statistics and returns them.
+///
+/// # Errors
+/// [`Code::Shape`] when gamma or beta do not fit the channels.
+pub fn batch_norm(x: &Var, affine: Option<(&Var, &Var)>, params: BatchNormParams) -> Result<(Var, BatchStats)> {
+    let operands = match affine {
+        Some((g, b)) => vec![x, g, b],
+        None => vec![x],
+    };
+    let (y, saved) = x.tape().apply_saving(BatchNorm(params), &operands)?;
+    let count = x.value().numel() / x.dims()[1].max(1);
+    Ok(match <[Tensor; 2]>::try_from(saved) {
+        Ok([mean, var]) => (y, BatchStats { mean, var, count }),
+        // The reference path saves nothing: take the moments from the input.
+        Err(_) => {
+            let m = moments_of(x.value());
+            let of = |f: fn(&Moments) -> f64| {
+                let v = m.iter().map(f).collect();
+                Tensor::from_f64([m.len()], v).expect("one per channel").cast(stat_dtype(x.value()))
+            };
+            (y, BatchStats { mean: of(|m| m.mean), var: of(|m| m.m2 / m.count.max(1.0)), count })
+        }
+    })
+}
+
+/// Normalises with `mean` and `var`, `(C)` each.
+///
+/// # Errors
+/// As [`batch_norm`].
+pub fn batch_norm_eval(
+    x: &Var,
+    mean: &Tensor,
+    var: &Tensor,
+    affine: Option<(&Var, &Var)>,
+    params: BatchNormParams,
+) -> Result<Var> {
+    let op = BatchNormEval { params, mean: mean.to_f64(), var: var.to_f64() };
+    match affine {
+        Some((g, b)) => x.tape().apply(op, &[x, g, b]),
+        None => x.tape().apply(op, &[x]),
+    }
+}
+
+fn stat_dtype(x: &Tensor) -> DType {
+    if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+fn moments_of(x: &Tensor) -> Vec<Moments> {
+    let x = if x.dtype() == DType::Bf16 { x.cast(DType::F32) } else { x.clone() };
+    let d = x.dims();
+    by_float!(x.dtype(), T => channel_moments(d[0], d[1], d[2] * d[3], x.data::<T>()))
+}
+
+/// Moments of each channel: image by image within a shard, shards by the fixed tree.
+pub(super) fn channel_moments<T: Float>(n: usize, c: usize, plane: usize, x: &[T]) -> Vec<Moments> {
+    let runs: Vec<_> = shards(n).collect();
+    map(c, 3 * x.len(), |ch| {
+        let shard = |r: &std::ops::Range<usize>| {
+            r.clone().map(|i| norm::plane_moments(&x[(i * c + ch) * plane..][..plane])).fold(Moments::default(), Moments::merge)
+        };
+        tree_fold(runs.iter().map(shard).collect(), Moments::merge).unwrap_or_default()
+    })
+}
+
+fn check(name: &str, x: &[Shape], channels: Option<usize>) -> Result<Shape> {
+    let (_, c, _, _) = x[0].nchw(name)?;
+    for (s, what) in x[1..].iter().zip(["gamma", "beta"]) {
+        if s.dims() != [c] {
+            return Err(Error::new(Code::Shape, format!("{name}: {what} {s} does not fit {c} channels")));
+        }
+    }
+    if let Some(have) = channels.filter(|&v| v != c) {
+        return Err(Error::new(Code::Shape, format!("{name}: statistics of {have} channels for an input of {c}")));
+    }
+    Ok(x[0])
+}
+
+/// Sums of each channel over the batch and what they are made of: `y = scale (x - mean) + shift`.
+#[derive(Clone, Copy)]
+struct Channel<T> {
+    mean: T,
+    /// Multiplies x.
+    a: T,
+    /// Is added.
+    b: T,
+}
+
+fn channels<T: Float>(mean: &[f64], var: &[f64], eps: f64, affine: Option<(&[T], &[T])>) -> Vec<Channel<T>> {
+    (0..mean.len())
+        .map(|c| {
+            let (g, s) = affine.map_or((1.0, 0.0), |(g, s)| (g[c].v(), s[c].v()));
+            let a = g / (var[c] + eps).sqrt();
+            Channel { mean: T::c(mean[c]), a: T::c(a), b: T::c(s - mean[c] * a) }
+        })
+        .collect()
+}
+
+fn normalise<T: Float>(x: &[T], plane: usize, ch: &[Channel<T>], relu: bool, y: &mut [T]) {
+    for_pieces(y, plane, 2 * x.len(), |p, y| {
+        let c = &ch[p % ch.len()];
+        norm::affine(&x[p * plane..][..plane], c.a, c.b, relu, y);
+    });
+}
+
+fn forward<T: Float>(x: &[Tensor], mean: &[f64], var: &[f64], params: BatchNormParams) -> Tensor {
+    let affine = (x.len() == 3).then(|| (x[1].data::<T>(), x[2].data::<T>()));
+    let ch = channels::<T>(mean, var, params.eps, affine);
+    let plane = x[0].dims()[2] * x[0].dims()[3];
+    let mut y = Buffer::scratch(T::DTYPE, x[0].numel());
+    normalise(x[0].data::<T>(), plane, &ch, params.relu, y.values_mut());
+    Tensor::from_buffer(*x[0].shape(), y)
+}
+
+/// `batch`: the statistics depend on x.
+fn backward<T: Float>(b: &Backward, mean: &[f64], var: &[f64], params: BatchNormParams, batch: bool) -> Vec<Option<Grad>> {
+    let (x, dy) = (b.input(0).data::<T>(), b.dy.data::<T>());
+    let d = b.shapes[0].dims();
+    let (n, c, plane) = (d[0], d[1], d[2] * d[3]);
+    let affine = (b.shapes.len() == 3).then(|| (b.input(1).data::<T>(), b.input(2).data::<T>()));
+    let ch = channels::<T>(mean, var, params.eps, affine);
+    let sums = if batch || b.need[1..].contains(&true) {
+        let runs: Vec<_> = shards(n).collect();
+        map(c, 4 * x.len(), |k| {
+            let Channel { mean, a, b } = ch[k];
+            let shard = |r: &std::ops::Range<usize>| {
+                r.clone().fold((0.0, 0.0), |(s, q), i| {
+                    let at = (i * c + k) * plane;
+                    let (ps, pq) = norm::gradient_sums(&x[at..][..plane], &dy[at..][..plane], mean, a, b, params.relu);
+                    (s + ps.v(), q + pq.v())
+                })
+            };
+            tree_fold(runs.iter().map(shard).collect(), |a, b| (a.0 + b.0, a.1 + b.1)).unwrap_or_default()
+        })
+    } else {
+        vec![(0.0, 0.0); c]
+    };
+    let mut all: Vec<Option<Grad>> = vec![None];
+    if b.need[0] {
+        let m = (n * plane).max(1) as f64;
+        let coefficients: Vec<(T, T, T)> = (0..c)
+            .map(|k| {
+                if !batch {
+                    return (ch[k].a, T::ZERO, T::ZERO);
+                }
+                // dx = a (dy - s / M - (x - mean) q / (var + eps) / M)
+                let (s, q) = sums[k];
+                let slope = -ch[k].a.v() * q / (var[k] + params.eps) / m;
+                (ch[k].a, T::c(slope), T::c(-ch[k].a.v() * s / m - slope * mean[k]))
+            })
+            .collect();
+        let mut dx = Buffer::scratch(T::DTYPE, x.len());
+        for_pieces(dx.values_mut::<T>(), plane, 3 * x.len(), |p, dx| {
+            let (k, at) = (p % c, p * plane);
+            let ((pp, q, r), Channel { a, b, .. }) = (coefficients[k], ch[k]);
+            norm::input_gradient(&x[at..][..plane], &dy[at..][..plane], pp, q, r, a, b, params.relu, dx);
+        });
+        all[0] = Some(Grad::Whole(Tensor::from_buffer(b.shapes[0], dx)));
+    }
+    if affine.is_some() {
+        let per_channel = |f: &dyn Fn(usize) -> f64| {
+            let v: Vec<T> = (0..c).map(|k| T::c(f(k))).collect();
+            Grad::Whole(Tensor::from_buffer([c], Buffer::from_slice(&v)))
+        };
+        all.push(b.need[1].then(|| per_channel(&|k| sums[k].1 / (var[k] + params.eps).sqrt())));
+        all.push(b.need[2].then(|| per_channel(&|k| sums[k].0)));
+    }
+    all
+}
+
+impl Op for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        check("batch_norm", x, None)
+    }
+
+    fn saves(&self) -> Saves {
+        Saves { inputs: 0b111, output: false }
+    }
+
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        let m = moments_of(&x[0]);
+        let mean: Vec<f64> = m.iter().map(|m| m.mean).collect();
+        let var: Vec<f64> = m.iter().map(|m| m.m2 / m.count.max(1.0)).collect();
+        let y = by_float!(x[0].dtype(), T => forward::<T>(x, &mean, &var, self.0));
+        let keep = |v: Vec<f64>| Tensor::from_f64([v.len()], v).map(|t| t.cast(x[0].dtype()));
+        Ok(Output { y, saved: vec![keep(mean)?, keep(var)?] })
+    }
+
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        let (mean, var) = (b.saved[0].to_f64(), b.saved[1].to_f64());
+        Ok(by_float!(b.dy.dtype(), T => backward::<T>(b, &mean, &var, self.0, true)))
+    }
+
+    crate::reference_path!();
+}
+
+impl Op for BatchNormEval {
+    fn name(&self) -> &'static str {
+        "batch_norm_eval"
+    }
+
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        check("batch_norm_eval", x, Some(self.mean.len()))
+    }
+
+    fn saves(&self) -> Saves {
+        Saves { inputs: 0b111, output: false }
+    }
+
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        Ok(by_float!(x[0].dtype(), T => forward::<T>(x, &self.mean, &self.var, self.params)).into())
+    }
+
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        Ok(by_float!(b.dy.dtype(), T => backward::<T>(b, &self.mean, &self.var, self.params, false)))
+    }
+
+    crate::reference_path!();
+}
+
+/// Channel of element `i` of a map.
+fn channel(shape: &Shape, i: usize) -> usize {
+    let d = shape.dims();
+    i / (d[2] * d[3]) % d[1]
+}
+
+/// `(mean, var)` per channel, by the definition.
+fn batch_statistics<S: Scalar>(x: &Arr<S>) -> (Vec<S>, Vec<S>) {
+    let c = x.dim(1);
+    let count = S::c((x.data.len() / c.max(1)) as f64);
+    let (mut mean, mut var) = (vec![S::zero(); c], vec![S::zero(); c]);
+    for (i, &v) in x.data.iter().enumerate() {
+        mean[channel(&x.shape, i)] += v / count;
+    }
+    for (i, &v) in x.data.iter().enumerate() {
+        let d = v - mean[channel(&x.shape, i)];
+        var[channel(&x.shape, i)] += d * d / count;
+    }
+    (mean, var)
+}
+
+fn reference_fwd<S: Scalar>(x: &[Arr<S>], mean: &[S], var: &[S], p: BatchNormParams) -> Arr<S> {
+    let mut y = x[0].clone();
+    for (i, v) in y.data.iter_mut().enumerate() {
+        let c = channel(&x[0].shape, i);
+        let xhat = (*v - mean[c]) / (var[c] + S::c(p.eps)).sqrt();
+        *v = if x.len() == 3 { xhat * x[1].data[c] + x[2].data[c] } else { xhat };
+        if p.relu && v.v() <= 0.0 {
+            *v = S::zero();
+        }
+    }
+    y
+}
+
+fn reference_bwd<S: Scalar>(x: &[Arr<S>], dy: &Arr<S>, mean: &[S], var: &[S], p: BatchNormParams, batch: bool) -> Vec<Option<Arr<S>>> {
+    let shape = x[0].shape;
+    let c = shape.dims()[1];
+    let count = S::c((x[0].data.len() / c.max(1)) as f64);
+    let y = reference_fwd(x, mean, var, p);
+    let live = |i: usize| if p.relu && y.data[i].v() <= 0.0 { S::zero() } else { dy.data[i] };
+    let std = |k: usize| (var[k] + S::c(p.eps)).sqrt();
+    let xhat = |i: usize| (x[0].data[i] - mean[channel(&shape, i)]) / std(channel(&shape, i));
+    let (mut s, mut q) = (vec![S::zero(); c], vec![S::zero(); c]);
+    for i in 0..dy.data.len() {
+        s[channel(&shape, i)] += live(i);
+        q[channel(&shape, i)] += live(i) * xhat(i);
+    }
+    let mut dx = Arr::zeros(shape);
+    for i in 0..dx.data.len() {
+        let k = channel(&shape, i);
+        let gamma = if x.len() == 3 { x[1].data[k] } else { S::c(1.0) };
+        let centred = if batch { live(i) - s[k] / count - xhat(i) * q[k] / count } else { live(i) };
+        dx.data[i] = gamma / std(k) * centred;
+    }
+    let mut all = vec![Some(dx)];
+    if x.len() == 3 {
+        all.push(Some(Arr { shape: x[1].shape, data: q }));
+        all.push(Some(Arr { shape: x[2].shape, data: s }));
+    }
+    all
+}
+
+impl Reference for BatchNorm {
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
+        let (mean, var) = batch_statistics(&x[0]);
+        reference_fwd(x, &mean, &var, self.0)
+    }
+
+    fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
+        let (mean, var) = batch_statistics(&x[0]);
+        reference_bwd(x, dy, &mean, &var, self.0, true)
+    }
+}
+
+impl BatchNormEval {
+    fn constants<S: Scalar>(&self) -> (Vec<S>, Vec<S>) {
+        (self.mean.iter().map(|&v| S::c(v)).collect(), self.var.iter().map(|&v| S::c(v)).collect())
+    }
+}
+
+impl Reference for BatchNormEval {
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
+        let (mean, var) = self.constants();
+        reference_fwd(x, &mean, &var, self.params)
+    }
+
+    fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
+        let (mean, var) = self.constants();
+        reference_bwd(x, dy, &mean, &var, self.params, false)
+    }
+}
+
+/// Operands with at least six values per channel (fewer saturate and leave no gradient to check) and, with a rectifier,
+/// no output near its kink.
+pub(super) fn operands(g: &mut Gen, relu: bool, eps: f64) -> Vec<Tensor> {
+    loop {
+        let (n, c) = (g.int(1, 3), g.int(1, 4));
+        let (h, w) = (g.int(1, 4), g.int(1, 6));
+        if n * h * w < 6 {
+            continue;
+        }
+        let mut x = vec![g.normal([n, c, h, w])];
+        if relu || g.0.coin(0.5) {
+            x.push(g.off_zero([c]));
+            x.push(g.normal([c]));
+        }
+        let arrays: Vec<Arr<f64>> = x.iter().map(|t| Arr { shape: *t.shape(), data: t.to_f64() }).collect();
+        let (mean, var) = batch_statistics(&arrays[0]);
+        let y = reference_fwd(&arrays, &mean, &var, BatchNormParams { eps, relu: false });
+        if !relu || y.data.iter().all(|v| v.abs() > 0.03) {
+            return x;
+        }
+    }
+}
+
+fn refusals(op: Arc<dyn Op>) -> Vec<Refusal> {
+    let refuse = |shapes: &[&[usize]], expect| Refusal {
+        op: op.clone(),
+        shapes: shapes.iter().map(|s| Shape::new(s)).collect(),
+        expect,
+    };
+    vec![
+        refuse(&[&[2, 3]], "expected (N, C, H, W)"),
+        refuse(&[&[2, 3, 1, 1], &[2], &[3]], "gamma (2) does not fit 3 channels"),
+        refuse(&[&[2, 3, 1, 1], &[3], &[4]], "beta (4) does not fit 3 channels"),
+    ]
+}
+
+const GAMMA: Planted = Planted { what: "dgamma too large by a factor 1.0005", spoil: |_, _, g| scale_gradient(g, 1) };
+
+/// Registry entry of the training mode.
+pub static ENTRY: Entry = Entry {
+    name: "batch_norm",
+    case: |g| {
+        let params = BatchNormParams { eps: g.pick(&[1e-5, 1e-3, 0.1]), relu: g.0.coin(0.5) };
+        Case { op: Arc::new(BatchNorm(params)), x: operands(g, params.relu, params.eps) }
+    },
+    refusals: || refusals(Arc::new(BatchNorm(BatchNormParams { eps: 1e-5, relu: false }))),
+    planted: &[
+        FACTOR,
+        GAMMA,
+        Planted {
+            what: "count off by one in the mean of dy",
+            spoil: |c, dy, g| {
+                let d = c.x[0].dims();
+                let (per, ch, plane) = (d[0] * d[2] * d[3], d[1], d[2] * d[3]);
+                let Some(t) = &mut g[0] else { return false };
+                let mut sums = vec![0.0; ch];
+                dy.f64s().iter().enumerate().for_each(|(i, v)| sums[i / plane % ch] += v);
+                let slip = 1.0 / per as f64 - 1.0 / (per + 1) as f64;
+                t.data_mut::<f64>().iter_mut().enumerate().for_each(|(i, v)| *v += sums[i / plane % ch] * slip);
+                true
+            },
+        },
+    ],
+};
+
+/// Registry entry of the evaluation mode.
+pub static EVAL: Entry = Entry {
+    name: "batch_norm_eval",
+    case: |g| {
+        let params = BatchNormParams { eps: 1e-5, relu: false };
+        let x = operands(g, false, params.eps);
+        let c = x[0].dims()[1];
+        let mean = (0..c).map(|_| g.0.normal()).collect();
+        let var = (0..c).map(|_| g.0.range(0.1, 3.0)).collect();
+        Case { op: Arc::new(BatchNormEval { params, mean, var }), x }
+    },
+    refusals: || {
+        let params = BatchNormParams { eps: 1e-5, relu: false };
+        let op = BatchNormEval { params, mean: vec![0.0; 3], var: vec![1.0; 3] };
+        let mut all = refusals(Arc::new(op.clone()));
+        all.push(Refusal {
+            op: Arc::new(op),
+            shapes: vec![Shape::from([1, 4, 2, 2])],
+            expect: "statistics of 3 channels for an input of 4",
+        });
+        all
+    },
+    planted: &[FACTOR, GAMMA],
+};
