@@ -29,8 +29,16 @@ pub struct Builder {
 impl Builder {
     /// `dtype` is that of weights and statistics: f32 or f64 (never bf16: masters are f32).
     pub fn new(seed: u64, dtype: DType) -> Builder {
-        assert!(matches!(dtype, DType::F32 | DType::F64), "weights are f32 or f64");
-        Builder { store: Store::default(), prefix: String::new(), seed, dtype }
+        assert!(
+            matches!(dtype, DType::F32 | DType::F64),
+            "weights are f32 or f64"
+        );
+        Builder {
+            store: Store::default(),
+            prefix: String::new(),
+            seed,
+            dtype,
+        }
     }
 
     /// Runs `f` with `name.` before every name.
@@ -58,7 +66,9 @@ impl Builder {
             Init::Constant(c) => c,
         };
         let v: Vec<f64> = (0..shape.numel()).map(|_| draw()).collect();
-        Tensor::from_f64(shape, v).expect("as many values as the shape holds").cast(self.dtype)
+        Tensor::from_f64(shape, v)
+            .expect("as many values as the shape holds")
+            .cast(self.dtype)
     }
 
     /// A weight.

@@ -50,7 +50,12 @@ impl ParamSet {
 
     /// Replaces a tensor; asserts the shape.
     pub fn set(&mut self, id: ParamId, value: Tensor) {
-        assert_eq!(self.values[id.0].shape(), value.shape(), "{}", self.names[id.0]);
+        assert_eq!(
+            self.values[id.0].shape(),
+            value.shape(),
+            "{}",
+            self.names[id.0]
+        );
         self.values[id.0] = value;
     }
 
@@ -66,7 +71,11 @@ impl ParamSet {
 
     /// `(id, name, value)` in order.
     pub fn iter(&self) -> impl Iterator<Item = (ParamId, &str, &Tensor)> {
-        self.names.iter().zip(&self.values).enumerate().map(|(i, (n, v))| (ParamId(i), n.as_str(), v))
+        self.names
+            .iter()
+            .zip(&self.values)
+            .enumerate()
+            .map(|(i, (n, v))| (ParamId(i), n.as_str(), v))
     }
 
     /// Number of single values.
@@ -80,8 +89,13 @@ impl ParamSet {
     /// [`Code::BadCheckpoint`], naming the tensor that is missing, left over or of another shape.
     pub fn load(&mut self, named: &BTreeMap<String, Tensor>) -> Result<()> {
         for (name, id) in &self.index {
-            let bad = |what: String| Error::new(Code::BadCheckpoint, what).help("the checkpoint belongs to another network");
-            let t = named.get(name).ok_or_else(|| bad(format!("tensor `{name}` is missing")))?;
+            let bad = |what: String| {
+                Error::new(Code::BadCheckpoint, what)
+                    .help("the checkpoint belongs to another network")
+            };
+            let t = named
+                .get(name)
+                .ok_or_else(|| bad(format!("tensor `{name}` is missing")))?;
             let mine = &self.values[id.0];
             if t.shape() != mine.shape() || t.dtype() != mine.dtype() {
                 return Err(bad(format!(
@@ -94,7 +108,10 @@ impl ParamSet {
             }
         }
         if let Some(extra) = named.keys().find(|k| !self.index.contains_key(*k)) {
-            return Err(Error::new(Code::BadCheckpoint, format!("tensor `{extra}` is not part of this network")));
+            return Err(Error::new(
+                Code::BadCheckpoint,
+                format!("tensor `{extra}` is not part of this network"),
+            ));
         }
         for (name, id) in &self.index {
             self.values[id.0] = named[name].clone();

@@ -27,14 +27,29 @@ pub struct Mode {
 
 impl Mode {
     /// A weight step.
-    pub const WEIGHT_STEP: Mode =
-        Mode { training: true, update_statistics: true, grad_weights: true, grad_arch: false, drop_path: 0.0 };
+    pub const WEIGHT_STEP: Mode = Mode {
+        training: true,
+        update_statistics: true,
+        grad_weights: true,
+        grad_arch: false,
+        drop_path: 0.0,
+    };
     /// An architecture step.
-    pub const ARCH_STEP: Mode =
-        Mode { training: true, update_statistics: false, grad_weights: false, grad_arch: true, drop_path: 0.0 };
+    pub const ARCH_STEP: Mode = Mode {
+        training: true,
+        update_statistics: false,
+        grad_weights: false,
+        grad_arch: true,
+        drop_path: 0.0,
+    };
     /// Evaluation.
-    pub const EVAL: Mode =
-        Mode { training: false, update_statistics: false, grad_weights: false, grad_arch: false, drop_path: 0.0 };
+    pub const EVAL: Mode = Mode {
+        training: false,
+        update_statistics: false,
+        grad_weights: false,
+        grad_arch: false,
+        drop_path: 0.0,
+    };
 }
 
 /// One layer as it ran: what cost tables list.
@@ -87,18 +102,33 @@ impl<'a> Pass<'a> {
         self.store
     }
 
-    fn bind(&self, set: &ParamSet, slots: &RefCell<Vec<Option<Var>>>, id: ParamId, grad: bool) -> Var {
+    fn bind(
+        &self,
+        set: &ParamSet,
+        slots: &RefCell<Vec<Option<Var>>>,
+        id: ParamId,
+        grad: bool,
+    ) -> Var {
         slots.borrow_mut()[id.0]
             .get_or_insert_with(|| {
                 let t = set.get(id).clone();
-                if grad { self.tape.param(t) } else { self.tape.leaf(t) }
+                if grad {
+                    self.tape.param(t)
+                } else {
+                    self.tape.leaf(t)
+                }
             })
             .clone()
     }
 
     /// The weight on the tape.
     pub fn weight(&self, id: ParamId) -> Var {
-        self.bind(&self.store.weights, &self.weights, id, self.mode.grad_weights)
+        self.bind(
+            &self.store.weights,
+            &self.weights,
+            id,
+            self.mode.grad_weights,
+        )
     }
 
     /// The architecture parameter on the tape.
@@ -144,7 +174,10 @@ impl<'a> Pass<'a> {
     /// Those of [`Tape::backward`].
     pub fn backward(&self, loss: &Var) -> Result<PassGrads> {
         let mut g = self.tape.backward(loss)?;
-        Ok(PassGrads { weights: collect(&self.weights.borrow(), &mut g), arch: collect(&self.arch.borrow(), &mut g) })
+        Ok(PassGrads {
+            weights: collect(&self.weights.borrow(), &mut g),
+            arch: collect(&self.arch.borrow(), &mut g),
+        })
     }
 }
 

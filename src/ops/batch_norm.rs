@@ -41,7 +41,9 @@ impl BatchStats {
     pub fn unbiased_var(&self) -> Tensor {
         let f = self.count as f64 / (self.count.max(2) - 1) as f64;
         let v = self.var.to_f64().into_iter().map(|v| v * f).collect();
-        Tensor::from_f64(*self.var.shape(), v).expect("same shape").cast(self.var.dtype())
+        Tensor::from_f64(*self.var.shape(), v)
+            .expect("same shape")
+            .cast(self.var.dtype())
     }
 }
 
@@ -61,7 +63,11 @@ pub struct BatchNormEval {
 ///
 /// # Errors
 /// [`Code::Shape`] when gamma or beta do not fit the channels.
-pub fn batch_norm(x: &Var, affine: Option<(&Var, &Var)>, params: BatchNormParams) -> Result<(Var, BatchStats)> {
+pub fn batch_norm(
+    x: &Var,
+    affine: Option<(&Var, &Var)>,
+    params: BatchNormParams,
+) -> Result<(Var, BatchStats)> {
     let operands = match affine {
         Some((g, b)) => vec![x, g, b],
         None => vec![x],
@@ -75,9 +81,18 @@ pub fn batch_norm(x: &Var, affine: Option<(&Var, &Var)>, params: BatchNormParams
             let m = moments_of(x.value());
             let of = |f: fn(&Moments) -> f64| {
                 let v = m.iter().map(f).collect();
-                Tensor::from_f64([m.len()], v).expect("one per channel").cast(stat_dtype(x.value()))
+                Tensor::from_f64([m.len()], v)
+                    .expect("one per channel")
+                    .cast(stat_dtype(x.value()))
             };
-            (y, BatchStats { mean: of(|m| m.mean), var: of(|m| m.m2 / m.count.max(1.0)), count })
+            (
+                y,
+                BatchStats {
+                    mean: of(|m| m.mean),
+                    var: of(|m| m.m2 / m.count.max(1.0)),
+                    count,
+                },
+            )
         }
     })
 }
@@ -93,7 +108,11 @@ pub fn batch_norm_eval(
     affine: Option<(&Var, &Var)>,
     params: BatchNormParams,
 ) -> Result<Var> {
-    let op = BatchNormEval { params, mean: mean.to_f64(), var: var.to_f64() };
+    let op = BatchNormEval {
+        params,
+        mean: mean.to_f64(),
+        var: var.to_f64(),
+    };
     match affine {
         Some((g, b)) => x.tape().apply(op, &[x, g, b]),
         None => x.tape().apply(op, &[x]),
@@ -101,11 +120,19 @@ pub fn batch_norm_eval(
 }
 
 fn stat_dtype(x: &Tensor) -> DType {
-    if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 }
+    if x.dtype() == DType::F64 {
+        DType::F64
+    } else {
+        DType::F32
+    }
 }
 
 fn moments_of(x: &Tensor) -> Vec<Moments> {
-    let x = if x.dtype() == DType::Bf16 { x.cast(DType::F32) } else { x.clone() };
+    let x = if x.dtype() == DType::Bf16 {
+        x.cast(DType::F32)
+    } else {
+        x.clone()
+    };
     let d = x.dims();
     by_float!(x.dtype(), T => channel_moments(d[0], d[1], d[2] * d[3], x.data::<T>()))
 }
@@ -115,7 +142,9 @@ pub(super) fn channel_moments<T: Float>(n: usize, c: usize, plane: usize, x: &[T
     let runs: Vec<_> = shards(n).collect();
     map(c, 3 * x.len(), |ch| {
         let shard = |r: &std::ops::Range<usize>| {
-            r.clone().map(|i| norm::plane_moments(&x[(i * c + ch) * plane..][..plane])).fold(Moments::default(), Moments::merge)
+            r.clone()
+                .map(|i| norm::plane_moments(&x[(i * c + ch) * plane..][..plane]))
+                .fold(Moments::default(), Moments::merge)
         };
         tree_fold(runs.iter().map(shard).collect(), Moments::merge).unwrap_or_default()
     })
@@ -125,11 +154,17 @@ fn check(name: &str, x: &[Shape], channels: Option<usize>) -> Result<Shape> {
     let (_, c, _, _) = x[0].nchw(name)?;
     for (s, what) in x[1..].iter().zip(["gamma", "beta"]) {
         if s.dims() != [c] {
-            return Err(Error::new(Code::Shape, format!("{name}: {what} {s} does not fit {c} channels")));
+            return Err(Error::new(
+                Code::Shape,
+                format!("{name}: {what} {s} does not fit {c} channels"),
+            ));
         }
     }
     if let Some(have) = channels.filter(|&v| v != c) {
-        return Err(Error::new(Code::Shape, format!("{name}: statistics of {have} channels for an input of {c}")));
+        return Err(Error::new(
+            Code::Shape,
+            format!("{name}: statistics of {have} channels for an input of {c}"),
+        ));
     }
     Ok(x[0])
 }
@@ -144,12 +179,21 @@ struct Channel<T> {
     b: T,
 }
 
-fn channels<T: Float>(mean: &[f64], var: &[f64], eps: f64, affine: Option<(&[T], &[T])>) -> Vec<Channel<T>> {
+fn channels<T: Float>(
+    mean: &[f64],
+    var: &[f64],
+    eps: f64,
+    affine: Option<(&[T], &[T])>,
+) -> Vec<Channel<T>> {
     (0..mean.len())
         .map(|c| {
             let (g, s) = affine.map_or((1.0, 0.0), |(g, s)| (g[c].v(), s[c].v()));
             let a = g / (var[c] + eps).sqrt();
-            Channel { mean: T::c(mean[c]), a: T::c(a), b: T::c(s - mean[c] * a) }
+            Channel {
+                mean: T::c(mean[c]),
+                a: T::c(a),
+                b: T::c(s - mean[c] * a),
+            }
         })
         .collect()
 }
@@ -171,7 +215,13 @@ fn forward<T: Float>(x: &[Tensor], mean: &[f64], var: &[f64], params: BatchNormP
 }
 
 /// `batch`: the statistics depend on x.
-fn backward<T: Float>(b: &Backward, mean: &[f64], var: &[f64], params: BatchNormParams, batch: bool) -> Vec<Option<Grad>> {
+fn backward<T: Float>(
+    b: &Backward,
+    mean: &[f64],
+    var: &[f64],
+    params: BatchNormParams,
+    batch: bool,
+) -> Vec<Option<Grad>> {
     let (x, dy) = (b.input(0).data::<T>(), b.dy.data::<T>());
     let d = b.shapes[0].dims();
     let (n, c, plane) = (d[0], d[1], d[2] * d[3]);
@@ -184,11 +234,21 @@ fn backward<T: Float>(b: &Backward, mean: &[f64], var: &[f64], params: BatchNorm
             let shard = |r: &std::ops::Range<usize>| {
                 r.clone().fold((0.0, 0.0), |(s, q), i| {
                     let at = (i * c + k) * plane;
-                    let (ps, pq) = norm::gradient_sums(&x[at..][..plane], &dy[at..][..plane], mean, a, b, params.relu);
+                    let (ps, pq) = norm::gradient_sums(
+                        &x[at..][..plane],
+                        &dy[at..][..plane],
+                        mean,
+                        a,
+                        b,
+                        params.relu,
+                    );
                     (s + ps.v(), q + pq.v())
                 })
             };
-            tree_fold(runs.iter().map(shard).collect(), |a, b| (a.0 + b.0, a.1 + b.1)).unwrap_or_default()
+            tree_fold(runs.iter().map(shard).collect(), |a, b| {
+                (a.0 + b.0, a.1 + b.1)
+            })
+            .unwrap_or_default()
         })
     } else {
         vec![(0.0, 0.0); c]
@@ -204,14 +264,28 @@ fn backward<T: Float>(b: &Backward, mean: &[f64], var: &[f64], params: BatchNorm
                 // dx = a (dy - s / M - (x - mean) q / (var + eps) / M)
                 let (s, q) = sums[k];
                 let slope = -ch[k].a.v() * q / (var[k] + params.eps) / m;
-                (ch[k].a, T::c(slope), T::c(-ch[k].a.v() * s / m - slope * mean[k]))
+                (
+                    ch[k].a,
+                    T::c(slope),
+                    T::c(-ch[k].a.v() * s / m - slope * mean[k]),
+                )
             })
             .collect();
         let mut dx = Buffer::scratch(T::DTYPE, x.len());
         for_pieces(dx.values_mut::<T>(), plane, 3 * x.len(), |p, dx| {
             let (k, at) = (p % c, p * plane);
             let ((pp, q, r), Channel { a, b, .. }) = (coefficients[k], ch[k]);
-            norm::input_gradient(&x[at..][..plane], &dy[at..][..plane], pp, q, r, a, b, params.relu, dx);
+            norm::input_gradient(
+                &x[at..][..plane],
+                &dy[at..][..plane],
+                pp,
+                q,
+                r,
+                a,
+                b,
+                params.relu,
+                dx,
+            );
         });
         all[0] = Some(Grad::Whole(Tensor::from_buffer(b.shapes[0], dx)));
     }
@@ -236,7 +310,10 @@ impl Op for BatchNorm {
     }
 
     fn saves(&self) -> Saves {
-        Saves { inputs: 0b111, output: false }
+        Saves {
+            inputs: 0b111,
+            output: false,
+        }
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {
@@ -245,7 +322,10 @@ impl Op for BatchNorm {
         let var: Vec<f64> = m.iter().map(|m| m.m2 / m.count.max(1.0)).collect();
         let y = by_float!(x[0].dtype(), T => forward::<T>(x, &mean, &var, self.0));
         let keep = |v: Vec<f64>| Tensor::from_f64([v.len()], v).map(|t| t.cast(x[0].dtype()));
-        Ok(Output { y, saved: vec![keep(mean)?, keep(var)?] })
+        Ok(Output {
+            y,
+            saved: vec![keep(mean)?, keep(var)?],
+        })
     }
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
@@ -266,15 +346,23 @@ impl Op for BatchNormEval {
     }
 
     fn saves(&self) -> Saves {
-        Saves { inputs: 0b111, output: false }
+        Saves {
+            inputs: 0b111,
+            output: false,
+        }
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {
-        Ok(by_float!(x[0].dtype(), T => forward::<T>(x, &self.mean, &self.var, self.params)).into())
+        Ok(
+            by_float!(x[0].dtype(), T => forward::<T>(x, &self.mean, &self.var, self.params))
+                .into(),
+        )
     }
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
-        Ok(by_float!(b.dy.dtype(), T => backward::<T>(b, &self.mean, &self.var, self.params, false)))
+        Ok(
+            by_float!(b.dy.dtype(), T => backward::<T>(b, &self.mean, &self.var, self.params, false)),
+        )
     }
 
     crate::reference_path!();
@@ -306,7 +394,11 @@ fn reference_fwd<S: Scalar>(x: &[Arr<S>], mean: &[S], var: &[S], p: BatchNormPar
     for (i, v) in y.data.iter_mut().enumerate() {
         let c = channel(&x[0].shape, i);
         let xhat = (*v - mean[c]) / (var[c] + S::c(p.eps)).sqrt();
-        *v = if x.len() == 3 { xhat * x[1].data[c] + x[2].data[c] } else { xhat };
+        *v = if x.len() == 3 {
+            xhat * x[1].data[c] + x[2].data[c]
+        } else {
+            xhat
+        };
         if p.relu && v.v() <= 0.0 {
             *v = S::zero();
         }
@@ -314,12 +406,25 @@ fn reference_fwd<S: Scalar>(x: &[Arr<S>], mean: &[S], var: &[S], p: BatchNormPar
     y
 }
 
-fn reference_bwd<S: Scalar>(x: &[Arr<S>], dy: &Arr<S>, mean: &[S], var: &[S], p: BatchNormParams, batch: bool) -> Vec<Option<Arr<S>>> {
+fn reference_bwd<S: Scalar>(
+    x: &[Arr<S>],
+    dy: &Arr<S>,
+    mean: &[S],
+    var: &[S],
+    p: BatchNormParams,
+    batch: bool,
+) -> Vec<Option<Arr<S>>> {
     let shape = x[0].shape;
     let c = shape.dims()[1];
     let count = S::c((x[0].data.len() / c.max(1)) as f64);
     let y = reference_fwd(x, mean, var, p);
-    let live = |i: usize| if p.relu && y.data[i].v() <= 0.0 { S::zero() } else { dy.data[i] };
+    let live = |i: usize| {
+        if p.relu && y.data[i].v() <= 0.0 {
+            S::zero()
+        } else {
+            dy.data[i]
+        }
+    };
     let std = |k: usize| (var[k] + S::c(p.eps)).sqrt();
     let xhat = |i: usize| (x[0].data[i] - mean[channel(&shape, i)]) / std(channel(&shape, i));
     let (mut s, mut q) = (vec![S::zero(); c], vec![S::zero(); c]);
@@ -330,14 +435,28 @@ fn reference_bwd<S: Scalar>(x: &[Arr<S>], dy: &Arr<S>, mean: &[S], var: &[S], p:
     let mut dx = Arr::zeros(shape);
     for i in 0..dx.data.len() {
         let k = channel(&shape, i);
-        let gamma = if x.len() == 3 { x[1].data[k] } else { S::c(1.0) };
-        let centred = if batch { live(i) - s[k] / count - xhat(i) * q[k] / count } else { live(i) };
+        let gamma = if x.len() == 3 {
+            x[1].data[k]
+        } else {
+            S::c(1.0)
+        };
+        let centred = if batch {
+            live(i) - s[k] / count - xhat(i) * q[k] / count
+        } else {
+            live(i)
+        };
         dx.data[i] = gamma / std(k) * centred;
     }
     let mut all = vec![Some(dx)];
     if x.len() == 3 {
-        all.push(Some(Arr { shape: x[1].shape, data: q }));
-        all.push(Some(Arr { shape: x[2].shape, data: s }));
+        all.push(Some(Arr {
+            shape: x[1].shape,
+            data: q,
+        }));
+        all.push(Some(Arr {
+            shape: x[2].shape,
+            data: s,
+        }));
     }
     all
 }
@@ -356,7 +475,10 @@ impl Reference for BatchNorm {
 
 impl BatchNormEval {
     fn constants<S: Scalar>(&self) -> (Vec<S>, Vec<S>) {
-        (self.mean.iter().map(|&v| S::c(v)).collect(), self.var.iter().map(|&v| S::c(v)).collect())
+        (
+            self.mean.iter().map(|&v| S::c(v)).collect(),
+            self.var.iter().map(|&v| S::c(v)).collect(),
+        )
     }
 }
 
@@ -386,7 +508,13 @@ pub(super) fn operands(g: &mut Gen, relu: bool, eps: f64) -> Vec<Tensor> {
             x.push(g.off_zero([c]));
             x.push(g.normal([c]));
         }
-        let arrays: Vec<Arr<f64>> = x.iter().map(|t| Arr { shape: *t.shape(), data: t.to_f64() }).collect();
+        let arrays: Vec<Arr<f64>> = x
+            .iter()
+            .map(|t| Arr {
+                shape: *t.shape(),
+                data: t.to_f64(),
+            })
+            .collect();
         let (mean, var) = batch_statistics(&arrays[0]);
         let y = reference_fwd(&arrays, &mean, &var, BatchNormParams { eps, relu: false });
         if !relu || y.data.iter().all(|v| v.abs() > 0.03) {
@@ -403,21 +531,41 @@ fn refusals(op: Arc<dyn Op>) -> Vec<Refusal> {
     };
     vec![
         refuse(&[&[2, 3]], "expected (N, C, H, W)"),
-        refuse(&[&[2, 3, 1, 1], &[2], &[3]], "gamma (2) does not fit 3 channels"),
-        refuse(&[&[2, 3, 1, 1], &[3], &[4]], "beta (4) does not fit 3 channels"),
+        refuse(
+            &[&[2, 3, 1, 1], &[2], &[3]],
+            "gamma (2) does not fit 3 channels",
+        ),
+        refuse(
+            &[&[2, 3, 1, 1], &[3], &[4]],
+            "beta (4) does not fit 3 channels",
+        ),
     ]
 }
 
-const GAMMA: Planted = Planted { what: "dgamma too large by a factor 1.0005", spoil: |_, _, g| scale_gradient(g, 1) };
+const GAMMA: Planted = Planted {
+    what: "dgamma too large by a factor 1.0005",
+    spoil: |_, _, g| scale_gradient(g, 1),
+};
 
 /// Registry entry of the training mode.
 pub static ENTRY: Entry = Entry {
     name: "batch_norm",
     case: |g| {
-        let params = BatchNormParams { eps: g.pick(&[1e-5, 1e-3, 0.1]), relu: g.0.coin(0.5) };
-        Case { op: Arc::new(BatchNorm(params)), x: operands(g, params.relu, params.eps) }
+        let params = BatchNormParams {
+            eps: g.pick(&[1e-5, 1e-3, 0.1]),
+            relu: g.0.coin(0.5),
+        };
+        Case {
+            op: Arc::new(BatchNorm(params)),
+            x: operands(g, params.relu, params.eps),
+        }
     },
-    refusals: || refusals(Arc::new(BatchNorm(BatchNormParams { eps: 1e-5, relu: false }))),
+    refusals: || {
+        refusals(Arc::new(BatchNorm(BatchNormParams {
+            eps: 1e-5,
+            relu: false,
+        })))
+    },
     planted: &[
         FACTOR,
         GAMMA,
@@ -428,9 +576,15 @@ pub static ENTRY: Entry = Entry {
                 let (per, ch, plane) = (d[0] * d[2] * d[3], d[1], d[2] * d[3]);
                 let Some(t) = &mut g[0] else { return false };
                 let mut sums = vec![0.0; ch];
-                dy.f64s().iter().enumerate().for_each(|(i, v)| sums[i / plane % ch] += v);
+                dy.f64s()
+                    .iter()
+                    .enumerate()
+                    .for_each(|(i, v)| sums[i / plane % ch] += v);
                 let slip = 1.0 / per as f64 - 1.0 / (per + 1) as f64;
-                t.data_mut::<f64>().iter_mut().enumerate().for_each(|(i, v)| *v += sums[i / plane % ch] * slip);
+                t.data_mut::<f64>()
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, v)| *v += sums[i / plane % ch] * slip);
                 true
             },
         },
@@ -441,16 +595,29 @@ pub static ENTRY: Entry = Entry {
 pub static EVAL: Entry = Entry {
     name: "batch_norm_eval",
     case: |g| {
-        let params = BatchNormParams { eps: 1e-5, relu: false };
+        let params = BatchNormParams {
+            eps: 1e-5,
+            relu: false,
+        };
         let x = operands(g, false, params.eps);
         let c = x[0].dims()[1];
         let mean = (0..c).map(|_| g.0.normal()).collect();
         let var = (0..c).map(|_| g.0.range(0.1, 3.0)).collect();
-        Case { op: Arc::new(BatchNormEval { params, mean, var }), x }
+        Case {
+            op: Arc::new(BatchNormEval { params, mean, var }),
+            x,
+        }
     },
     refusals: || {
-        let params = BatchNormParams { eps: 1e-5, relu: false };
-        let op = BatchNormEval { params, mean: vec![0.0; 3], var: vec![1.0; 3] };
+        let params = BatchNormParams {
+            eps: 1e-5,
+            relu: false,
+        };
+        let op = BatchNormEval {
+            params,
+            mean: vec![0.0; 3],
+            var: vec![1.0; 3],
+        };
         let mut all = refusals(Arc::new(op.clone()));
         all.push(Refusal {
             op: Arc::new(op),

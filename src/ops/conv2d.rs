@@ -27,7 +27,12 @@ pub struct Conv2dParams {
 
 impl Default for Conv2dParams {
     fn default() -> Self {
-        Conv2dParams { stride: 1, padding: 0, dilation: 1, groups: 1 }
+        Conv2dParams {
+            stride: 1,
+            padding: 0,
+            dilation: 1,
+            groups: 1,
+        }
     }
 }
 
@@ -48,25 +53,50 @@ pub fn conv2d(x: &Var, w: &Var, b: Option<&Var>, params: Conv2dParams) -> Result
 
 impl Conv2d {
     fn sizes(&self, x: &Shape, w: &Shape) -> Result<ConvSizes> {
-        let Conv2dParams { stride, padding, dilation, groups } = self.0;
+        let Conv2dParams {
+            stride,
+            padding,
+            dilation,
+            groups,
+        } = self.0;
         let (n, c_in, h, wi) = x.nchw("conv2d")?;
         let (c_out, c_group, k, k2) = w.nchw("conv2d weight")?;
         let bad = |m: String| Err(Error::new(Code::Shape, format!("conv2d: {m}")));
         if stride == 0 || dilation == 0 || groups == 0 || k == 0 {
-            return Err(Error::new(Code::Argument, "conv2d: stride, dilation, groups and kernel must be at least 1"));
+            return Err(Error::new(
+                Code::Argument,
+                "conv2d: stride, dilation, groups and kernel must be at least 1",
+            ));
         }
         if k != k2 {
             return bad(format!("the kernel must be square, got {w}"));
         }
         if c_in != c_group * groups || c_out % groups != 0 {
-            return bad(format!("weight {w} with {groups} groups does not fit input {x}"));
+            return bad(format!(
+                "weight {w} with {groups} groups does not fit input {x}"
+            ));
         }
         let reach = (k - 1) * dilation + 1;
         if h + 2 * padding < reach || wi + 2 * padding < reach {
-            return bad(format!("a map of {h}x{wi} vanishes under a kernel that reaches {reach} with padding {padding}"));
+            return bad(format!(
+                "a map of {h}x{wi} vanishes under a kernel that reaches {reach} with padding {padding}"
+            ));
         }
         let out = |s: usize| (s + 2 * padding - reach) / stride + 1;
-        Ok(ConvSizes { n, c_in, h, w: wi, c_out, ho: out(h), wo: out(wi), k, stride, padding, dilation, groups })
+        Ok(ConvSizes {
+            n,
+            c_in,
+            h,
+            w: wi,
+            c_out,
+            ho: out(h),
+            wo: out(wi),
+            k,
+            stride,
+            padding,
+            dilation,
+            groups,
+        })
     }
 }
 
@@ -81,12 +111,20 @@ pub(super) fn each_product(s: &ConvSizes, mut f: impl FnMut(usize, usize, usize)
                     for c in 0..gi {
                         for ky in 0..s.k {
                             for kx in 0..s.k {
-                                let (iy, ix) = (oy * s.stride + ky * s.dilation, ox * s.stride + kx * s.dilation);
-                                if iy < s.padding || ix < s.padding || iy - s.padding >= s.h || ix - s.padding >= s.w {
+                                let (iy, ix) = (
+                                    oy * s.stride + ky * s.dilation,
+                                    ox * s.stride + kx * s.dilation,
+                                );
+                                if iy < s.padding
+                                    || ix < s.padding
+                                    || iy - s.padding >= s.h
+                                    || ix - s.padding >= s.w
+                                {
                                     continue;
                                 }
                                 let ci = o / go * gi + c;
-                                let xi = ((n * s.c_in + ci) * s.h + iy - s.padding) * s.w + ix - s.padding;
+                                let xi = ((n * s.c_in + ci) * s.h + iy - s.padding) * s.w + ix
+                                    - s.padding;
                                 f(yi, xi, ((o * gi + c) * s.k + ky) * s.k + kx);
                             }
                         }
@@ -99,7 +137,9 @@ pub(super) fn each_product(s: &ConvSizes, mut f: impl FnMut(usize, usize, usize)
 
 impl Reference for Conv2d {
     fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
-        let s = self.sizes(&x[0].shape, &x[1].shape).expect("checked by infer");
+        let s = self
+            .sizes(&x[0].shape, &x[1].shape)
+            .expect("checked by infer");
         let mut y = Arr::zeros(Shape::from([s.n, s.c_out, s.ho, s.wo]));
         if let Some(b) = x.get(2) {
             for (i, v) in y.data.iter_mut().enumerate() {
@@ -111,7 +151,9 @@ impl Reference for Conv2d {
     }
 
     fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
-        let s = self.sizes(&x[0].shape, &x[1].shape).expect("checked by infer");
+        let s = self
+            .sizes(&x[0].shape, &x[1].shape)
+            .expect("checked by infer");
         let (mut dx, mut dw) = (Arr::zeros(x[0].shape), Arr::zeros(x[1].shape));
         each_product(&s, |yi, xi, wi| {
             dx.data[xi] += dy.data[yi] * x[1].data[wi];
@@ -139,13 +181,19 @@ impl Op for Conv2d {
         if let Some(b) = x.get(2)
             && b.dims() != [s.c_out]
         {
-            return Err(Error::new(Code::Shape, format!("conv2d: bias {b} does not fit {} output channels", s.c_out)));
+            return Err(Error::new(
+                Code::Shape,
+                format!("conv2d: bias {b} does not fit {} output channels", s.c_out),
+            ));
         }
         Ok(Shape::from([s.n, s.c_out, s.ho, s.wo]))
     }
 
     fn saves(&self) -> Saves {
-        Saves { inputs: 0b11, output: false }
+        Saves {
+            inputs: 0b11,
+            output: false,
+        }
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {
@@ -196,17 +244,36 @@ impl Op for Conv2d {
 /// Gradients of `case` by the reference with other parameters: for planting bugs.
 fn with_params(case: &Case, dy: &Tensor, change: impl Fn(&mut ConvSizes)) -> Option<Vec<Tensor>> {
     let (x, w) = (&case.x[0], &case.x[1]);
-    let [n, c_out, ho, wo] = *dy.dims() else { return None };
-    let [_, c_in, h, wi] = *x.dims() else { return None };
+    let [n, c_out, ho, wo] = *dy.dims() else {
+        return None;
+    };
+    let [_, c_in, h, wi] = *x.dims() else {
+        return None;
+    };
     let k = w.dims()[2];
     let text = format!("{:?}", case.op);
     let field = |name: &str| -> usize {
         let at = text.find(name).map_or(0, |i| i + name.len() + 2);
-        text[at..].chars().take_while(|c| c.is_ascii_digit()).collect::<String>().parse().unwrap_or(1)
+        text[at..]
+            .chars()
+            .take_while(|c| c.is_ascii_digit())
+            .collect::<String>()
+            .parse()
+            .unwrap_or(1)
     };
     let mut s = ConvSizes {
-        n, c_in, h, w: wi, c_out, ho, wo, k,
-        stride: field("stride"), padding: field("padding"), dilation: field("dilation"), groups: field("groups"),
+        n,
+        c_in,
+        h,
+        w: wi,
+        c_out,
+        ho,
+        wo,
+        k,
+        stride: field("stride"),
+        padding: field("padding"),
+        dilation: field("dilation"),
+        groups: field("groups"),
     };
     change(&mut s);
     let (mut dx, mut dw) = (vec![0.0; x.numel()], vec![0.0; w.numel()]);
@@ -214,12 +281,25 @@ fn with_params(case: &Case, dy: &Tensor, change: impl Fn(&mut ConvSizes)) -> Opt
         dx[xi] += dy.f64s()[yi] * w.f64s()[ti];
         dw[ti] += dy.f64s()[yi] * x.f64s()[xi];
     });
-    Some(vec![Tensor::from_f64(*x.shape(), dx).ok()?, Tensor::from_f64(*w.shape(), dw).ok()?])
+    Some(vec![
+        Tensor::from_f64(*x.shape(), dx).ok()?,
+        Tensor::from_f64(*w.shape(), dw).ok()?,
+    ])
 }
 
-fn replace(case: &Case, dy: &Tensor, g: &mut [Option<Tensor>], change: impl Fn(&mut ConvSizes)) -> bool {
-    let Some(wrong) = with_params(case, dy, change) else { return false };
-    let differs = g[..2].iter().zip(&wrong).any(|(a, b)| a.as_ref() != Some(b));
+fn replace(
+    case: &Case,
+    dy: &Tensor,
+    g: &mut [Option<Tensor>],
+    change: impl Fn(&mut ConvSizes),
+) -> bool {
+    let Some(wrong) = with_params(case, dy, change) else {
+        return false;
+    };
+    let differs = g[..2]
+        .iter()
+        .zip(&wrong)
+        .any(|(a, b)| a.as_ref() != Some(b));
     for (slot, w) in g.iter_mut().zip(wrong) {
         *slot = Some(w);
     }
@@ -233,9 +313,24 @@ pub static ENTRY: Entry = Entry {
         let kind = g.int(0, 3);
         let k = g.pick(&[1, 2, 3, 5]);
         let (stride, dilation) = (g.int(1, 3), g.int(1, 2));
-        let groups = match kind { 0 => 1, 1 => g.int(2, 3), _ => g.int(1, 6) };
-        let c_in = groups * if kind == 1 { g.int(1, 3) } else if kind == 0 { g.int(1, 5) } else { 1 };
-        let c_out = if kind == 2 { c_in } else { groups * g.int(1, 3) };
+        let groups = match kind {
+            0 => 1,
+            1 => g.int(2, 3),
+            _ => g.int(1, 6),
+        };
+        let c_in = groups
+            * if kind == 1 {
+                g.int(1, 3)
+            } else if kind == 0 {
+                g.int(1, 5)
+            } else {
+                1
+            };
+        let c_out = if kind == 2 {
+            c_in
+        } else {
+            groups * g.int(1, 3)
+        };
         let padding = g.int(0, (k - 1) * dilation);
         let least = ((k - 1) * dilation + 1).saturating_sub(2 * padding).max(1);
         let (h, w) = (least + g.int(0, 6), least + g.int(0, 19));
@@ -246,7 +341,15 @@ pub static ENTRY: Entry = Entry {
         if g.0.coin(0.3) {
             x.push(g.normal([c_out]));
         }
-        Case { op: Arc::new(Conv2d(Conv2dParams { stride, padding, dilation, groups })), x }
+        Case {
+            op: Arc::new(Conv2d(Conv2dParams {
+                stride,
+                padding,
+                dilation,
+                groups,
+            })),
+            x,
+        }
     },
     refusals: || {
         let p = Conv2dParams::default();
@@ -260,13 +363,24 @@ pub static ENTRY: Entry = Entry {
             refuse(p, &[&[1, 3, 4, 4], &[2, 2, 3, 3]], "does not fit input"),
             refuse(p, &[&[1, 3, 4, 4], &[2, 3, 3, 1]], "must be square"),
             refuse(p, &[&[1, 3, 2, 4], &[2, 3, 3, 3]], "vanishes"),
-            refuse(Conv2dParams { stride: 0, ..p }, &[&[1, 3, 4, 4], &[2, 3, 3, 3]], "at least 1"),
-            refuse(p, &[&[1, 3, 4, 4], &[2, 3, 3, 3], &[3]], "bias (3) does not fit 2"),
+            refuse(
+                Conv2dParams { stride: 0, ..p },
+                &[&[1, 3, 4, 4], &[2, 3, 3, 3]],
+                "at least 1",
+            ),
+            refuse(
+                p,
+                &[&[1, 3, 4, 4], &[2, 3, 3, 3], &[3]],
+                "bias (3) does not fit 2",
+            ),
         ]
     },
     planted: &[
         FACTOR,
-        Planted { what: "dw too large by a factor 1.0005", spoil: |_, _, g| scale_gradient(g, 1) },
+        Planted {
+            what: "dw too large by a factor 1.0005",
+            spoil: |_, _, g| scale_gradient(g, 1),
+        },
         Planted {
             what: "padding one too small",
             spoil: |c, dy, g| {
@@ -277,12 +391,17 @@ pub static ENTRY: Entry = Entry {
                     }
                     s.padding = s.padding.saturating_sub(1);
                 }) && {
-                    padded &= g[1].as_ref().is_some_and(|t| t.f64s().iter().any(|v| *v != 0.0));
+                    padded &= g[1]
+                        .as_ref()
+                        .is_some_and(|t| t.f64s().iter().any(|v| *v != 0.0));
                     padded
                 }
             },
         },
-        Planted { what: "stride off by one", spoil: |c, dy, g| replace(c, dy, g, |s| s.stride += 1) },
+        Planted {
+            what: "stride off by one",
+            spoil: |c, dy, g| replace(c, dy, g, |s| s.stride += 1),
+        },
         Planted {
             what: "dilation ignored",
             spoil: |c, dy, g| replace(c, dy, g, |s| s.dilation = 1),

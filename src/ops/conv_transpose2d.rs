@@ -26,7 +26,13 @@ pub struct ConvTranspose2d {
 ///
 /// # Errors
 /// [`Code::Shape`] when the channels do not fit or the output would vanish.
-pub fn conv_transpose2d(x: &Var, w: &Var, b: Option<&Var>, stride: usize, padding: usize) -> Result<Var> {
+pub fn conv_transpose2d(
+    x: &Var,
+    w: &Var,
+    b: Option<&Var>,
+    stride: usize,
+    padding: usize,
+) -> Result<Var> {
     let op = ConvTranspose2d { stride, padding };
     match b {
         Some(b) => x.tape().apply(op, &[x, w, b]),
@@ -40,23 +46,54 @@ impl ConvTranspose2d {
         let (n, c, h, wi) = x.nchw("conv_transpose2d")?;
         let (wc, o, k, k2) = w.nchw("conv_transpose2d weight")?;
         if self.stride == 0 {
-            return Err(Error::new(Code::Argument, "conv_transpose2d: stride must be at least 1"));
+            return Err(Error::new(
+                Code::Argument,
+                "conv_transpose2d: stride must be at least 1",
+            ));
         }
         if c != wc || k != k2 || k == 0 {
-            return Err(Error::new(Code::Shape, format!("conv_transpose2d: weight {w} does not fit input {x}")));
+            return Err(Error::new(
+                Code::Shape,
+                format!("conv_transpose2d: weight {w} does not fit input {x}"),
+            ));
         }
-        let side = |s: usize| ((s.max(1) - 1) * self.stride + k).checked_sub(2 * self.padding).filter(|&v| v > 0 && s > 0);
+        let side = |s: usize| {
+            ((s.max(1) - 1) * self.stride + k)
+                .checked_sub(2 * self.padding)
+                .filter(|&v| v > 0 && s > 0)
+        };
         let (Some(ho), Some(wo)) = (side(h), side(wi)) else {
-            return Err(Error::new(Code::Shape, format!("conv_transpose2d: padding {} leaves nothing of {x}", self.padding)));
+            return Err(Error::new(
+                Code::Shape,
+                format!(
+                    "conv_transpose2d: padding {} leaves nothing of {x}",
+                    self.padding
+                ),
+            ));
         };
         let (stride, padding) = (self.stride, self.padding);
-        Ok(ConvSizes { n, c_in: o, h: ho, w: wo, c_out: c, ho: h, wo: wi, k, stride, padding, dilation: 1, groups: 1 })
+        Ok(ConvSizes {
+            n,
+            c_in: o,
+            h: ho,
+            w: wo,
+            c_out: c,
+            ho: h,
+            wo: wi,
+            k,
+            stride,
+            padding,
+            dilation: 1,
+            groups: 1,
+        })
     }
 }
 
 impl Reference for ConvTranspose2d {
     fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
-        let s = self.sizes(&x[0].shape, &x[1].shape).expect("checked by infer");
+        let s = self
+            .sizes(&x[0].shape, &x[1].shape)
+            .expect("checked by infer");
         let mut y = Arr::zeros(Shape::from([s.n, s.c_in, s.h, s.w]));
         if let Some(b) = x.get(2) {
             for (i, v) in y.data.iter_mut().enumerate() {
@@ -68,7 +105,9 @@ impl Reference for ConvTranspose2d {
     }
 
     fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
-        let s = self.sizes(&x[0].shape, &x[1].shape).expect("checked by infer");
+        let s = self
+            .sizes(&x[0].shape, &x[1].shape)
+            .expect("checked by infer");
         let (mut dx, mut dw) = (Arr::zeros(x[0].shape), Arr::zeros(x[1].shape));
         each_product(&s, |xi, yi, wi| {
             dx.data[xi] += dy.data[yi] * x[1].data[wi];
@@ -96,13 +135,22 @@ impl Op for ConvTranspose2d {
         if let Some(b) = x.get(2)
             && b.dims() != [s.c_in]
         {
-            return Err(Error::new(Code::Shape, format!("conv_transpose2d: bias {b} does not fit {} channels", s.c_in)));
+            return Err(Error::new(
+                Code::Shape,
+                format!(
+                    "conv_transpose2d: bias {b} does not fit {} channels",
+                    s.c_in
+                ),
+            ));
         }
         Ok(Shape::from([s.n, s.c_in, s.h, s.w]))
     }
 
     fn saves(&self) -> Saves {
-        Saves { inputs: 0b11, output: false }
+        Saves {
+            inputs: 0b11,
+            output: false,
+        }
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {
@@ -158,7 +206,10 @@ pub static ENTRY: Entry = Entry {
         if g.0.coin(0.5) {
             x.push(g.normal([o]));
         }
-        Case { op: Arc::new(ConvTranspose2d { stride, padding }), x }
+        Case {
+            op: Arc::new(ConvTranspose2d { stride, padding }),
+            x,
+        }
     },
     refusals: || {
         let refuse = |stride, padding, shapes: &[&[usize]], expect| Refusal {
@@ -174,8 +225,14 @@ pub static ENTRY: Entry = Entry {
     },
     planted: &[
         FACTOR,
-        Planted { what: "dw too large by a factor 1.0005", spoil: |_, _, g| scale_gradient(g, 1) },
-        Planted { what: "db too large by a factor 1.0005", spoil: |_, _, g| scale_gradient(g, 2) },
+        Planted {
+            what: "dw too large by a factor 1.0005",
+            spoil: |_, _, g| scale_gradient(g, 1),
+        },
+        Planted {
+            what: "db too large by a factor 1.0005",
+            spoil: |_, _, g| scale_gradient(g, 2),
+        },
         Planted {
             what: "last column of dx missing",
             spoil: |c, _, g| {

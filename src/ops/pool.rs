@@ -33,7 +33,15 @@ pub struct Pool {
 /// # Errors
 /// [`Code::Shape`] when the map would vanish, [`Code::Argument`] for a padding above half the window.
 pub fn max_pool(x: &Var, k: usize, stride: usize, padding: usize) -> Result<Var> {
-    x.tape().apply(Pool { kind: Kind::Max, k, stride, padding }, &[x])
+    x.tape().apply(
+        Pool {
+            kind: Kind::Max,
+            k,
+            stride,
+            padding,
+        },
+        &[x],
+    )
 }
 
 /// Mean of each window over the taps inside the map.
@@ -41,29 +49,57 @@ pub fn max_pool(x: &Var, k: usize, stride: usize, padding: usize) -> Result<Var>
 /// # Errors
 /// As [`max_pool`].
 pub fn avg_pool(x: &Var, k: usize, stride: usize, padding: usize) -> Result<Var> {
-    x.tape().apply(Pool { kind: Kind::Average, k, stride, padding }, &[x])
+    x.tape().apply(
+        Pool {
+            kind: Kind::Average,
+            k,
+            stride,
+            padding,
+        },
+        &[x],
+    )
 }
 
 impl Pool {
     fn geometry(&self, x: &Shape) -> Result<Geometry> {
-        let Pool { k, stride, padding, .. } = *self;
+        let Pool {
+            k, stride, padding, ..
+        } = *self;
         let (_, _, h, w) = x.nchw("pool")?;
         if k == 0 || stride == 0 || 2 * padding > k {
-            let m = format!("pool: window {k}, stride {stride}, padding {padding}: padding must be at most half the window");
+            let m = format!(
+                "pool: window {k}, stride {stride}, padding {padding}: padding must be at most half the window"
+            );
             return Err(Error::new(Code::Argument, m));
         }
         if h + 2 * padding < k || w + 2 * padding < k {
-            return Err(Error::new(Code::Shape, format!("pool: a map of {h}x{w} vanishes under a {k}x{k} window")));
+            return Err(Error::new(
+                Code::Shape,
+                format!("pool: a map of {h}x{w} vanishes under a {k}x{k} window"),
+            ));
         }
         let out = |s: usize| (s + 2 * padding - k) / stride + 1;
-        Ok(Geometry { h, w, ho: out(h), wo: out(w), k, stride, padding, dilation: 1 })
+        Ok(Geometry {
+            h,
+            w,
+            ho: out(h),
+            wo: out(w),
+            k,
+            stride,
+            padding,
+            dilation: 1,
+        })
     }
 
     /// Input indices of the window of output (oy, ox) within a plane, in row order.
     fn window(g: &Geometry, oy: usize, ox: usize) -> impl Iterator<Item = usize> + use<'_> {
         (0..g.k * g.k).filter_map(move |t| {
-            let iy = (oy * g.stride + t / g.k).checked_sub(g.padding).filter(|&v| v < g.h)?;
-            let ix = (ox * g.stride + t % g.k).checked_sub(g.padding).filter(|&v| v < g.w)?;
+            let iy = (oy * g.stride + t / g.k)
+                .checked_sub(g.padding)
+                .filter(|&v| v < g.h)?;
+            let ix = (ox * g.stride + t % g.k)
+                .checked_sub(g.padding)
+                .filter(|&v| v < g.w)?;
             Some(iy * g.w + ix)
         })
     }
@@ -79,11 +115,13 @@ impl Pool {
                     match self.kind {
                         Kind::Average => {
                             let count = Self::window(&g, oy, ox).count();
-                            Self::window(&g, oy, ox).for_each(|i| f(yi, base + i, 1.0 / count as f64));
+                            Self::window(&g, oy, ox)
+                                .for_each(|i| f(yi, base + i, 1.0 / count as f64));
                         }
                         Kind::Max => {
                             let value = |i: usize| x.data[base + i].v();
-                            let best = Self::window(&g, oy, ox).reduce(|a, b| if value(b) > value(a) { b } else { a });
+                            let best = Self::window(&g, oy, ox)
+                                .reduce(|a, b| if value(b) > value(a) { b } else { a });
                             f(yi, base + best.expect("a window has a tap inside"), 1.0);
                         }
                     }
@@ -163,7 +201,10 @@ impl Op for Pool {
                 }
             });
         });
-        Ok(vec![Some(Grad::Whole(Tensor::from_buffer(b.shapes[0], dx)))])
+        Ok(vec![Some(Grad::Whole(Tensor::from_buffer(
+            b.shapes[0],
+            dx,
+        )))])
     }
 
     crate::reference_path!();
@@ -175,13 +216,30 @@ fn case(kind: Kind, g: &mut Gen) -> Case {
     let least = k - 2 * padding;
     let (h, w) = (least.max(1) + g.int(0, 7), least.max(1) + g.int(0, 20));
     let shape = [g.int(1, 2), g.int(1, 4), h, w];
-    let x = if kind == Kind::Max { g.distinct(shape) } else { g.normal(shape) };
-    Case { op: Arc::new(Pool { kind, k, stride, padding }), x: vec![x] }
+    let x = if kind == Kind::Max {
+        g.distinct(shape)
+    } else {
+        g.normal(shape)
+    };
+    Case {
+        op: Arc::new(Pool {
+            kind,
+            k,
+            stride,
+            padding,
+        }),
+        x: vec![x],
+    }
 }
 
 fn refusals(kind: Kind) -> Vec<Refusal> {
     let refuse = |k, stride, padding, shape: &[usize], expect| Refusal {
-        op: Arc::new(Pool { kind, k, stride, padding }) as Arc<dyn Op>,
+        op: Arc::new(Pool {
+            kind,
+            k,
+            stride,
+            padding,
+        }) as Arc<dyn Op>,
         shapes: vec![Shape::new(shape)],
         expect,
     };
@@ -196,7 +254,9 @@ fn refusals(kind: Kind) -> Vec<Refusal> {
 const BORDER: Planted = Planted {
     what: "gradient of the first row lost",
     spoil: |c, _, g| {
-        let [_, _, h, w] = *c.x[0].dims() else { return false };
+        let [_, _, h, w] = *c.x[0].dims() else {
+            return false;
+        };
         let Some(t) = &mut g[0] else { return false };
         let mut hit = false;
         for plane in t.data_mut::<f64>().chunks_mut(h * w) {
@@ -228,7 +288,9 @@ pub static AVERAGE: Entry = Entry {
         Planted {
             what: "padding counted: border gradients too small",
             spoil: |c, _, g| {
-                let [_, _, h, w] = *c.x[0].dims() else { return false };
+                let [_, _, h, w] = *c.x[0].dims() else {
+                    return false;
+                };
                 let padded = format!("{:?}", c.op).contains("padding: 1");
                 let Some(t) = &mut g[0] else { return false };
                 let mut hit = false;

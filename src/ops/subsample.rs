@@ -68,10 +68,19 @@ impl Op for Subsample {
     fn infer(&self, x: &[Shape]) -> Result<Shape> {
         let (n, c, h, w) = x[0].nchw("subsample")?;
         if self.stride == 0 {
-            return Err(Error::new(Code::Argument, "subsample: stride must be at least 1"));
+            return Err(Error::new(
+                Code::Argument,
+                "subsample: stride must be at least 1",
+            ));
         }
         if h <= self.offset || w <= self.offset {
-            return Err(Error::new(Code::Shape, format!("subsample: nothing of {} is left at offset {}", x[0], self.offset)));
+            return Err(Error::new(
+                Code::Shape,
+                format!(
+                    "subsample: nothing of {} is left at offset {}",
+                    x[0], self.offset
+                ),
+            ));
         }
         let out = |s: usize| (s - self.offset).div_ceil(self.stride);
         Ok(Shape::from([n, c, out(h), out(w)]))
@@ -97,7 +106,10 @@ impl Op for Subsample {
             let (dy, dst) = (b.dy.data::<T>(), dx.values_mut::<T>());
             self.each(&b.shapes[0], |yi, xi| dst[xi] = dy[yi]);
         });
-        Ok(vec![Some(Grad::Whole(Tensor::from_buffer(b.shapes[0], dx)))])
+        Ok(vec![Some(Grad::Whole(Tensor::from_buffer(
+            b.shapes[0],
+            dx,
+        )))])
     }
 
     crate::reference_path!();
@@ -107,9 +119,15 @@ impl Op for Subsample {
 pub static ENTRY: Entry = Entry {
     name: "subsample",
     case: |g| {
-        let op = Subsample { stride: g.int(1, 3), offset: g.int(0, 1) };
+        let op = Subsample {
+            stride: g.int(1, 3),
+            offset: g.int(0, 1),
+        };
         let shape = [g.int(1, 2), g.int(1, 3), g.int(2, 9), g.int(2, 9)];
-        Case { op: Arc::new(op), x: vec![g.normal(shape)] }
+        Case {
+            op: Arc::new(op),
+            x: vec![g.normal(shape)],
+        }
     },
     refusals: || {
         let refuse = |stride, offset, expect| Refusal {
@@ -117,7 +135,10 @@ pub static ENTRY: Entry = Entry {
             shapes: vec![Shape::from([1, 1, 1, 4])],
             expect,
         };
-        vec![refuse(2, 1, "nothing of (1, 1, 1, 4) is left"), refuse(0, 0, "at least 1")]
+        vec![
+            refuse(2, 1, "nothing of (1, 1, 1, 4) is left"),
+            refuse(0, 0, "at least 1"),
+        ]
     },
     planted: &[
         FACTOR,

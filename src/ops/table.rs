@@ -143,13 +143,26 @@ mod tests {
     use crate::tensor::DType;
 
     fn run(case: &Case, path: Path, dtype: DType) -> Vec<Tensor> {
-        let tape = Tape::new(Cx { path, ..Cx::default() });
-        let put = |t: &Tensor| if t.dtype().is_float() { tape.param(t.cast(dtype)) } else { tape.leaf(t.clone()) };
+        let tape = Tape::new(Cx {
+            path,
+            ..Cx::default()
+        });
+        let put = |t: &Tensor| {
+            if t.dtype().is_float() {
+                tape.param(t.cast(dtype))
+            } else {
+                tape.leaf(t.clone())
+            }
+        };
         let x: Vec<_> = case.x.iter().map(put).collect();
-        let y = tape.apply(Shared(case.op.clone()), &x.iter().collect::<Vec<_>>()).unwrap();
+        let y = tape
+            .apply(Shared(case.op.clone()), &x.iter().collect::<Vec<_>>())
+            .unwrap();
         let mut r = Rng::new(5, &[]);
         let dy: Vec<f64> = (0..y.value().numel()).map(|_| r.normal()).collect();
-        let dy = Tensor::from_f64(*y.shape(), dy).unwrap().cast(y.value().dtype());
+        let dy = Tensor::from_f64(*y.shape(), dy)
+            .unwrap()
+            .cast(y.value().dtype());
         let g = tape.backward_from(&y, dy).unwrap();
         let mut all = vec![y.value().clone()];
         all.extend(x.iter().filter_map(|v| g.get(v).cloned()));
@@ -171,13 +184,19 @@ mod tests {
         fn forward(&self, x: &[Tensor]) -> crate::Result<crate::tape::Output> {
             self.0.forward(x)
         }
-        fn backward(&self, b: &crate::tape::Backward) -> crate::Result<Vec<Option<crate::tape::Grad>>> {
+        fn backward(
+            &self,
+            b: &crate::tape::Backward,
+        ) -> crate::Result<Vec<Option<crate::tape::Grad>>> {
             self.0.backward(b)
         }
         fn forward_reference(&self, x: &[Tensor]) -> crate::Result<crate::tape::Output> {
             self.0.forward_reference(x)
         }
-        fn backward_reference(&self, b: &crate::tape::Backward) -> crate::Result<Vec<Option<crate::tape::Grad>>> {
+        fn backward_reference(
+            &self,
+            b: &crate::tape::Backward,
+        ) -> crate::Result<Vec<Option<crate::tape::Grad>>> {
             self.0.backward_reference(b)
         }
     }
@@ -193,7 +212,11 @@ mod tests {
                     assert_eq!(r.shape(), f.shape(), "{} {i} {k}", e.name);
                     let scale = r.f64s().iter().fold(1.0f64, |m, v| m.max(v.abs()));
                     for (a, b) in r.f64s().iter().zip(f.f64s()) {
-                        assert!((a - b).abs() <= 1e-11 * scale, "{} case {i} output {k}: {a} {b} {case:?}", e.name);
+                        assert!(
+                            (a - b).abs() <= 1e-11 * scale,
+                            "{} case {i} output {k}: {a} {b} {case:?}",
+                            e.name
+                        );
                     }
                 }
             }

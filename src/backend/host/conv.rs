@@ -48,8 +48,27 @@ impl ConvSizes {
     }
 
     fn geometry(&self) -> Geometry {
-        let ConvSizes { h, w, ho, wo, k, stride, padding, dilation, .. } = *self;
-        Geometry { h, w, ho, wo, k, stride, padding, dilation }
+        let ConvSizes {
+            h,
+            w,
+            ho,
+            wo,
+            k,
+            stride,
+            padding,
+            dilation,
+            ..
+        } = *self;
+        Geometry {
+            h,
+            w,
+            ho,
+            wo,
+            k,
+            stride,
+            padding,
+            dilation,
+        }
     }
 
     fn taps(&self) -> usize {
@@ -70,7 +89,13 @@ pub fn forward<T: Float>(s: &ConvSizes, x: &[T], w: &[T], y: &mut [T]) {
             for (j, y) in y.chunks_mut(op).enumerate() {
                 let p = i * PLANES + j;
                 let c = p % s.c_in;
-                depthwise::forward(&g, &x[p * ip..][..ip], &w[c * s.k * s.k..][..s.k * s.k], &mut scratch, y);
+                depthwise::forward(
+                    &g,
+                    &x[p * ip..][..ip],
+                    &w[c * s.k * s.k..][..s.k * s.k],
+                    &mut scratch,
+                    y,
+                );
             }
         });
     }
@@ -83,7 +108,17 @@ pub fn forward<T: Float>(s: &ConvSizes, x: &[T], w: &[T], y: &mut [T]) {
         let mut col = vec![T::ZERO; taps * op];
         for q in 0..s.groups {
             im2col(s, &x[q * s.c_in / s.groups * ip..], &mut col);
-            gemm(per, taps, op, &w[q * per * taps..], taps, 1, &col, &mut y[q * per * op..][..per * op], false);
+            gemm(
+                per,
+                taps,
+                op,
+                &w[q * per * taps..],
+                taps,
+                1,
+                &col,
+                &mut y[q * per * op..][..per * op],
+                false,
+            );
         }
     });
 }
@@ -101,7 +136,13 @@ pub fn input_gradient<T: Float>(s: &ConvSizes, w: &[T], dy: &[T], dx: &mut [T]) 
                 for (j, dx) in dx.chunks_mut(ip).enumerate() {
                     let p = i * PLANES + j;
                     let c = p % s.c_in;
-                    depthwise::forward(&f, &dy[p * op..][..op], &flipped[c * kk..][..kk], &mut scratch, dx);
+                    depthwise::forward(
+                        &f,
+                        &dy[p * op..][..op],
+                        &flipped[c * kk..][..kk],
+                        &mut scratch,
+                        dx,
+                    );
                 }
             });
         }
@@ -126,7 +167,17 @@ pub fn input_gradient<T: Float>(s: &ConvSizes, w: &[T], dy: &[T], dx: &mut [T]) 
         let mut col = vec![T::ZERO; taps * op];
         dx.fill(T::ZERO);
         for q in 0..s.groups {
-            gemm(taps, per, op, &w[q * per * taps..], 1, taps, &dy[q * per * op..][..per * op], &mut col, false);
+            gemm(
+                taps,
+                per,
+                op,
+                &w[q * per * taps..],
+                1,
+                taps,
+                &dy[q * per * op..][..per * op],
+                &mut col,
+                false,
+            );
             col2im(s, &col, &mut dx[q * s.c_in / s.groups * ip..]);
         }
     });
@@ -169,7 +220,14 @@ pub fn weight_gradient<T: Float>(s: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T])
             }
             for q in 0..s.groups {
                 im2col(s, &x[q * s.c_in / s.groups * ip..], &mut col);
-                gemm_bt(per, taps, op, &dy[q * per * op..], &col, &mut part[q * per * taps..][..per * taps]);
+                gemm_bt(
+                    per,
+                    taps,
+                    op,
+                    &dy[q * per * op..],
+                    &col,
+                    &mut part[q * per * taps..][..per * taps],
+                );
             }
         }
         part
@@ -190,7 +248,10 @@ pub fn weight_gradient<T: Float>(s: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T])
 }
 
 /// The same tree as [`tree_fold`], keeping one partial sum per level only.
-fn fold_as_they_come<T>(parts: impl Iterator<Item = T>, mut merge: impl FnMut(T, T) -> T) -> Option<T> {
+fn fold_as_they_come<T>(
+    parts: impl Iterator<Item = T>,
+    mut merge: impl FnMut(T, T) -> T,
+) -> Option<T> {
     let mut stack: Vec<(usize, T)> = Vec::new();
     for part in parts {
         let mut top = (0, part);
@@ -207,9 +268,19 @@ fn fold_as_they_come<T>(parts: impl Iterator<Item = T>, mut merge: impl FnMut(T,
 }
 
 /// The output columns whose input column `ox * stride + at - padding` lies inside 0..size.
-fn inside(size: usize, out: usize, stride: usize, at: usize, padding: usize) -> std::ops::Range<usize> {
+fn inside(
+    size: usize,
+    out: usize,
+    stride: usize,
+    at: usize,
+    padding: usize,
+) -> std::ops::Range<usize> {
     let lo = padding.saturating_sub(at).div_ceil(stride).min(out);
-    let hi = if size + padding > at { ((size + padding - at - 1) / stride + 1).min(out) } else { 0 };
+    let hi = if size + padding > at {
+        ((size + padding - at - 1) / stride + 1).min(out)
+    } else {
+        0
+    };
     lo..hi.max(lo)
 }
 
@@ -229,11 +300,15 @@ fn im2col<T: Float>(s: &ConvSizes, x: &[T], col: &mut [T]) {
             }
             dst[..cols.start].fill(T::ZERO);
             dst[cols.end..].fill(T::ZERO);
-            let first = (iy - s.padding) * s.w + cols.start * s.stride + kx * s.dilation - s.padding;
+            let first =
+                (iy - s.padding) * s.w + cols.start * s.stride + kx * s.dilation - s.padding;
             if s.stride == 1 {
                 dst[cols.clone()].copy_from_slice(&plane[first..][..cols.len()]);
             } else {
-                for (d, v) in dst[cols.clone()].iter_mut().zip(plane[first..].iter().step_by(s.stride)) {
+                for (d, v) in dst[cols.clone()]
+                    .iter_mut()
+                    .zip(plane[first..].iter().step_by(s.stride))
+                {
                     *d = *v;
                 }
             }
@@ -254,7 +329,8 @@ fn col2im<T: Float>(s: &ConvSizes, col: &[T], dx: &mut [T]) {
                 continue;
             }
             let src = &row[oy * s.wo..][cols.clone()];
-            let first = (iy - s.padding) * s.w + cols.start * s.stride + kx * s.dilation - s.padding;
+            let first =
+                (iy - s.padding) * s.w + cols.start * s.stride + kx * s.dilation - s.padding;
             if s.stride == 1 {
                 elementwise::add_assign(&mut plane[first..][..src.len()], src);
             } else {
@@ -306,7 +382,11 @@ mod tests {
         for n in 0..20 {
             let parts: Vec<String> = (0..n).map(|i| format!("{i},")).collect();
             let merge = |a: String, b: String| format!("({a}{b})");
-            assert_eq!(tree_fold(parts.clone(), merge), fold_as_they_come(parts.into_iter(), merge), "{n}");
+            assert_eq!(
+                tree_fold(parts.clone(), merge),
+                fold_as_they_come(parts.into_iter(), merge),
+                "{n}"
+            );
         }
     }
 }

@@ -231,6 +231,12 @@ pub fn forward<T: Float>(g: &Geometry, x: &[T], w: &[T], s: &mut [T], y: &mut [T
 /// The sizes with which the input gradient of a stride-1 convolution is itself a correlation of `dy` with the flipped kernel.
 pub fn flipped(g: &Geometry) -> Option<Geometry> {
     let reach = (g.k - 1) * g.dilation;
-    (g.stride == 1 && g.padding <= reach)
-        .then(|| Geometry { h: g.ho, w: g.wo, ho: g.h, wo: g.w, padding: reach - g.padding, ..*g })
+    (g.stride == 1 && g.padding <= reach).then(|| Geometry {
+        h: g.ho,
+        w: g.wo,
+        ho: g.h,
+        wo: g.w,
+        padding: reach - g.padding,
+        ..*g
+    })
 }

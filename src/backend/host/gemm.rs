@@ -11,11 +11,23 @@ const SMALL: usize = 64;
 
 /// `C = A B` (or `C += A B`): A is `m x k` with strides `(ras, cas)`, B is `k x n` row-major, C is `m x n` row-major.
 #[allow(unsafe_code)]
-pub fn gemm<T: Float>(m: usize, k: usize, n: usize, a: &[T], ras: usize, cas: usize, b: &[T], c: &mut [T], accumulate: bool) {
+pub fn gemm<T: Float>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: &[T],
+    ras: usize,
+    cas: usize,
+    b: &[T],
+    c: &mut [T],
+    accumulate: bool,
+) {
     assert!(b.len() >= k * n && c.len() >= m * n);
     assert!(m == 0 || k == 0 || a.len() > (m - 1) * ras + (k - 1) * cas);
     if m <= SMALL && k <= SMALL {
-        let packed: Vec<T> = (0..m * k).map(|i| a[(i / k) * ras + (i % k) * cas]).collect();
+        let packed: Vec<T> = (0..m * k)
+            .map(|i| a[(i / k) * ras + (i % k) * cas])
+            .collect();
         if !accumulate {
             c[..m * n].fill(T::ZERO);
         }
@@ -26,12 +38,36 @@ pub fn gemm<T: Float>(m: usize, k: usize, n: usize, a: &[T], ras: usize, cas: us
     unsafe {
         match T::DTYPE {
             DType::F32 => matrixmultiply::sgemm(
-                m, k, n, 1.0, a.as_ptr().cast(), ras as isize, cas as isize, b.as_ptr().cast(), n as isize, 1,
-                beta.v() as f32, c.as_mut_ptr().cast(), n as isize, 1,
+                m,
+                k,
+                n,
+                1.0,
+                a.as_ptr().cast(),
+                ras as isize,
+                cas as isize,
+                b.as_ptr().cast(),
+                n as isize,
+                1,
+                beta.v() as f32,
+                c.as_mut_ptr().cast(),
+                n as isize,
+                1,
             ),
             _ => matrixmultiply::dgemm(
-                m, k, n, 1.0, a.as_ptr().cast(), ras as isize, cas as isize, b.as_ptr().cast(), n as isize, 1,
-                beta.v(), c.as_mut_ptr().cast(), n as isize, 1,
+                m,
+                k,
+                n,
+                1.0,
+                a.as_ptr().cast(),
+                ras as isize,
+                cas as isize,
+                b.as_ptr().cast(),
+                n as isize,
+                1,
+                beta.v(),
+                c.as_mut_ptr().cast(),
+                n as isize,
+                1,
             ),
         }
     }
@@ -48,12 +84,36 @@ pub fn gemm_bt<T: Float>(m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut
     unsafe {
         match T::DTYPE {
             DType::F32 => matrixmultiply::sgemm(
-                m, k, n, 1.0, a.as_ptr().cast(), k as isize, 1, b.as_ptr().cast(), 1, k as isize, 1.0,
-                c.as_mut_ptr().cast(), n as isize, 1,
+                m,
+                k,
+                n,
+                1.0,
+                a.as_ptr().cast(),
+                k as isize,
+                1,
+                b.as_ptr().cast(),
+                1,
+                k as isize,
+                1.0,
+                c.as_mut_ptr().cast(),
+                n as isize,
+                1,
             ),
             _ => matrixmultiply::dgemm(
-                m, k, n, 1.0, a.as_ptr().cast(), k as isize, 1, b.as_ptr().cast(), 1, k as isize, 1.0,
-                c.as_mut_ptr().cast(), n as isize, 1,
+                m,
+                k,
+                n,
+                1.0,
+                a.as_ptr().cast(),
+                k as isize,
+                1,
+                b.as_ptr().cast(),
+                1,
+                k as isize,
+                1.0,
+                c.as_mut_ptr().cast(),
+                n as isize,
+                1,
             ),
         }
     }
@@ -198,7 +258,15 @@ mod tests {
 
     #[test]
     fn products_agree_with_loops() {
-        for (m, k, n) in [(1, 1, 1), (4, 4, 33), (5, 3, 50), (16, 16, 40), (7, 70, 19), (70, 9, 21), (3, 2, 1100)] {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (4, 4, 33),
+            (5, 3, 50),
+            (16, 16, 40),
+            (7, 70, 19),
+            (70, 9, 21),
+            (3, 2, 1100),
+        ] {
             let (a, b) = (random(m * k, 1), random(k * n, 2));
             let mut c = vec![1.0; m * n];
             gemm(m, k, n, &a, k, 1, &b, &mut c, true);

@@ -27,7 +27,11 @@ impl Moments {
         let count = self.count + o.count;
         let delta = o.mean - self.mean;
         let mean = self.mean + delta * (o.count / count);
-        Moments { count, mean, m2: self.m2 + o.m2 + delta * delta * (self.count * o.count / count) }
+        Moments {
+            count,
+            mean,
+            m2: self.m2 + o.m2 + delta * delta * (self.count * o.count / count),
+        }
     }
 }
 
@@ -65,7 +69,11 @@ pub fn plane_moments<T: Float>(x: &[T]) -> Moments {
     let rough = T::c(super::elementwise::sum(x).v() / n);
     let (d, q) = shifted_sums(x, rough);
     let shift = d.v() / n;
-    Moments { count: n, mean: rough.v() + shift, m2: (q.v() - d.v() * shift).max(0.0) }
+    Moments {
+        count: n,
+        mean: rough.v() + shift,
+        m2: (q.v() - d.v() * shift).max(0.0),
+    }
 }
 
 simd! {
@@ -145,9 +153,19 @@ mod tests {
             let x: Vec<f32> = (0..4096).map(|_| (offset + r.normal()) as f32).collect();
             let mean = x.iter().map(|&v| v as f64).sum::<f64>() / 4096.0;
             let m2 = x.iter().map(|&v| (v as f64 - mean).powi(2)).sum::<f64>();
-            let got = x.chunks(512).map(plane_moments).fold(Moments::default(), Moments::merge);
-            assert!((got.mean - mean).abs() <= 1e-6 * mean.abs().max(1.0), "{offset}");
-            assert!((got.m2 / m2 - 1.0).abs() <= 1e-6, "{offset} {}", got.m2 / m2 - 1.0);
+            let got = x
+                .chunks(512)
+                .map(plane_moments)
+                .fold(Moments::default(), Moments::merge);
+            assert!(
+                (got.mean - mean).abs() <= 1e-6 * mean.abs().max(1.0),
+                "{offset}"
+            );
+            assert!(
+                (got.m2 / m2 - 1.0).abs() <= 1e-6,
+                "{offset} {}",
+                got.m2 / m2 - 1.0
+            );
         }
     }
 }

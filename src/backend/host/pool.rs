@@ -15,14 +15,24 @@ pub enum Kind {
 
 /// Taps of an output row or column that lie inside the map.
 fn inside(size: usize, out: usize, g: &Geometry) -> Vec<usize> {
-    let hits = |o: usize| (0..g.k).filter(|t| (o * g.stride + t).checked_sub(g.padding).is_some_and(|i| i < size)).count();
+    let hits = |o: usize| {
+        (0..g.k)
+            .filter(|t| {
+                (o * g.stride + t)
+                    .checked_sub(g.padding)
+                    .is_some_and(|i| i < size)
+            })
+            .count()
+    };
     (0..out).map(hits).collect()
 }
 
 /// `1 / number of taps inside the map`, for each output.
 pub fn inverse_counts<T: Float>(g: &Geometry) -> Vec<T> {
     let (rows, cols) = (inside(g.h, g.ho, g), inside(g.w, g.wo, g));
-    rows.iter().flat_map(|r| cols.iter().map(move |c| T::c(1.0 / (r * c) as f64))).collect()
+    rows.iter()
+        .flat_map(|r| cols.iter().map(move |c| T::c(1.0 / (r * c) as f64)))
+        .collect()
 }
 
 simd! {
@@ -141,13 +151,28 @@ pub struct Scratch<T> {
 impl<T: Float> Scratch<T> {
     /// For planes of `g`.
     pub fn new(kind: Kind, g: &Geometry) -> Scratch<T> {
-        let fill = if kind == Kind::Max { T::NEG_INF } else { T::ZERO };
-        Scratch { x: vec![fill; g.scratch_len()], d: Vec::new(), rows: Vec::new() }
+        let fill = if kind == Kind::Max {
+            T::NEG_INF
+        } else {
+            T::ZERO
+        };
+        Scratch {
+            x: vec![fill; g.scratch_len()],
+            d: Vec::new(),
+            rows: Vec::new(),
+        }
     }
 }
 
 /// Pools one plane; `inv` is [`inverse_counts`] for the average.
-pub fn forward<T: Float>(kind: Kind, g: &Geometry, x: &[T], inv: &[T], s: &mut Scratch<T>, y: &mut [T]) {
+pub fn forward<T: Float>(
+    kind: Kind,
+    g: &Geometry,
+    x: &[T],
+    inv: &[T],
+    s: &mut Scratch<T>,
+    y: &mut [T],
+) {
     pad_plane(g, x, &mut s.x);
     match kind {
         Kind::Max => max_rows(g, &s.x, y),
@@ -156,7 +181,15 @@ pub fn forward<T: Float>(kind: Kind, g: &Geometry, x: &[T], inv: &[T], s: &mut S
 }
 
 /// Gradient of one plane.
-pub fn backward<T: Float>(kind: Kind, g: &Geometry, x: &[T], dy: &[T], inv: &[T], s: &mut Scratch<T>, dx: &mut [T]) {
+pub fn backward<T: Float>(
+    kind: Kind,
+    g: &Geometry,
+    x: &[T],
+    dy: &[T],
+    inv: &[T],
+    s: &mut Scratch<T>,
+    dx: &mut [T],
+) {
     s.d.clear();
     s.d.resize(g.scratch_len(), T::ZERO);
     s.rows.clear();
