@@ -2,7 +2,7 @@
 //!
 //! | protocol | match | curve | IoU | not counted |
 //! |---|---|---|---|---|
-//! | `mtnas-2020` | best-overlapping object only | all points | > 0.5, widths `x2 - x1 + 1` | scores <= 0.005 |
+//! | `mtnas-2020` | best-overlapping object only | all points | > 0.5, widths `x2 - x1 + 1` | scores <= 0.005; ignored objects are left out, what matches them is wrong |
 //! | `voc10` | best-overlapping object only | all points | >= 0.5 | ignored objects and what matches them |
 //! | `voc07` | best-overlapping object only | 11 points | >= 0.5 | ignored objects and what matches them |
 //! | `coco` | best free object | 101 points | >= 0.50, 0.55 .. 0.95 | crowds; objects and boxes outside the area range |

@@ -73,7 +73,7 @@ fn oracle(detections: &[Vec<Detection>], objects: &[Vec<Object>], class: usize) 
     let of = |i: usize| {
         objects[i]
             .iter()
-            .filter(|o| o.class == class)
+            .filter(|o| o.class == class && !o.ignore)
             .map(|o| o.bbox)
             .collect::<Vec<_>>()
     };
@@ -343,10 +343,13 @@ fn ignored_objects_neither_help_nor_hurt() {
             );
         }
     }
-    let r = evaluate(Protocol::Mtnas2020, &without, &objects, &["car", "person"]).unwrap();
+    // Left out by mtnas-2020: the detection on it is wrong, and ranks first here.
+    objects[2][1].ignore = false;
+    objects[0][0].ignore = true;
+    let r = evaluate(Protocol::Mtnas2020, &perfect, &objects, &["car", "person"]).unwrap();
     assert_eq!(
         (r.classes[0].ap, r.classes[0].objects),
-        (Some(2.0 / 3.0), 3)
+        (Some(2.0 / 3.0), 2)
     );
 }
 

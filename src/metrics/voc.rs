@@ -10,8 +10,8 @@ struct Rule {
     floor: f32,
     /// True: IoU must exceed 0.5; false: reach it.
     strict: bool,
-    /// True: ignored objects count like the others.
-    count_ignored: bool,
+    /// True: ignored objects are left out of the ground truth, so that what matches them is wrong.
+    leave_out: bool,
     eleven_points: bool,
 }
 
@@ -21,16 +21,16 @@ impl Rule {
             extra: 0.0,
             floor: f32::NEG_INFINITY,
             strict: false,
-            count_ignored: false,
+            leave_out: false,
             eleven_points: false,
         };
         match protocol {
-            // The evaluator parses a "difficult" column and never sets the flag.
+            // Its text files cannot mark an object as ignored (a "difficult" column is read and never used).
             Protocol::Mtnas2020 => Rule {
                 extra: 1.0,
                 floor: 0.005,
                 strict: true,
-                count_ignored: true,
+                leave_out: true,
                 ..voc
             },
             Protocol::Voc07 => Rule {
@@ -77,6 +77,9 @@ pub(super) fn evaluate(protocol: Protocol, set: &ClassSet, name: String) -> Clas
             let objects = &set.images[*i].objects;
             let mut best: Option<(f64, usize)> = None;
             for (k, o) in objects.iter().enumerate() {
+                if o.1 && rule.leave_out {
+                    continue;
+                }
                 let v = iou(b, &o.0, rule.extra);
                 if best.is_none_or(|(top, _)| v > top) {
                     best = Some((v, k));
@@ -84,7 +87,7 @@ pub(super) fn evaluate(protocol: Protocol, set: &ClassSet, name: String) -> Clas
             }
             let verdict = match best {
                 Some((v, k)) if v > 0.5 || (v == 0.5 && !rule.strict) => {
-                    if objects[k].1 && !rule.count_ignored {
+                    if objects[k].1 {
                         Verdict::Ignored
                     } else if std::mem::replace(&mut hit[*i][k], true) {
                         Verdict::False
@@ -97,10 +100,7 @@ pub(super) fn evaluate(protocol: Protocol, set: &ClassSet, name: String) -> Clas
             (*score, verdict)
         })
         .collect();
-    let (mut objects, mut ignored) = set.counts();
-    if rule.count_ignored {
-        objects += std::mem::take(&mut ignored);
-    }
+    let (objects, ignored) = set.counts();
     let detections = verdicts.len();
     let curve = Curve::new(verdicts, objects);
     let ap = (objects > 0).then(|| {
