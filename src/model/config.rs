@@ -1,5 +1,6 @@
 //! Keys of the network frame: what is fixed around the cells.
 
+use crate::error::{Code, Error, Result};
 use crate::{choices, settings};
 
 choices! {
@@ -98,6 +99,89 @@ impl FrameConfig {
         })
     }
 
+    /// Total stride of the stem: 4 for the dense frames, 1 or 8 for classification.
+    pub fn stem_stride(&self) -> usize {
+        match (self.frame, self.stem) {
+            (Frame::Classification, Stem::Cifar) => 1,
+            (Frame::Classification, Stem::Imagenet) => 8,
+            _ => 4,
+        }
+    }
+
+    /// Refuses an input of `size` = (height, width) pixels on which a cell's map would vanish or a stride-2 edge would meet an odd map
+    /// (halving two shifted grids needs even sides).
+    ///
+    /// # Errors
+    /// `NetworkDoesNotFit` naming the cell, its map, and the sides that would do.
+    pub fn check_size(&self, size: [usize; 2]) -> Result<()> {
+        let misfit = |cell: String, map: [usize; 2], need: &str, help: String| {
+            let what = format!(
+                "{cell} gets a map of {}x{}, which must {need}",
+                map[0], map[1]
+            );
+            Err(Error::new(Code::NetworkDoesNotFit, what).help(help))
+        };
+        let reductions = self.reduction_cells();
+        let unit = self.stem_stride() << reductions.len();
+        let (by_stem, multiple) = (
+            self.stem_stride(),
+            format!("use sides that are multiples of {unit}"),
+        );
+        if size.iter().any(|s| s % by_stem != 0 || *s == 0) {
+            return misfit(
+                "the stem".into(),
+                size,
+                &format!("have sides divisible by {by_stem}"),
+                multiple,
+            );
+        }
+        let mut map = size.map(|s| s / by_stem);
+        for cell in reductions {
+            if map.iter().any(|s| s % 2 != 0) {
+                return misfit(
+                    format!("backbone cell {cell} (reduction)"),
+                    map,
+                    "be even",
+                    multiple,
+                );
+            }
+            map = map.map(|s| s / 2);
+        }
+        if self.frame != Frame::MtnasRelease {
+            return Ok(());
+        }
+        for level in 4..self.detection_levels() {
+            let fewer = |least: usize| {
+                format!(
+                    "use sides of at least {least} that are multiples of 64, or `det_levels = {level}`"
+                )
+            };
+            if level == 4 {
+                if map.iter().any(|s| s % 2 != 0) {
+                    return misfit(
+                        "detection cell 0 (reduction)".into(),
+                        map,
+                        "be even",
+                        fewer(64),
+                    );
+                }
+                map = map.map(|s| s / 2);
+            } else {
+                let least = 64 * (2 * (level - 4) + 1);
+                if map.iter().any(|s| *s < 3) {
+                    return misfit(
+                        format!("detection cell {}", level - 4),
+                        map,
+                        "be at least 3x3",
+                        fewer(least),
+                    );
+                }
+                map = map.map(|s| s - 2);
+            }
+        }
+        Ok(())
+    }
+
     /// True if the task branches are made of searched cells.
     pub fn searched_branches(&self) -> bool {
         self.frame == Frame::MtnasRelease && self.branches == Branches::Searched
@@ -107,6 +191,45 @@ impl FrameConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn maps_that_vanish_are_refused_by_name() {
+        let with = |levels| FrameConfig {
+            det_levels: Some(levels),
+            ..Default::default()
+        };
+        assert!(with(7).check_size([320, 512]).is_ok());
+        assert!(with(7).check_size([320, 320]).is_ok());
+        for (levels, size, cell) in [
+            (7, [256, 512], "detection cell 2 gets a map of 2x6"),
+            (6, [128, 512], "detection cell 1 gets a map of 2x8"),
+            (
+                5,
+                [96, 512],
+                "detection cell 0 (reduction) gets a map of 3x16",
+            ),
+            (
+                4,
+                [80, 512],
+                "backbone cell 12 (reduction) gets a map of 5x32",
+            ),
+            (4, [330, 512], "the stem gets a map of 330x512"),
+            (4, [0, 512], "the stem"),
+        ] {
+            let e = with(levels).check_size(size).unwrap_err();
+            assert!(
+                e.code() == Code::NetworkDoesNotFit && e.message().starts_with(cell),
+                "{e}"
+            );
+        }
+        assert!(with(6).check_size([192, 512]).is_ok() && with(5).check_size([64, 64]).is_ok());
+        let cifar = FrameConfig {
+            frame: Frame::Classification,
+            cells: 8,
+            ..Default::default()
+        };
+        assert!(cifar.check_size([32, 32]).is_ok() && cifar.check_size([30, 32]).is_err());
+    }
 
     #[test]
     fn reductions_follow_the_frame() {

@@ -5,8 +5,8 @@ use crate::settings;
 settings! {
     /// What may stand on an edge of a cell.
     pub struct SpaceConfig {
-        /// Candidate operations, in the order of the columns of alpha. The default is the DARTS order of the eight that MTNAS
-        /// searches over; at least two, no name twice.
+        /// Candidate operations; columns of alpha keep the DARTS order, those of operations that are left out take no part. The
+        /// default is the eight that MTNAS searches over.
         pub primitives: Vec<String> = [
             "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
         ].map(String::from).to_vec(),

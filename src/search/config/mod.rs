@@ -4,17 +4,27 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest, Sha256};
+
 use crate::data::config::{DataSetConfig, InputConfig, LoaderConfig};
-use crate::model::config::FrameConfig;
+use crate::model::config::{Frame, FrameConfig};
 use crate::settings;
 use crate::space::config::SpaceConfig;
-use crate::task::config::TaskConfig;
+use crate::task::config::{TaskConfig, TaskKind};
 
+mod diff;
+mod overrides;
+mod read;
 mod run;
 mod search;
+mod source;
+mod validate;
 
+pub use diff::Change;
+pub use overrides::Override;
 pub use run::*;
 pub use search::*;
+pub use validate::Problem;
 
 settings! {
     /// Everything a run depends on.
@@ -48,29 +58,45 @@ settings! {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::{Describe, Key};
-
-    #[test]
-    fn defaults_print_and_parse_to_themselves() {
-        let mut config = Config::default();
-        config.tasks.insert("det".into(), TaskConfig::default());
-        config.data.insert("kitti".into(), DataSetConfig::default());
-        let text = toml::to_string(&config).unwrap();
-        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config, "{text}");
-        assert_eq!(Config::default(), toml::from_str("").unwrap());
-    }
-
-    #[test]
-    fn every_key_is_documented() {
-        fn walk(keys: &[Key], path: &str) {
-            for k in keys {
-                assert!(!k.doc.is_empty(), "{path}{} has no documentation", k.name);
-                walk(&k.keys, &format!("{path}{}.", k.name));
+impl Config {
+    /// The same configuration with every value that follows from others written out: reductions, detection levels, the tables
+    /// of each task's kind. Idempotent.
+    pub fn resolved(mut self) -> Config {
+        self.model.reductions = Some(self.model.reduction_cells());
+        if self.model.frame != Frame::Classification {
+            self.model.det_levels = Some(self.model.detection_levels());
+        }
+        for task in self.tasks.values_mut() {
+            match task.kind {
+                TaskKind::Detection => _ = task.detection.get_or_insert_default(),
+                TaskKind::Segmentation => _ = task.segmentation.get_or_insert_default(),
+                TaskKind::Classification => _ = task.classification.get_or_insert_default(),
             }
         }
-        walk(&Config::keys(), "");
+        self
+    }
+
+    /// TOML text that reads to this configuration.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration holds only what TOML can say")
+    }
+
+    /// SHA-256 of [`Config::to_toml`], in hexadecimal: the identity of what a run computes.
+    pub fn sha256(&self) -> String {
+        Sha256::digest(self.to_toml())
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect()
+    }
+
+    /// Name and table of the task of this kind, if there is one.
+    pub fn task(&self, kind: TaskKind) -> Option<(&str, &TaskConfig)> {
+        self.tasks
+            .iter()
+            .find(|(_, t)| t.kind == kind)
+            .map(|(n, t)| (n.as_str(), t))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,435 @@
+//! Tests over whole configuration files.
+
+use super::*;
+use crate::error::{Code, Error};
+use crate::rng::Rng;
+use crate::settings::{Describe, Key};
+use proptest::prelude::*;
+
+const FILES: [(&str, &str); 5] = [
+    ("demo", include_str!("../../../configs/demo.toml")),
+    (
+        "driving-small",
+        include_str!("../../../configs/driving-small.toml"),
+    ),
+    (
+        "mtnas-paper",
+        include_str!("../../../configs/mtnas-paper.toml"),
+    ),
+    (
+        "cifar-pc-darts",
+        include_str!("../../../configs/cifar-pc-darts.toml"),
+    ),
+    (
+        "cifar-darts",
+        include_str!("../../../configs/cifar-darts.toml"),
+    ),
+];
+
+fn read(text: &str) -> Result<Config, Error> {
+    Config::from_toml(text, "dir/a.toml")
+}
+
+#[test]
+fn every_shipped_file_is_valid_and_prints_to_itself() {
+    let on_disk = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/configs")).unwrap();
+    assert_eq!(
+        on_disk.count(),
+        FILES.len(),
+        "a file of configs/ is not tested"
+    );
+    for (name, text) in FILES {
+        let c = read(text).unwrap_or_else(|e| panic!("{name}: {}", e.render()));
+        assert_eq!(read(&c.to_toml()).unwrap(), c, "{name}");
+        assert_eq!(c.clone().resolved(), c);
+    }
+}
+
+#[test]
+fn defaults_print_and_parse_to_themselves() {
+    let text = Config::default().to_toml();
+    assert_eq!(
+        toml::from_str::<Config>(&text).unwrap(),
+        Config::default(),
+        "{text}"
+    );
+    assert_eq!(Config::default(), toml::from_str("").unwrap());
+}
+
+#[test]
+fn every_key_is_documented() {
+    fn walk(keys: &[Key], path: &str) {
+        for k in keys {
+            assert!(!k.doc.is_empty(), "{path}{} has no documentation", k.name);
+            walk(&k.keys, &format!("{path}{}.", k.name));
+        }
+    }
+    walk(&Config::keys(), "");
+}
+
+/// Slips of a user: what to replace in `demo.toml`, and what the answer must say.
+const SLIPS: &[(&str, &str, Code, &str, &str)] = &[
+    (
+        "channels = 16",
+        "chanels = 16",
+        Code::UnknownKey,
+        "`model.chanels`",
+        "`channels`",
+    ),
+    (
+        "[finetune]",
+        "[finetunes]",
+        Code::UnknownKey,
+        "`finetunes`",
+        "`finetune`",
+    ),
+    (
+        "kind = \"detection\"",
+        "kind = \"detektion\"",
+        Code::ConfigValue,
+        "`tasks.det.kind`",
+        "\"detection\"",
+    ),
+    (
+        "channels = 16",
+        "channels = \"16\"",
+        Code::ConfigValue,
+        "`model.channels`",
+        "expected an integer",
+    ),
+    (
+        "channels = 16",
+        "channels = 24",
+        Code::ConfigValue,
+        "`model.channels`",
+        "multiple of 16",
+    ),
+    (
+        "size = [96, 160]",
+        "size = [96, 160, 3]",
+        Code::ConfigValue,
+        "`input.size`",
+        "expected 2 values",
+    ),
+    (
+        "size = [96, 160]",
+        "size = [96]",
+        Code::ConfigValue,
+        "`input.size`",
+        "2",
+    ),
+    (
+        "size = [96, 160]",
+        "size = [100, 160]",
+        Code::NetworkDoesNotFit,
+        "backbone cell 1",
+        "multiples of 32",
+    ),
+    (
+        "size = [96, 160]",
+        "size = [-96, 160]",
+        Code::ConfigValue,
+        "`input.size`",
+        "at least 0",
+    ),
+    (
+        "det_levels = 4",
+        "det_levels = 6",
+        Code::NetworkDoesNotFit,
+        "detection cell 0",
+        "det_levels = 4",
+    ),
+    (
+        "det_levels = 4",
+        "det_levels = 9",
+        Code::ConfigValue,
+        "`model.det_levels`",
+        "4 to 7",
+    ),
+    (
+        "reductions = [1, 2, 4]",
+        "reductions = [1, 2, 9]",
+        Code::ConfigValue,
+        "`model.reductions`",
+        "rising",
+    ),
+    (
+        "data = \"kitti\"",
+        "data = \"kity\"",
+        Code::ConfigValue,
+        "`tasks.det.data`",
+        "\"kitti\"",
+    ),
+    (
+        "data = \"kitti\"",
+        "data = \"objects\"",
+        Code::ConfigValue,
+        "`tasks.det.data`",
+        "no labels",
+    ),
+    (
+        "data = \"kitti\"\n",
+        "\n",
+        Code::ConfigValue,
+        "`tasks.det` has no `data`",
+        "data = ...",
+    ),
+    (
+        "[tasks.det",
+        "[tasks.boxes",
+        Code::ConfigValue,
+        "`tasks.boxes`",
+        "rename the table",
+    ),
+    (
+        "min_sizes = [4, 10, 22, 44]",
+        "min_sizes = [4, 10]",
+        Code::ConfigValue,
+        "priors.min_sizes",
+        "4 detection levels",
+    ),
+    (
+        "max_sizes = [10, ",
+        "max_sizes = [1, ",
+        Code::ConfigValue,
+        "priors.max_sizes",
+        "rise",
+    ),
+    (
+        "batch = 8\niters",
+        "batch = 0\niters",
+        Code::ConfigValue,
+        "`search.batch`",
+        "1 to",
+    ),
+    (
+        "lr = 0.05",
+        "lr = nan",
+        Code::ConfigValue,
+        "`finetune.weights.lr`",
+        "(0, inf)",
+    ),
+    (
+        "lr = 0.05",
+        "lr = -1",
+        Code::ConfigValue,
+        "`finetune.weights.lr`",
+        "(0, inf)",
+    ),
+    (
+        "data = \"objects\"\n",
+        "data = \"cityscapes\"\n",
+        Code::ConfigValue,
+        "`search.presearch.data`",
+        "no image classes",
+    ),
+    (
+        "every = 20",
+        "every = 0",
+        Code::ConfigValue,
+        "`checkpoint.every`",
+        "1 to",
+    ),
+    (
+        "version = 1",
+        "version = 2",
+        Code::ConfigValue,
+        "`version`",
+        "(1)",
+    ),
+    (
+        "batch = 8\ninit",
+        "batch = 8\nbatch = 8\ninit",
+        Code::ConfigSyntax,
+        "duplicate key",
+        "batch",
+    ),
+    (
+        "[model]",
+        "[model",
+        Code::ConfigSyntax,
+        "unclosed table",
+        "]",
+    ),
+];
+
+#[test]
+fn slips_are_answered_with_place_and_remedy() {
+    let demo = FILES[0].1;
+    for (old, new, code, what, remedy) in SLIPS {
+        assert!(demo.contains(old), "{old:?} is not in demo.toml");
+        let text = demo.replace(old, new);
+        let e = read(&text).expect_err(new);
+        let shown = e.render();
+        assert_eq!(e.code(), *code, "{shown}");
+        assert!(
+            shown.contains(what) && shown.contains(remedy),
+            "{new:?}: {shown}"
+        );
+        assert!(e.place().unwrap().starts_with("dir/a.toml:"), "{shown}");
+        assert!(shown.contains('^'), "{shown}");
+    }
+}
+
+#[test]
+fn a_snippet_looks_like_the_compilers() {
+    let e = read("[search]\nalpha = { learnig_rate = 6e-4 }\n").unwrap_err();
+    let want = "\
+error[MT0103]: unknown key `search.alpha.learnig_rate`
+  --> dir/a.toml:2:11
+  |
+2 | alpha = { learnig_rate = 6e-4 }
+  |           ^^^^^^^^^^^^ not a key of `search.alpha`
+   = help: a key with a similar name exists: `lr`
+";
+    assert_eq!(e.render(), want);
+}
+
+#[test]
+fn a_default_that_does_not_fit_says_so() {
+    let text = FILES[0].1.replace("channels = 16\n", "partial_k = 5\n");
+    let shown = read(&text).unwrap_err().render();
+    assert!(
+        shown.contains("its default stands") || shown.contains("model"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn several_faults_come_at_once() {
+    let text = FILES[0]
+        .1
+        .replace("batch = 8", "batch = 0")
+        .replace("every = 20", "every = 0");
+    let shown = read(&text).unwrap_err().render();
+    assert!(
+        shown.contains("also `finetune.batch`") && shown.contains("also `checkpoint.every`"),
+        "{shown}"
+    );
+}
+
+/// `text` with a few random edits: bytes changed, removed, doubled, lines swapped or cut, odd values put in.
+fn mutate(text: &str, rng: &mut Rng) -> Vec<u8> {
+    const PIECES: [&str; 16] = [
+        "-1",
+        "99999999999999999999",
+        "nan",
+        "inf",
+        "\"\"",
+        "[]",
+        "{}",
+        "[[",
+        "]]",
+        "=",
+        "\"",
+        "'''",
+        "\u{0}",
+        "é",
+        "1979-05-27",
+        "[a.b.c]\n",
+    ];
+    let mut out = text.as_bytes().to_vec();
+    for _ in 0..1 + rng.below(4) {
+        let at = rng.below(out.len() + 1);
+        let end = (at + 1 + rng.below(12)).min(out.len());
+        match rng.below(7) {
+            0 if at < out.len() => out[at] ^= 1 << rng.below(8),
+            1 => drop(out.drain(at..end)),
+            2 => {
+                let piece = out[at..end].to_vec();
+                out.splice(at..at, piece);
+            }
+            3 => out.truncate(at),
+            4 => drop(out.splice(at..at, PIECES[rng.below(PIECES.len())].bytes())),
+            5 => {
+                // Replace a whole value.
+                if let Some(eq) = out[at..].iter().position(|&b| b == b'=') {
+                    let from = at + eq + 1;
+                    let to = out[from..]
+                        .iter()
+                        .position(|&b| b == b'\n')
+                        .map_or(out.len(), |n| from + n);
+                    out.splice(from..to, PIECES[rng.below(PIECES.len())].bytes());
+                }
+            }
+            _ => {
+                let mut lines: Vec<Vec<u8>> =
+                    out.split(|&b| b == b'\n').map(<[u8]>::to_vec).collect();
+                let (a, b) = (rng.below(lines.len()), rng.below(lines.len()));
+                lines.swap(a, b);
+                out = lines.join(&b'\n');
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn mutated_files_never_panic_and_every_error_names_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mutant.toml");
+    let (mut good, mut bad) = (0, 0);
+    for case in 0..3000 {
+        let mut rng = Rng::new(17, &[case]);
+        let (_, text) = FILES[rng.below(FILES.len())];
+        let bytes = mutate(text, &mut rng);
+        let result = match std::str::from_utf8(&bytes) {
+            Ok(t) if case % 20 != 0 => Config::from_toml(t, &path),
+            _ => {
+                std::fs::write(&path, &bytes).unwrap();
+                Config::load(&path, &[])
+            }
+        };
+        match result {
+            Ok(c) => {
+                good += 1;
+                assert_eq!(Config::from_toml(&c.to_toml(), "again").unwrap(), c);
+            }
+            Err(e) => {
+                bad += 1;
+                let place = e.place().unwrap_or("(nowhere)");
+                assert!(
+                    place.starts_with(path.to_str().unwrap()),
+                    "case {case}: {}",
+                    e.render()
+                );
+                assert!(!e.message().is_empty());
+            }
+        }
+    }
+    assert!(
+        good > 100 && bad > 1000,
+        "{good} good, {bad} bad: the mutations are not in between"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn resolved_configurations_print_to_themselves(
+        seed in 0..=i64::MAX as u64,
+        lr in 1e-300f64..1e300,
+        betas in [0.0f64..1.0, 0.0f64..1.0],
+        size in [1usize..=128, 1usize..=128],
+        name in "[a-zA-Z0-9_-]{1,12}",
+        root in any::<String>(),
+        classes in proptest::collection::btree_set(any::<String>(), 0..4),
+    ) {
+        let mut c = read(FILES[0].1).unwrap();
+        c.run.seed = seed;
+        c.search.alpha.lr = lr;
+        c.search.alpha.betas = betas;
+        c.input.size = size.map(|s| 32 * s);
+        let mut set = c.data["kitti"].clone();
+        set.root = format!("/{root}").into();
+        set.classes = classes.into_iter().collect();
+        c.data.insert(name, set);
+        let text = c.to_toml();
+        let again = read(&text);
+        prop_assert!(again.is_ok() || !c.problems().is_empty(), "{:?}\n{}", again, text);
+        if let Ok(again) = again {
+            prop_assert_eq!(again, c);
+        }
+    }
+}
