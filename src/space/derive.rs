@@ -203,7 +203,7 @@ pub fn learnable_ranking(alpha: &[f64]) -> Result<Vec<Vec<Primitive>>> {
 /// The number of nodes whose edges have `width` values each.
 fn check(name: &str, values: &[f64], width: usize) -> Result<usize> {
     let n = values.len();
-    let nodes = if n % width == 0 {
+    let nodes = if n.is_multiple_of(width) {
         nodes_of_edges(n / width)
     } else {
         None

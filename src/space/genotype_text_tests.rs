@@ -11,7 +11,7 @@ const LINE: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), (
 
 fn any(seed: u64) -> Genotype {
     let mut rng = Rng::new(seed, &[9]);
-    let nodes = if seed % 4 == 0 {
+    let nodes = if seed.is_multiple_of(4) {
         1 + rng.below(6)
     } else {
         NODES
