@@ -1,8 +1,10 @@
-//! Creates parameters under dotted names, each initialised from its own random stream.
+//! Declares parameters under dotted names and counts layers; allocates everything at the end, each parameter from its own
+//! random stream.
 
 use std::fmt::Display;
 
-use super::params::{ParamId, Store};
+use super::map::LayerCost;
+use super::params::{ParamId, ParamSet, Store};
 use crate::rng::{Rng, word};
 use crate::tensor::{DType, Shape, Tensor};
 
@@ -17,28 +19,48 @@ pub enum Init {
     Constant(f64),
 }
 
-/// Creates the parameters of a network. A parameter's first value depends on the seed and its name only, so adding a
-/// layer leaves the others as they were.
+/// Constants of every batch normalisation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNormOptions {
+    /// Added to the variance.
+    pub eps: f64,
+    /// Share of the batch in the running statistics: `running += momentum * (batch - running)`.
+    pub momentum: f64,
+}
+
+impl Default for BatchNormOptions {
+    /// The framework defaults that all sources use (1e-5, 0.1).
+    fn default() -> Self {
+        BatchNormOptions {
+            eps: 1e-5,
+            momentum: 0.1,
+        }
+    }
+}
+
+struct Declared {
+    name: String,
+    shape: Shape,
+    init: Init,
+}
+
+/// Declares a network. A parameter's first value depends on the seed and its name only, so adding a layer leaves the
+/// others as they were; nothing is allocated before [`Builder::finish`].
+#[derive(Default)]
 pub struct Builder {
-    store: Store,
+    weights: Vec<Declared>,
+    arch: Vec<Declared>,
+    buffers: Vec<Declared>,
+    layers: Vec<LayerCost>,
     prefix: String,
-    seed: u64,
-    dtype: DType,
+    /// Constants of the batch normalisations declared from here on.
+    pub batch_norm: BatchNormOptions,
 }
 
 impl Builder {
-    /// `dtype` is that of weights and statistics: f32 or f64 (never bf16: masters are f32).
-    pub fn new(seed: u64, dtype: DType) -> Builder {
-        assert!(
-            matches!(dtype, DType::F32 | DType::F64),
-            "weights are f32 or f64"
-        );
-        Builder {
-            store: Store::default(),
-            prefix: String::new(),
-            seed,
-            dtype,
-        }
+    /// Nothing declared.
+    pub fn new() -> Builder {
+        Builder::default()
     }
 
     /// Runs `f` with `name.` before every name.
@@ -55,9 +77,72 @@ impl Builder {
         format!("{}{name}", self.prefix)
     }
 
-    fn value(&self, name: &str, shape: Shape, init: Init) -> Tensor {
-        let mut rng = Rng::new(self.seed, &[word("init"), word(name)]);
-        let mut draw = || match init {
+    /// The full name of this scope, for messages.
+    pub fn here(&self) -> &str {
+        self.prefix.trim_end_matches('.')
+    }
+
+    /// A weight.
+    pub fn weight(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
+        let name = self.path(name);
+        declare(&mut self.weights, name, shape.into(), init)
+    }
+
+    /// An architecture parameter.
+    pub fn arch(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
+        let name = self.path(name);
+        declare(&mut self.arch, name, shape.into(), init)
+    }
+
+    /// A buffer.
+    pub fn buffer(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
+        let name = self.path(name);
+        declare(&mut self.buffers, name, shape.into(), init)
+    }
+
+    /// Notes a layer for the cost table; `layer.name` is relative to this scope.
+    pub fn count(&mut self, mut layer: LayerCost) {
+        layer.name = self.path(&layer.name);
+        self.layers.push(layer);
+    }
+
+    /// The layers declared so far.
+    pub fn layers(&self) -> &[LayerCost] {
+        &self.layers
+    }
+
+    /// Allocates and initialises everything declared. `dtype` is that of weights and statistics: f32 or f64 (never bf16:
+    /// masters are f32).
+    pub fn finish(self, seed: u64, dtype: DType) -> Store {
+        assert!(
+            matches!(dtype, DType::F32 | DType::F64),
+            "weights are f32 or f64"
+        );
+        let allocate = |declared: Vec<Declared>| {
+            let mut set = ParamSet::default();
+            for d in declared {
+                let value = d.value(seed, dtype);
+                set.add(d.name, value);
+            }
+            set
+        };
+        Store {
+            weights: allocate(self.weights),
+            arch: allocate(self.arch),
+            buffers: allocate(self.buffers),
+        }
+    }
+}
+
+fn declare(set: &mut Vec<Declared>, name: String, shape: Shape, init: Init) -> ParamId {
+    set.push(Declared { name, shape, init });
+    ParamId(set.len() - 1)
+}
+
+impl Declared {
+    fn value(&self, seed: u64, dtype: DType) -> Tensor {
+        let mut rng = Rng::new(seed, &[word("init"), word(&self.name)]);
+        let mut draw = || match self.init {
             Init::FanIn(n) => {
                 let bound = 1.0 / (n as f64).sqrt();
                 rng.range(-bound, bound)
@@ -65,35 +150,31 @@ impl Builder {
             Init::Normal(std) => std * rng.normal(),
             Init::Constant(c) => c,
         };
-        let v: Vec<f64> = (0..shape.numel()).map(|_| draw()).collect();
-        Tensor::from_f64(shape, v)
+        let v: Vec<f64> = (0..self.shape.numel()).map(|_| draw()).collect();
+        Tensor::from_f64(self.shape, v)
             .expect("as many values as the shape holds")
-            .cast(self.dtype)
+            .cast(dtype)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(order: &[&str]) -> Store {
+        let mut b = Builder::new();
+        for name in order {
+            b.scope(name, |b| b.weight("weight", [3, 2], Init::FanIn(4)));
+        }
+        b.finish(7, DType::F64)
     }
 
-    /// A weight.
-    pub fn weight(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
-        let name = self.path(name);
-        let v = self.value(&name, shape.into(), init);
-        self.store.weights.add(name, v)
-    }
-
-    /// An architecture parameter.
-    pub fn arch(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
-        let name = self.path(name);
-        let v = self.value(&name, shape.into(), init);
-        self.store.arch.add(name, v)
-    }
-
-    /// A buffer.
-    pub fn buffer(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
-        let name = self.path(name);
-        let v = self.value(&name, shape.into(), init);
-        self.store.buffers.add(name, v)
-    }
-
-    /// The finished sets.
-    pub fn finish(self) -> Store {
-        self.store
+    #[test]
+    fn values_depend_on_seed_and_name_only() {
+        let (a, b) = (build(&["x", "y"]), build(&["y", "z", "x"]));
+        let value = |s: &Store, n: &str| s.weights.get(s.weights.find(n).unwrap()).to_f64();
+        assert_eq!(value(&a, "x.weight"), value(&b, "x.weight"));
+        assert_ne!(value(&a, "x.weight"), value(&a, "y.weight"));
+        assert!(value(&a, "x.weight").iter().all(|v| v.abs() <= 0.5));
     }
 }

@@ -1,17 +1,22 @@
-//! Layers: parameters with a forward.
+//! Layers: parameters with a forward. Declaring one infers the size of its output and counts its cost.
 
-use super::builder::{Builder, Init};
+use super::builder::{BatchNormOptions, Builder, Init};
+use super::map::{LayerCost, LayerKind, Map, Window};
 use super::params::ParamId;
 use super::pass::{LayerRecord, Pass};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::ops::{self, BatchNormParams, Conv2dParams};
 use crate::tape::Var;
 use crate::tensor::Tensor;
 
-/// Epsilon of every batch normalisation (systems.md 2.1: framework default).
-pub const BN_EPS: f64 = 1e-5;
-/// Share of the batch in the running statistics: `running += momentum * (batch - running)`.
-pub const BN_MOMENTUM: f64 = 0.1;
+/// Whether a convolution adds a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bias {
+    /// No bias.
+    None,
+    /// One per output channel.
+    PerChannel,
+}
 
 /// A convolution, weight `(C_out, C_in / groups, K, K)`, optional bias.
 #[derive(Debug, Clone)]
@@ -19,74 +24,97 @@ pub struct Conv2d {
     w: ParamId,
     b: Option<ParamId>,
     params: Conv2dParams,
+    kind: LayerKind,
 }
 
 impl Conv2d {
-    /// Without bias.
+    /// Declares a convolution named `name` that reads `x`; returns it with its output.
+    ///
+    /// # Errors
+    /// `MT0105` when the window does not fit or the channels are not a multiple of the groups.
     pub fn new(
         b: &mut Builder,
-        c_in: usize,
+        name: &str,
+        x: Map,
         c_out: usize,
         k: usize,
         params: Conv2dParams,
-    ) -> Conv2d {
-        let fan_in = c_in / params.groups * k * k;
-        let w = b.weight(
-            "weight",
-            [c_out, c_in / params.groups, k, k],
-            Init::FanIn(fan_in),
-        );
-        Conv2d { w, b: None, params }
-    }
-
-    /// With bias.
-    pub fn with_bias(
-        b: &mut Builder,
-        c_in: usize,
-        c_out: usize,
-        k: usize,
-        params: Conv2dParams,
-    ) -> Conv2d {
-        let conv = Conv2d::new(b, c_in, c_out, k, params);
-        let bias = b.weight("bias", [c_out], Init::FanIn(c_in / params.groups * k * k));
-        Conv2d {
-            b: Some(bias),
-            ..conv
+        bias: Bias,
+    ) -> Result<(Conv2d, Map)> {
+        let Conv2dParams {
+            stride,
+            padding,
+            dilation,
+            groups,
+        } = params;
+        let path = b.path(name);
+        if c_out == 0 || !x.c.is_multiple_of(groups) || !c_out.is_multiple_of(groups) {
+            let message = format!("`{path}`: {} to {c_out} channels in {groups} groups", x.c);
+            return Err(Error::new(Code::NetworkDoesNotFit, message)
+                .help("use a larger number of initial channels"));
         }
+        let window = Window {
+            k,
+            stride,
+            padding,
+            dilation,
+        };
+        let y = x.windowed(&path, window)?.channels(c_out);
+        let fan_in = x.c / groups * k * k;
+        let (w, bias) = b.scope(name, |b| {
+            let w = b.weight("weight", [c_out, x.c / groups, k, k], Init::FanIn(fan_in));
+            let bias =
+                (bias == Bias::PerChannel).then(|| b.weight("bias", [c_out], Init::FanIn(fan_in)));
+            (w, bias)
+        });
+        let kind = match (groups, k) {
+            (g, _) if g > 1 && g == x.c => LayerKind::Depthwise,
+            (_, 1) => LayerKind::Pointwise,
+            _ => LayerKind::Conv,
+        };
+        b.count(LayerCost {
+            name: name.into(),
+            kind,
+            input: x,
+            output: y,
+            k,
+            stride,
+            groups,
+            params: (c_out * fan_in + if bias.is_some() { c_out } else { 0 }) as u64,
+            macs: (y.numel() * fan_in) as u64,
+        });
+        let conv = Conv2d {
+            w,
+            b: bias,
+            params,
+            kind,
+        };
+        Ok((conv, y))
     }
 
     /// `(N, C_in, H, W)` to `(N, C_out, H', W')`.
     pub fn forward(&self, p: &Pass, x: &Var) -> Result<Var> {
         let (w, b) = (p.weight(self.w), self.b.map(|b| p.weight(b)));
         let y = ops::conv2d(x, &w, b.as_ref(), self.params)?;
-        let taps: usize = w.dims()[1..].iter().product();
-        let kind = match (self.params.groups, w.dims()[2]) {
-            (g, _) if g > 1 && w.dims()[1] == 1 => "depthwise",
-            (_, 1) => "pointwise",
-            _ => "conv",
-        };
-        note(
-            p,
-            self.w,
-            kind,
-            (y.value().numel() / y.dims()[0].max(1) * taps) as u64,
-            &y,
-        );
+        note(p, self.w, self.kind, &y, per_sample(&y) * taps(&w));
         Ok(y)
     }
 }
 
-fn note(p: &Pass, w: ParamId, kind: &'static str, macs: u64, y: &Var) {
-    let name = p
-        .store()
-        .weights
-        .name(w)
-        .trim_end_matches(".weight")
-        .to_string();
+fn taps(w: &Var) -> usize {
+    w.dims()[1..].iter().product()
+}
+
+fn per_sample(x: &Var) -> usize {
+    x.value().numel() / x.dims()[0].max(1)
+}
+
+fn note(p: &Pass, w: ParamId, kind: LayerKind, y: &Var, macs: usize) {
+    let name = p.store().weights.name(w);
     p.note_layer(LayerRecord {
-        name,
-        kind,
-        macs,
+        name: name.trim_end_matches(".weight").to_string(),
+        kind: kind.name(),
+        macs: macs as u64,
         output: y.dims().to_vec(),
     });
 }
@@ -101,55 +129,76 @@ pub struct ConvTranspose2d {
 }
 
 impl ConvTranspose2d {
-    /// `bias` adds one; PyTorch's fan-in of a transposed convolution counts output channels.
+    /// Declares a transposed convolution that reads `x`: `(H - 1) * stride - 2 * padding + k` rows. PyTorch's fan-in of a
+    /// transposed convolution counts output channels.
+    ///
+    /// # Errors
+    /// `MT0105` when nothing is left of the map.
     pub fn new(
         b: &mut Builder,
-        c_in: usize,
+        name: &str,
+        x: Map,
         c_out: usize,
         k: usize,
         stride: usize,
         padding: usize,
-    ) -> ConvTranspose2d {
-        let w = b.weight("weight", [c_in, c_out, k, k], Init::FanIn(c_out * k * k));
-        ConvTranspose2d {
+        bias: Bias,
+    ) -> Result<(ConvTranspose2d, Map)> {
+        let side = |n: usize| ((n.max(1) - 1) * stride + k).checked_sub(2 * padding);
+        let (Some(h @ 1..), Some(w @ 1..)) = (side(x.h), side(x.w)) else {
+            let message = format!("`{}`: nothing is left of a {x} map", b.path(name));
+            return Err(Error::new(Code::NetworkDoesNotFit, message));
+        };
+        let y = Map::new(c_out, h, w);
+        let fan_in = c_out * k * k;
+        let (w, bias) = b.scope(name, |b| {
+            let w = b.weight("weight", [x.c, c_out, k, k], Init::FanIn(fan_in));
+            let bias =
+                (bias == Bias::PerChannel).then(|| b.weight("bias", [c_out], Init::FanIn(fan_in)));
+            (w, bias)
+        });
+        b.count(LayerCost {
+            name: name.into(),
+            kind: LayerKind::Transposed,
+            input: x,
+            output: y,
+            k,
+            stride,
+            groups: 1,
+            params: (x.c * fan_in + if bias.is_some() { c_out } else { 0 }) as u64,
+            macs: (x.numel() * fan_in) as u64,
+        });
+        let conv = ConvTranspose2d {
             w,
-            b: None,
+            b: bias,
             stride,
             padding,
-        }
+        };
+        Ok((conv, y))
     }
 
-    /// With bias.
-    pub fn with_bias(
-        b: &mut Builder,
-        c_in: usize,
-        c_out: usize,
-        k: usize,
-        stride: usize,
-        padding: usize,
-    ) -> ConvTranspose2d {
-        let conv = ConvTranspose2d::new(b, c_in, c_out, k, stride, padding);
-        let bias = b.weight("bias", [c_out], Init::FanIn(c_out * k * k));
-        ConvTranspose2d {
-            b: Some(bias),
-            ..conv
-        }
-    }
-
-    /// `(N, C_in, H, W)` to `(N, C_out, (H - 1) * stride - 2 * padding + K, ...)`.
+    /// `(N, C_in, H, W)` to `(N, C_out, H', W')`.
     pub fn forward(&self, p: &Pass, x: &Var) -> Result<Var> {
         let (w, b) = (p.weight(self.w), self.b.map(|b| p.weight(b)));
         let y = ops::conv_transpose2d(x, &w, b.as_ref(), self.stride, self.padding)?;
-        let taps: usize = w.dims()[1..].iter().product();
         note(
             p,
             self.w,
-            "transposed",
-            (x.value().numel() / x.dims()[0].max(1) * taps) as u64,
+            LayerKind::Transposed,
             &y,
+            per_sample(x) * taps(&w),
         );
         Ok(y)
     }
+}
+
+/// Whether a batch normalisation has a learnable scale and shift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affine {
+    /// Normalises only (inside search cells).
+    No,
+    /// Scale and shift per channel, starting at 1 and 0.
+    Yes,
 }
 
 /// Batch normalisation over (N, H, W) of each channel.
@@ -158,20 +207,42 @@ pub struct BatchNorm {
     affine: Option<(ParamId, ParamId)>,
     mean: ParamId,
     var: ParamId,
+    options: BatchNormOptions,
 }
 
 impl BatchNorm {
-    /// `affine`: with learnable scale and shift.
-    pub fn new(b: &mut Builder, c: usize, affine: bool) -> BatchNorm {
-        let affine = affine.then(|| {
-            (
-                b.weight("weight", [c], Init::Constant(1.0)),
-                b.weight("bias", [c], Init::Constant(0.0)),
-            )
+    /// Declares a batch normalisation of `x`.
+    pub fn new(b: &mut Builder, name: &str, x: Map, affine: Affine) -> BatchNorm {
+        let c = x.c;
+        let options = b.batch_norm;
+        let norm = b.scope(name, |b| {
+            let affine = (affine == Affine::Yes).then(|| {
+                let scale = b.weight("weight", [c], Init::Constant(1.0));
+                (scale, b.weight("bias", [c], Init::Constant(0.0)))
+            });
+            BatchNorm {
+                affine,
+                mean: b.buffer("running_mean", [c], Init::Constant(0.0)),
+                var: b.buffer("running_var", [c], Init::Constant(1.0)),
+                options,
+            }
         });
-        let mean = b.buffer("running_mean", [c], Init::Constant(0.0));
-        let var = b.buffer("running_var", [c], Init::Constant(1.0));
-        BatchNorm { affine, mean, var }
+        b.count(LayerCost {
+            name: name.into(),
+            kind: LayerKind::Norm,
+            input: x,
+            output: x,
+            k: 1,
+            stride: 1,
+            groups: 1,
+            params: if norm.affine.is_some() {
+                2 * c as u64
+            } else {
+                0
+            },
+            macs: 0,
+        });
+        norm
     }
 
     /// Normalises; in training mode with the batch's statistics, whose running averages are noted on the pass.
@@ -187,31 +258,32 @@ impl BatchNorm {
     fn run(&self, p: &Pass, x: &Var, relu: bool) -> Result<Var> {
         let affine = self.affine.map(|(g, b)| (p.weight(g), p.weight(b)));
         let affine = affine.as_ref().map(|(g, b)| (g, b));
-        let params = BatchNormParams { eps: BN_EPS, relu };
+        let params = BatchNormParams {
+            eps: self.options.eps,
+            relu,
+        };
         if !p.mode.training {
-            return ops::batch_norm_eval(
-                x,
-                p.buffer(self.mean),
-                p.buffer(self.var),
-                affine,
-                params,
-            );
+            let (mean, var) = (p.buffer(self.mean), p.buffer(self.var));
+            return ops::batch_norm_eval(x, mean, var, affine, params);
         }
         let (y, stats) = ops::batch_norm(x, affine, params)?;
         if p.mode.update_statistics {
-            p.note_statistic(self.mean, running(p.buffer(self.mean), &stats.mean));
-            p.note_statistic(self.var, running(p.buffer(self.var), &stats.unbiased_var()));
+            let note = |id: ParamId, batch: &Tensor| {
+                p.note_statistic(id, running(p.buffer(id), batch, self.options.momentum));
+            };
+            note(self.mean, &stats.mean);
+            note(self.var, &stats.unbiased_var());
         }
         Ok(y)
     }
 }
 
-fn running(old: &Tensor, batch: &Tensor) -> Tensor {
+fn running(old: &Tensor, batch: &Tensor, momentum: f64) -> Tensor {
     let v = old
         .to_f64()
         .iter()
         .zip(batch.to_f64())
-        .map(|(o, b)| o + BN_MOMENTUM * (b - o))
+        .map(|(o, b)| o + momentum * (b - o))
         .collect();
     Tensor::from_f64(*old.shape(), v)
         .expect("same shape")

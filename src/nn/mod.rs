@@ -2,10 +2,12 @@
 
 pub mod builder;
 pub mod layers;
+pub mod map;
 pub mod params;
 pub mod pass;
 
-pub use builder::{Builder, Init};
-pub use layers::{BatchNorm, Conv2d, ConvTranspose2d};
+pub use builder::{BatchNormOptions, Builder, Init};
+pub use layers::{Affine, BatchNorm, Bias, Conv2d, ConvTranspose2d};
+pub use map::{LayerCost, LayerKind, Map};
 pub use params::{ParamId, ParamSet, Store};
 pub use pass::{LayerRecord, Mode, Pass, PassGrads};
