@@ -89,6 +89,19 @@ pub fn map<R: Send>(n: usize, work: usize, f: impl Fn(usize) -> R + Sync + Send)
     }
 }
 
+/// `f` on each task, results in order, in parallel if `work` is worth it. A task owns the pieces of output it writes.
+pub fn map_tasks<T: Send, R: Send>(
+    tasks: Vec<T>,
+    work: usize,
+    f: impl Fn(T) -> R + Sync + Send,
+) -> Vec<R> {
+    if work < MIN_WORK || tasks.len() < 2 || rayon::current_num_threads() == 1 {
+        tasks.into_iter().map(f).collect()
+    } else {
+        tasks.into_par_iter().map(f).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

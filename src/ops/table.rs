@@ -48,7 +48,36 @@ pub struct Entry {
 }
 
 /// Every differentiable op.
-pub static OPS: &[&Entry] = &[&super::relu::ENTRY];
+pub static OPS: &[&Entry] = &[
+    &super::add::ENTRY,
+    &super::batch_norm::ENTRY,
+    &super::batch_norm::EVAL,
+    &super::channel_shuffle::ENTRY,
+    &super::concat::ENTRY,
+    &super::concat_shuffle::ENTRY,
+    &super::conv2d::ENTRY,
+    &super::conv_transpose2d::ENTRY,
+    &super::cross_entropy::ENTRY,
+    &super::edge_softmax::ENTRY,
+    &super::global_avg_pool::ENTRY,
+    &super::linear::ENTRY,
+    &super::log_softmax::ENTRY,
+    &super::mul::ENTRY,
+    &super::pool::AVERAGE,
+    &super::pool::MAX,
+    &super::reduce::ENTRY,
+    &super::relu::ENTRY,
+    &super::reshape::ENTRY,
+    &super::scale::ENTRY,
+    &super::slice::ENTRY,
+    &super::smooth_l1::ENTRY,
+    &super::softmax::ENTRY,
+    &super::subsample::ENTRY,
+    &super::to_rows::ENTRY,
+    &super::upsample_bilinear::ENTRY,
+    &super::upsample_nearest::ENTRY,
+    &super::weighted_sum::ENTRY,
+];
 
 /// Draws sizes and values for cases.
 pub struct Gen(pub Rng);

@@ -3,13 +3,18 @@
 //! A kernel is written once as a portable loop over fixed-width lanes inside [`simd!`], which compiles it for AVX-512,
 //! AVX2 + FMA and the baseline and picks one at run time. Every path uses fused multiply-add (`mul_add`).
 
+pub mod combine;
 pub mod conv;
 pub mod depthwise;
 pub mod elementwise;
+pub mod exp;
 pub mod gemm;
 pub mod lanes;
 pub mod norm;
 pub mod pool;
+pub mod rearrange;
+pub mod resample;
+pub mod softmax;
 
 use std::sync::OnceLock;
 

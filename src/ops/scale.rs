@@ -1,0 +1,103 @@
+//! A tensor times a constant: `y = c x`; `dx = c dy`. Weights of losses.
+
+use std::sync::Arc;
+
+use super::reference::{Arr, Reference};
+use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::host::{by_float, elementwise};
+use crate::backend::threads::for_pieces;
+use crate::dual::Scalar;
+use crate::error::{Code, Error, Result};
+use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tensor::{Buffer, Shape, Tensor};
+
+/// The op with its constant.
+#[derive(Debug, Clone)]
+pub struct Scale(pub f64);
+
+/// `factor * x`, any shape.
+///
+/// # Errors
+/// [`Code::Argument`] when the factor is not finite.
+pub fn scale(x: &Var, factor: f64) -> Result<Var> {
+    x.tape().apply(Scale(factor), &[x])
+}
+
+impl Reference for Scale {
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
+        x[0].map(|v| S::c(self.0) * v)
+    }
+
+    fn bwd<S: Scalar>(&self, _x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
+        vec![Some(dy.map(|v| S::c(self.0) * v))]
+    }
+}
+
+/// Elements a thread takes at a time.
+const PIECE: usize = 1 << 14;
+
+impl Op for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        if !self.0.is_finite() {
+            let text = format!("scale: the factor must be finite, got {}", self.0);
+            return Err(Error::new(Code::Argument, text));
+        }
+        Ok(x[0])
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::NOTHING
+    }
+
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        let x = &x[0];
+        let mut y = Buffer::scratch(x.dtype(), x.numel());
+        by_float!(x.dtype(), T => {
+            let (x, c) = (x.data::<T>(), T::c(self.0));
+            for_pieces(y.values_mut::<T>(), PIECE, x.len(), |i, y| {
+                elementwise::scale(c, &x[i * PIECE..][..y.len()], y);
+            });
+        });
+        Ok(Tensor::from_buffer(*x.shape(), y).into())
+    }
+
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        let dx = self.forward(std::slice::from_ref(b.dy))?.y;
+        Ok(vec![Some(Grad::Whole(dx))])
+    }
+
+    crate::reference_path!();
+}
+
+/// Registry entry.
+pub static ENTRY: Entry = Entry {
+    name: "scale",
+    case: |g| {
+        let s = g.map_shape();
+        Case {
+            op: Arc::new(Scale(g.0.normal())),
+            x: vec![g.normal(s)],
+        }
+    },
+    refusals: || {
+        vec![Refusal {
+            op: Arc::new(Scale(f64::NAN)),
+            shapes: vec![[3].into()],
+            expect: "the factor must be finite, got NaN",
+        }]
+    },
+    planted: &[
+        FACTOR,
+        Planted {
+            what: "the factor left out",
+            spoil: |_, dy, g| {
+                g[0] = Some(dy.clone());
+                true
+            },
+        },
+    ],
+};

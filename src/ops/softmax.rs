@@ -1,0 +1,175 @@
+//! Softmax over one dimension, max-stabilised: `y = e^x / sum e^x`; `dx = y (dy - sum y dy)`.
+
+use std::sync::Arc;
+
+use super::reference::{Arr, Reference};
+use super::shape_rules::{Split, has_dim, split};
+use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::host::{by_float, softmax as kernel};
+use crate::backend::threads::for_pieces;
+use crate::dual::Scalar;
+use crate::error::Result;
+use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tensor::{Buffer, Shape, Tensor};
+
+/// The op: softmax over dimension `dim`.
+#[derive(Debug, Clone)]
+pub struct Softmax {
+    /// The dimension.
+    pub dim: usize,
+}
+
+/// Softmax over dimension `dim`, any shape.
+///
+/// # Errors
+/// [`crate::Code::Shape`] when the tensor has no such dimension.
+pub fn softmax(x: &Var, dim: usize) -> Result<Var> {
+    x.tape().apply(Softmax { dim }, &[x])
+}
+
+/// The indices of each group of values that are normalised together.
+pub(super) fn lines(v: Split) -> impl Iterator<Item = impl Iterator<Item = usize> + Clone> {
+    (0..v.outer * v.inner).map(move |i| {
+        let first = i / v.inner * v.row() + i % v.inner;
+        (0..v.len).map(move |c| first + c * v.inner)
+    })
+}
+
+impl Reference for Softmax {
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
+        let mut y = x[0].clone();
+        for line in lines(split(&x[0].shape, self.dim)) {
+            let max = line
+                .clone()
+                .map(|i| x[0].data[i].v())
+                .fold(f64::NEG_INFINITY, f64::max);
+            let mut sum = S::zero();
+            for i in line.clone() {
+                y.data[i] = (x[0].data[i] - S::c(max)).exp();
+                sum += y.data[i];
+            }
+            for i in line {
+                y.data[i] = y.data[i] / sum;
+            }
+        }
+        y
+    }
+
+    fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
+        let y = self.fwd(x);
+        let mut dx = dy.clone();
+        for line in lines(split(&dy.shape, self.dim)) {
+            let mut sum = S::zero();
+            for i in line.clone() {
+                sum += y.data[i] * dy.data[i];
+            }
+            for i in line {
+                dx.data[i] = y.data[i] * (dy.data[i] - sum);
+            }
+        }
+        vec![Some(dx)]
+    }
+}
+
+/// Elements a thread takes at a time: whole blocks.
+pub(super) fn piece(v: Split) -> usize {
+    v.row() * ((1 << 13) / v.row().max(1)).max(1)
+}
+
+impl Op for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        has_dim(self.name(), &x[0], self.dim)?;
+        Ok(x[0])
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::OUTPUT
+    }
+
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        let x = &x[0];
+        let v = split(x.shape(), self.dim);
+        let mut y = Buffer::scratch(x.dtype(), x.numel());
+        by_float!(x.dtype(), T => {
+            let x = x.data::<T>();
+            let piece = piece(v);
+            for_pieces(y.values_mut::<T>(), piece, 16 * x.len(), |i, y| {
+                let mut lse = vec![0.0 as T; y.len() / v.len];
+                kernel::softmax(&x[i * piece..][..y.len()], v.len, v.inner, y, &mut lse);
+            });
+        });
+        Ok(Tensor::from_buffer(*x.shape(), y).into())
+    }
+
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        let y = b.y.expect("saved");
+        let v = split(y.shape(), self.dim);
+        let mut dx = Buffer::scratch(y.dtype(), y.numel());
+        by_float!(y.dtype(), T => {
+            let (y, dy) = (y.data::<T>(), b.dy.data::<T>());
+            let piece = piece(v);
+            for_pieces(dx.values_mut::<T>(), piece, 2 * y.len(), |i, dx| {
+                let r = i * piece..i * piece + dx.len();
+                kernel::softmax_bwd(&y[r.clone()], &dy[r], v.len, v.inner, dx);
+            });
+        });
+        Ok(vec![Some(Grad::Whole(Tensor::from_buffer(*y.shape(), dx)))])
+    }
+
+    crate::reference_path!();
+}
+
+/// Registry entry.
+pub static ENTRY: Entry = Entry {
+    name: "softmax",
+    case: |g| {
+        let rank = g.int(1, 4);
+        let s = &g.map_shape()[..rank];
+        let dim = g.int(0, rank - 1);
+        Case {
+            op: Arc::new(Softmax { dim }),
+            x: vec![g.normal(s)],
+        }
+    },
+    refusals: || {
+        vec![Refusal {
+            op: Arc::new(Softmax { dim: 2 }),
+            shapes: vec![[3, 4].into()],
+            expect: "softmax: (3, 4) has no dimension 2",
+        }]
+    },
+    planted: &[
+        FACTOR,
+        Planted {
+            what: "y dy without the sum",
+            spoil: |c, dy, g| {
+                let y = c.op.forward(&c.x).map(|o| o.y.to_f64()).unwrap_or_default();
+                let Some(dx) = g[0].as_mut() else {
+                    return false;
+                };
+                let before = dx.f64s().to_vec();
+                for ((d, y), g) in dx.data_mut::<f64>().iter_mut().zip(y).zip(dy.f64s()) {
+                    *d = y * g;
+                }
+                before != dx.f64s()
+            },
+        },
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::{Cx, Tape};
+
+    #[test]
+    fn large_values_do_not_overflow() {
+        let tape = Tape::new(Cx::default());
+        let x = tape.leaf(Tensor::from_f32([1, 3], vec![1e4, 1e4, -1e4]).unwrap());
+        assert_eq!(softmax(&x, 1).unwrap().value().f32s(), &[0.5, 0.5, 0.0]);
+    }
+}

@@ -1,0 +1,208 @@
+//! Bilinear resampling to a given size: `y = (1 - s) ((1 - t) x00 + t x01) + s ((1 - t) x10 + t x11)` between the four
+//! neighbours of each output position (conventions in [`resample::taps`]); `dx` gathers the same shares of `dy`.
+
+use std::sync::Arc;
+
+use super::reference::{Arr, Reference};
+use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::host::{by_float, resample, resample::Tap};
+use crate::backend::threads::for_pieces;
+use crate::dual::Scalar;
+use crate::error::{Code, Error, Result};
+use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tensor::{Buffer, Shape, Tensor};
+
+/// The op with its size and convention.
+#[derive(Debug, Clone)]
+pub struct UpsampleBilinear {
+    /// Height of the output.
+    pub height: usize,
+    /// Width of the output.
+    pub width: usize,
+    /// Outermost pixel centres coincide, instead of the outer borders of pixels.
+    pub align_corners: bool,
+}
+
+/// `(N, C, H, W)` to `(N, C, height, width)`, larger or smaller (without averaging).
+///
+/// # Errors
+/// [`Code::Shape`] unless `x` is a map with pixels; [`Code::Argument`] for an empty size.
+pub fn upsample_bilinear(x: &Var, op: UpsampleBilinear) -> Result<Var> {
+    x.tape().apply(op, &[x])
+}
+
+impl UpsampleBilinear {
+    fn taps(&self, h: usize, w: usize) -> (Vec<Tap>, Vec<Tap>) {
+        (
+            resample::taps(h, self.height, self.align_corners),
+            resample::taps(w, self.width, self.align_corners),
+        )
+    }
+
+    /// Calls `f(output index, input index, share)` for all pairs that touch.
+    fn each<F: FnMut(usize, usize, f64)>(&self, s: &Shape, mut f: F) {
+        let (planes, h, w) = (s.dims()[0] * s.dims()[1], s.dims()[2], s.dims()[3]);
+        let (rows, cols) = self.taps(h, w);
+        for p in 0..planes {
+            for (i, r) in rows.iter().enumerate() {
+                for (j, c) in cols.iter().enumerate() {
+                    let to = (p * self.height + i) * self.width + j;
+                    let at = |y: usize, x: usize| (p * h + y) * w + x;
+                    f(to, at(r.lo, c.lo), (1.0 - r.t) * (1.0 - c.t));
+                    f(to, at(r.lo, c.hi), (1.0 - r.t) * c.t);
+                    f(to, at(r.hi, c.lo), r.t * (1.0 - c.t));
+                    f(to, at(r.hi, c.hi), r.t * c.t);
+                }
+            }
+        }
+    }
+
+    fn out(&self, s: &Shape) -> Shape {
+        Shape::from([s.dims()[0], s.dims()[1], self.height, self.width])
+    }
+}
+
+impl Reference for UpsampleBilinear {
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
+        let mut y = Arr::zeros(self.out(&x[0].shape));
+        self.each(&x[0].shape, |to, from, share| {
+            y.data[to] += S::c(share) * x[0].data[from];
+        });
+        y
+    }
+
+    fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
+        let mut dx = Arr::zeros(x[0].shape);
+        self.each(&x[0].shape, |to, from, share| {
+            dx.data[from] += S::c(share) * dy.data[to];
+        });
+        vec![Some(dx)]
+    }
+}
+
+impl Op for UpsampleBilinear {
+    fn name(&self) -> &'static str {
+        "upsample_bilinear"
+    }
+
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        let (_, _, h, w) = x[0].nchw(self.name())?;
+        if h == 0 || w == 0 {
+            let text = format!("upsample_bilinear: {} has no pixel", x[0]);
+            return Err(Error::new(Code::Shape, text));
+        }
+        if self.height == 0 || self.width == 0 {
+            let text = format!(
+                "upsample_bilinear: cannot make a map of {}x{} pixels",
+                self.height, self.width
+            );
+            return Err(Error::new(Code::Argument, text));
+        }
+        Ok(self.out(&x[0]))
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::NOTHING
+    }
+
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        let x = &x[0];
+        let (_, _, h, w) = x.shape().nchw(self.name())?;
+        let (rows, cols) = self.taps(h, w);
+        let shape = self.out(x.shape());
+        let mut y = Buffer::scratch(x.dtype(), shape.numel());
+        by_float!(x.dtype(), T => {
+            let x = x.data::<T>();
+            for_pieces(y.values_mut::<T>(), self.height * self.width, 4 * shape.numel(), |p, y| {
+                resample::bilinear(&x[p * h * w..][..h * w], &rows, &cols, w, y);
+            });
+        });
+        Ok(Tensor::from_buffer(shape, y).into())
+    }
+
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        let (_, _, h, w) = b.shapes[0].nchw(self.name())?;
+        let (rows, cols) = self.taps(h, w);
+        let plane = self.height * self.width;
+        let mut dx = Buffer::scratch(b.dy.dtype(), b.shapes[0].numel());
+        by_float!(b.dy.dtype(), T => {
+            let dy = b.dy.data::<T>();
+            for_pieces(dx.values_mut::<T>(), h * w, 4 * dy.len(), |p, dx| {
+                resample::bilinear_bwd(&dy[p * plane..][..plane], &rows, &cols, w, dx);
+            });
+        });
+        Ok(vec![Some(Grad::Whole(Tensor::from_buffer(
+            b.shapes[0],
+            dx,
+        )))])
+    }
+
+    crate::reference_path!();
+}
+
+/// Registry entry.
+pub static ENTRY: Entry = Entry {
+    name: "upsample_bilinear",
+    case: |g| {
+        let s = g.map_shape();
+        Case {
+            op: Arc::new(UpsampleBilinear {
+                height: g.int(1, 12),
+                width: g.int(1, 12),
+                align_corners: g.0.coin(0.5),
+            }),
+            x: vec![g.normal(s)],
+        }
+    },
+    refusals: || {
+        let op = |height, width| {
+            Arc::new(UpsampleBilinear {
+                height,
+                width,
+                align_corners: false,
+            })
+        };
+        vec![
+            Refusal {
+                op: op(4, 0),
+                shapes: vec![[1, 1, 2, 2].into()],
+                expect: "cannot make a map of 4x0 pixels",
+            },
+            Refusal {
+                op: op(4, 4),
+                shapes: vec![[1, 1, 0, 2].into()],
+                expect: "(1, 1, 0, 2) has no pixel",
+            },
+        ]
+    },
+    planted: &[
+        FACTOR,
+        Planted {
+            what: "the last output row left out",
+            spoil: |c, dy, g| {
+                let (oh, ow) = (dy.dims()[2], dy.dims()[3]);
+                let mut cut = dy.clone();
+                for plane in cut.data_mut::<f64>().chunks_mut(oh * ow) {
+                    plane[(oh - 1) * ow..].fill(0.0);
+                }
+                let b = Backward {
+                    x: &[None],
+                    shapes: &[*c.x[0].shape()],
+                    y: None,
+                    saved: &[],
+                    dy: &cut,
+                    need: &[true],
+                };
+                let Ok(mut wrong) = c.op.backward(&b) else {
+                    return false;
+                };
+                let Some(Some(Grad::Whole(dx))) = wrong.pop() else {
+                    return false;
+                };
+                let differs = g[0].as_ref() != Some(&dx);
+                g[0] = Some(dx);
+                differs
+            },
+        },
+    ],
+};

@@ -1,0 +1,155 @@
+//! Nearest-neighbour enlargement by a whole factor f: `y[.., i, j] = x[.., i / f, j / f]`; `dx` sums f x f values of `dy`.
+
+use std::sync::Arc;
+
+use super::reference::{Arr, Reference};
+use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::host::{by_float, resample};
+use crate::backend::threads::for_pieces;
+use crate::dual::Scalar;
+use crate::error::{Code, Error, Result};
+use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tensor::{Buffer, Shape, Tensor};
+
+/// The op with its factor.
+#[derive(Debug, Clone)]
+pub struct UpsampleNearest {
+    /// Enlargement of height and width, at least 1.
+    pub factor: usize,
+}
+
+/// `(N, C, H, W)` to `(N, C, H f, W f)`, every value repeated.
+///
+/// # Errors
+/// [`Code::Shape`] unless `x` is `(N, C, H, W)`; [`Code::Argument`] for the factor 0.
+pub fn upsample_nearest(x: &Var, factor: usize) -> Result<Var> {
+    x.tape().apply(UpsampleNearest { factor }, &[x])
+}
+
+impl UpsampleNearest {
+    fn out(&self, [n, c, h, w]: [usize; 4]) -> Shape {
+        Shape::from([n, c, h * self.factor, w * self.factor])
+    }
+}
+
+impl Reference for UpsampleNearest {
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
+        let [_, _, h, w] = x[0].nchw();
+        let mut y = Arr::zeros(self.out(x[0].nchw()));
+        let (hh, ww) = (h * self.factor, w * self.factor);
+        for (k, y) in y.data.iter_mut().enumerate() {
+            let (p, i, j) = (k / (hh * ww), k / ww % hh, k % ww);
+            *y = x[0].data[(p * h + i / self.factor) * w + j / self.factor];
+        }
+        y
+    }
+
+    fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
+        let [_, _, h, w] = x[0].nchw();
+        let mut dx = Arr::zeros(x[0].shape);
+        let (hh, ww) = (h * self.factor, w * self.factor);
+        for (k, &g) in dy.data.iter().enumerate() {
+            let (p, i, j) = (k / (hh * ww), k / ww % hh, k % ww);
+            dx.data[(p * h + i / self.factor) * w + j / self.factor] += g;
+        }
+        vec![Some(dx)]
+    }
+}
+
+impl Op for UpsampleNearest {
+    fn name(&self) -> &'static str {
+        "upsample_nearest"
+    }
+
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        let (n, c, h, w) = x[0].nchw(self.name())?;
+        if self.factor == 0 {
+            let text = "upsample_nearest: the factor must be at least 1";
+            return Err(Error::new(Code::Argument, text));
+        }
+        Ok(self.out([n, c, h, w]))
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::NOTHING
+    }
+
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        let x = &x[0];
+        let (n, c, h, w) = x.shape().nchw(self.name())?;
+        let shape = self.out([n, c, h, w]);
+        let mut y = Buffer::scratch(x.dtype(), shape.numel());
+        by_float!(x.dtype(), T => {
+            let x = x.data::<T>();
+            for_pieces(y.values_mut::<T>(), h * w * self.factor * self.factor, shape.numel(), |p, y| {
+                resample::nearest(&x[p * h * w..][..h * w], w, self.factor, y);
+            });
+        });
+        Ok(Tensor::from_buffer(shape, y).into())
+    }
+
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        let (_, _, h, w) = b.shapes[0].nchw(self.name())?;
+        let plane = h * w * self.factor * self.factor;
+        let mut dx = Buffer::scratch(b.dy.dtype(), b.shapes[0].numel());
+        by_float!(b.dy.dtype(), T => {
+            let dy = b.dy.data::<T>();
+            for_pieces(dx.values_mut::<T>(), h * w, dy.len(), |p, dx| {
+                resample::nearest_bwd(&dy[p * plane..][..plane], w, self.factor, dx);
+            });
+        });
+        Ok(vec![Some(Grad::Whole(Tensor::from_buffer(
+            b.shapes[0],
+            dx,
+        )))])
+    }
+
+    crate::reference_path!();
+}
+
+/// Registry entry.
+pub static ENTRY: Entry = Entry {
+    name: "upsample_nearest",
+    case: |g| {
+        let s = g.map_shape();
+        Case {
+            op: Arc::new(UpsampleNearest {
+                factor: g.pick(&[1, 2, 2, 3, 4]),
+            }),
+            x: vec![g.normal(s)],
+        }
+    },
+    refusals: || {
+        vec![
+            Refusal {
+                op: Arc::new(UpsampleNearest { factor: 2 }),
+                shapes: vec![[2, 3].into()],
+                expect: "upsample_nearest: expected (N, C, H, W), got (2, 3)",
+            },
+            Refusal {
+                op: Arc::new(UpsampleNearest { factor: 0 }),
+                shapes: vec![[1, 1, 2, 2].into()],
+                expect: "the factor must be at least 1",
+            },
+        ]
+    },
+    planted: &[
+        FACTOR,
+        Planted {
+            what: "one of the repeated values left out",
+            spoil: |c, dy, g| {
+                // The last value of every output plane never reaches the input.
+                let plane = dy.dims()[2] * dy.dims()[3];
+                let small = c.x[0].dims()[2] * c.x[0].dims()[3];
+                let Some(dx) = g[0].as_mut() else {
+                    return false;
+                };
+                let data = dx.data_mut::<f64>();
+                for p in 0..dy.numel() / plane {
+                    data[(p + 1) * small - 1] -= dy.f64s()[(p + 1) * plane - 1];
+                }
+                true
+            },
+        },
+    ],
+};
