@@ -1,9 +1,13 @@
 //! Data from disk: one file a format, then splits, augmentation and the loader; a generator of made-up data sets; checks.
 //!
-//! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`] (formats).
+//! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`] (formats);
+//! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`input`] (what it looks like), [`batch`], [`loader`].
 //!
 //! **Invariant.** No data set folder is ever written to, except by the generator, which only fills a folder of its own.
 
+pub mod augment;
+pub mod batch;
+pub mod cached;
 pub mod cifar;
 pub mod cityscapes;
 pub mod class_map;
@@ -11,9 +15,15 @@ pub mod config;
 pub mod dataset;
 pub mod image_file;
 pub mod image_folder;
+pub mod input;
 mod jpeg_file;
 pub mod kitti;
 pub mod kitti_classes;
 pub mod kitti_label;
+pub mod loader;
+pub mod normalise;
+pub mod photometric;
 mod png_file;
+pub mod split;
 pub mod text_file;
+pub mod transform;

@@ -1,0 +1,206 @@
+//! Random changes to training samples (systems.md 4.4): which window of the picture is seen, mirrored or not, and which
+//! colours it has. Every draw comes from the generator handed in, keyed by (seed, stage, step, sample).
+//!
+//! The reference distorts colours before the crop. Here colours change after the resampling, on fewer pixels: both act
+//! on each pixel alone, so only rounding differs. The border of an expanded picture keeps the mean colour, as there.
+
+use serde::{Deserialize, Serialize};
+
+use super::transform::Window;
+use crate::annotation::{Annotation, BBox, Object};
+use crate::rng::Rng;
+
+/// How the window of a training sample is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Crop {
+    /// The whole picture.
+    #[default]
+    None,
+    /// Expand, then a random part that holds the centre of an object (detection).
+    Ssd,
+    /// Shift by up to 4 network pixels, black border (CIFAR).
+    Pad4,
+    /// A part of random area and aspect (ImageNet).
+    RandomResized,
+}
+
+/// Which changes are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentConfig {
+    /// Mirror every other sample.
+    pub flip: bool,
+    /// Brightness, contrast, saturation, hue, channel order.
+    pub photometric: bool,
+    /// The window.
+    pub crop: Crop,
+    /// Largest ratio of the SSD expansion, from 1 (none). The reference has 4; less suits small pictures.
+    pub expand: f64,
+    /// Smallest side of an SSD crop as a share of the picture's.
+    pub min_side: f64,
+    /// Smallest area of a random-resized crop as a share of the picture's.
+    pub min_area: f64,
+}
+
+impl Default for AugmentConfig {
+    fn default() -> Self {
+        AugmentConfig {
+            flip: true,
+            photometric: true,
+            crop: Crop::None,
+            expand: 4.0,
+            min_side: 0.3,
+            min_area: 0.08,
+        }
+    }
+}
+
+/// Tries of an SSD crop before the picture is left whole.
+const CROP_TRIES: usize = 50;
+
+impl AugmentConfig {
+    /// # Errors
+    /// `ConfigValue` for a ratio outside its range.
+    pub fn check(&self) -> crate::Result<()> {
+        let share = |v: f64| v > 0.0 && v <= 1.0;
+        let bad = match self {
+            c if !(1.0..=16.0).contains(&c.expand) => {
+                format!("`expand` must be 1 to 16, got {}", c.expand)
+            }
+            c if !share(c.min_side) => {
+                format!("`min_side` must be above 0, at most 1, got {}", c.min_side)
+            }
+            c if !share(c.min_area) => {
+                format!("`min_area` must be above 0, at most 1, got {}", c.min_area)
+            }
+            _ => return Ok(()),
+        };
+        Err(crate::Error::new(crate::Code::ConfigValue, bad))
+    }
+
+    /// Draws the window of a source picture (height, width) that becomes the network input of `size`.
+    pub fn window(
+        &self,
+        rng: &mut Rng,
+        source: (usize, usize),
+        size: (usize, usize),
+        annotation: &Annotation,
+    ) -> Window {
+        let whole = Window::whole(source.0, source.1);
+        let window = match self.crop {
+            Crop::None => whole,
+            Crop::Ssd => self.ssd(rng, whole, annotation),
+            Crop::Pad4 => {
+                let mut shift = |pixels: f64| (rng.below(9) as f64 - 4.0) * pixels;
+                let x = shift(whole.width / size.1 as f64);
+                Window {
+                    x,
+                    y: shift(whole.height / size.0 as f64),
+                    ..whole
+                }
+            }
+            Crop::RandomResized => self.random_resized(rng, whole),
+        };
+        Window {
+            flip: self.flip && rng.coin(0.5),
+            ..window
+        }
+    }
+
+    fn ssd(&self, rng: &mut Rng, whole: Window, annotation: &Annotation) -> Window {
+        let mut canvas = whole;
+        if rng.coin(0.5) {
+            let ratio = rng.range(1.0, self.expand);
+            canvas.x = -rng.range(0.0, whole.width * (ratio - 1.0));
+            canvas.y = -rng.range(0.0, whole.height * (ratio - 1.0));
+            canvas.width *= ratio;
+            canvas.height *= ratio;
+        }
+        // One of the reference's six crop modes is "none"; the other five differ in conditions that it disables.
+        if !rng.coin(5.0 / 6.0) {
+            return canvas;
+        }
+        let boxes: Vec<BBox> = match annotation {
+            Annotation::Objects(o) => o.iter().filter(|o| !o.ignore).map(|o| o.bbox).collect(),
+            _ => vec![],
+        };
+        for _ in 0..CROP_TRIES {
+            let width = canvas.width * rng.range(self.min_side, 1.0);
+            let height = canvas.height * rng.range(self.min_side, 1.0);
+            let x = canvas.x + rng.range(0.0, canvas.width - width);
+            let y = canvas.y + rng.range(0.0, canvas.height - height);
+            let window = Window {
+                x,
+                y,
+                width,
+                height,
+                flip: false,
+            };
+            if boxes.is_empty() || boxes.iter().any(|b| holds_centre(&window, b)) {
+                return window;
+            }
+        }
+        canvas
+    }
+
+    fn random_resized(&self, rng: &mut Rng, whole: Window) -> Window {
+        for _ in 0..10 {
+            let area = whole.width * whole.height * rng.range(self.min_area, 1.0);
+            let ratio = rng.range((3.0f64 / 4.0).ln(), (4.0f64 / 3.0).ln()).exp();
+            let (width, height) = ((area * ratio).sqrt(), (area / ratio).sqrt());
+            if width <= whole.width && height <= whole.height {
+                let x = rng.range(0.0, whole.width - width);
+                let y = rng.range(0.0, whole.height - height);
+                return Window {
+                    x,
+                    y,
+                    width,
+                    height,
+                    flip: false,
+                };
+            }
+        }
+        centre(whole, 1.0)
+    }
+
+    /// Objects that an SSD crop keeps: those whose centre is in the window, and ignored ones that reach into it. The rest
+    /// is background, as in the reference.
+    pub fn kept(&self, annotation: &Annotation, window: &Window) -> Annotation {
+        match annotation {
+            Annotation::Objects(objects) if self.crop == Crop::Ssd => {
+                let keep = |o: &&Object| o.ignore || holds_centre(window, &o.bbox);
+                Annotation::Objects(objects.iter().filter(keep).copied().collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Colour of the network input where the window reaches outside the picture, 0 to 255; `None` for the mean.
+    pub fn border(&self) -> Option<f32> {
+        (self.crop == Crop::Pad4).then_some(0.0)
+    }
+}
+
+/// The middle square of a picture whose side is `share` of the shorter side.
+pub fn centre(whole: Window, share: f64) -> Window {
+    let side = whole.width.min(whole.height) * share;
+    let x = whole.x + (whole.width - side) / 2.0;
+    let y = whole.y + (whole.height - side) / 2.0;
+    Window {
+        x,
+        y,
+        width: side,
+        height: side,
+        flip: false,
+    }
+}
+
+fn holds_centre(w: &Window, b: &BBox) -> bool {
+    let x = (b.x1 + b.x2) as f64 / 2.0;
+    let y = (b.y1 + b.y2) as f64 / 2.0;
+    w.x < x && x < w.x + w.width && w.y < y && y < w.y + w.height
+}
+
+#[cfg(test)]
+mod tests;

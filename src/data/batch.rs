@@ -1,0 +1,255 @@
+//! Samples to batches: which samples a step sees, and how each becomes network input. A pure function of the step.
+
+use std::sync::Arc;
+
+use super::augment::AugmentConfig;
+use super::dataset::{Dataset, Kind, Sample};
+pub use super::input::{InputConfig, OnCorrupt};
+use super::split::Epochs;
+use crate::annotation::Annotation;
+use crate::error::{Code, Error, Result};
+use crate::rng::{Rng, word};
+use crate::tensor::Tensor;
+
+/// One batch of network input.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Step that it belongs to; for sequential reading, its number from 0.
+    pub step: u64,
+    /// `(N, 3, H, W)`, f32, normalised, R G B.
+    pub images: Tensor,
+    /// For each image, boxes in network pixels, a label map of H x W, or a class.
+    pub annotations: Vec<Annotation>,
+    /// Ids of the samples.
+    pub ids: Vec<String>,
+    /// Indices of the samples in their data set.
+    pub indices: Vec<usize>,
+    /// Original (height, width) of each picture.
+    pub sizes: Vec<(usize, usize)>,
+    /// Samples that could not be read and were left out ([`OnCorrupt::Skip`]).
+    pub skipped: Vec<Skipped>,
+}
+
+/// A sample that was left out.
+#[derive(Debug, Clone)]
+pub struct Skipped {
+    /// Its index.
+    pub index: usize,
+    /// Why.
+    pub error: Error,
+}
+
+/// Which samples each step sees.
+#[derive(Debug)]
+enum Order {
+    /// Shuffled passes, augmented with draws keyed by (seed, stage, step, position in the batch).
+    Train {
+        epochs: Epochs,
+        augment: AugmentConfig,
+        seed: u64,
+        stage: u64,
+    },
+    /// Once through the list, not augmented; the last batch may be smaller.
+    Sequential,
+}
+
+/// The batches of a list of samples, by number.
+pub struct Batches {
+    dataset: Arc<dyn Dataset>,
+    input: InputConfig,
+    order: Order,
+    indices: Vec<usize>,
+    batch: usize,
+}
+
+impl Batches {
+    fn new(
+        dataset: Arc<dyn Dataset>,
+        indices: Vec<usize>,
+        input: InputConfig,
+        batch: usize,
+        order: Order,
+    ) -> Result<Batches> {
+        input.check()?;
+        let name = dataset.name();
+        if batch == 0 {
+            return Err(
+                Error::new(Code::ConfigValue, "the batch size must be at least 1").at(name),
+            );
+        }
+        if indices.is_empty() {
+            return Err(Error::new(Code::EmptyData, "no samples to read").at(name));
+        }
+        if let Some(&i) = indices.iter().find(|&&i| i >= dataset.len()) {
+            let text = format!("sample {i} of a data set of {}", dataset.len());
+            return Err(Error::new(Code::Argument, text).at(name));
+        }
+        Ok(Batches {
+            dataset,
+            input,
+            order,
+            indices,
+            batch,
+        })
+    }
+
+    /// Endless shuffled, augmented batches of `indices`.
+    ///
+    /// # Errors
+    /// `ConfigValue`, `EmptyData`; `Argument` for an index outside the data set.
+    pub fn train(
+        dataset: Arc<dyn Dataset>,
+        mut indices: Vec<usize>,
+        input: InputConfig,
+        batch: usize,
+        augment: AugmentConfig,
+        (seed, stage): (u64, u64),
+    ) -> Result<Batches> {
+        augment.check()?;
+        indices.sort_unstable();
+        if indices.is_empty() {
+            return Err(Error::new(Code::EmptyData, "no samples to read").at(dataset.name()));
+        }
+        let order = Order::Train {
+            epochs: Epochs::new(indices.clone(), seed, stage),
+            augment,
+            seed,
+            stage,
+        };
+        Batches::new(dataset, indices, input, batch, order)
+    }
+
+    /// Each of `indices` once, in order, without augmentation.
+    ///
+    /// # Errors
+    /// As [`Batches::train`].
+    pub fn sequential(
+        dataset: Arc<dyn Dataset>,
+        indices: Vec<usize>,
+        input: InputConfig,
+        batch: usize,
+    ) -> Result<Batches> {
+        Batches::new(dataset, indices, input, batch, Order::Sequential)
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
+    }
+
+    /// Number of samples in the list.
+    pub fn samples(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Number of batches; `None` if they never end.
+    pub fn len(&self) -> Option<u64> {
+        match self.order {
+            Order::Train { .. } => None,
+            Order::Sequential => Some(self.indices.len().div_ceil(self.batch) as u64),
+        }
+    }
+
+    /// Does the list end at once? Never: it has at least one sample.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Kind of annotation in the batches.
+    pub fn kind(&self) -> Kind {
+        self.dataset.kind()
+    }
+
+    fn load(&self, index: usize) -> Result<Sample> {
+        self.dataset
+            .load(index)
+            .map_err(|e| e.at(self.dataset.place(index)))
+    }
+
+    /// The sample at `index`, or the first readable one after it in the list, with what was skipped.
+    fn load_or_next(
+        &self,
+        index: usize,
+        skipped: &mut Vec<Skipped>,
+    ) -> Result<Option<(usize, Sample)>> {
+        let error = match self.load(index) {
+            Ok(sample) => return Ok(Some((index, sample))),
+            Err(e) if self.input.on_corrupt == OnCorrupt::Error => return Err(e),
+            Err(error) => error,
+        };
+        skipped.push(Skipped { index, error });
+        if matches!(self.order, Order::Sequential) {
+            return Ok(None);
+        }
+        let n = self.indices.len();
+        let here = self.indices.partition_point(|&i| i < index);
+        for k in 1..n {
+            let next = self.indices[(here + k) % n];
+            match self.load(next) {
+                Ok(sample) => return Ok(Some((next, sample))),
+                Err(error) => skipped.push(Skipped { index: next, error }),
+            }
+        }
+        Err(
+            Error::new(Code::EmptyData, "no sample of the split can be read")
+                .at(self.dataset.name()),
+        )
+    }
+
+    /// Batch number `step`. `stop` is asked between samples; when it says yes the batch is an `Interrupted` error.
+    ///
+    /// # Errors
+    /// The first sample that cannot be read, with its file.
+    pub fn get(&self, step: u64, stop: &dyn Fn() -> bool) -> Result<Batch> {
+        let wanted = match &self.order {
+            Order::Train { epochs, .. } => epochs.batch(step, self.batch),
+            Order::Sequential => {
+                let start = step as usize * self.batch;
+                self.indices[start..(start + self.batch).min(self.indices.len())].to_vec()
+            }
+        };
+        let (height, width) = self.input.size;
+        let mut data = Vec::with_capacity(wanted.len() * 3 * height * width);
+        let (mut annotations, mut ids, mut indices, mut sizes) = (vec![], vec![], vec![], vec![]);
+        let mut skipped = vec![];
+        for (slot, &index) in wanted.iter().enumerate() {
+            if stop() {
+                return Err(Error::new(Code::Interrupted, "reading was stopped"));
+            }
+            let Some((index, sample)) = self.load_or_next(index, &mut skipped)? else {
+                continue;
+            };
+            let (values, annotation) = match &self.order {
+                Order::Sequential => self.input.prepare(&sample, None)?,
+                Order::Train {
+                    augment,
+                    seed,
+                    stage,
+                    ..
+                } => {
+                    let mut rng = Rng::new(*seed, &[word("augment"), *stage, step, slot as u64]);
+                    self.input.prepare(&sample, Some((augment, &mut rng)))?
+                }
+            };
+            data.extend_from_slice(&values);
+            annotations.push(annotation);
+            ids.push(sample.id);
+            indices.push(index);
+            sizes.push((sample.image.height, sample.image.width));
+        }
+        if ids.is_empty() {
+            let first = skipped.swap_remove(0).error;
+            return Err(first.note("no other sample of the batch can be read"));
+        }
+        let images = Tensor::from_f32([ids.len(), 3, height, width], data)?;
+        Ok(Batch {
+            step,
+            images,
+            annotations,
+            ids,
+            indices,
+            sizes,
+            skipped,
+        })
+    }
+}

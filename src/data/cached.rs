@@ -1,0 +1,201 @@
+//! Keeps decoded pictures in memory at network size, for sets small enough: decoding then costs nothing after one pass.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::dataset::{Dataset, Kind, Sample};
+use super::transform::{View, Window, resize};
+use crate::annotation::Annotation;
+use crate::error::Result;
+
+/// A data set whose samples are resized once, to 8-bit pictures of one size, and kept up to a limit of memory.
+///
+/// Every sample is resized, kept or not, so that results do not depend on the limit. Augmentation that crops then works on
+/// the resized picture.
+pub struct Cached<D> {
+    inner: D,
+    size: (usize, usize),
+    kept: Vec<OnceLock<Sample>>,
+    bytes: AtomicUsize,
+    limit: usize,
+}
+
+impl<D: Dataset> Cached<D> {
+    /// Samples of `inner` at (height, width), keeping at most about `limit` bytes.
+    pub fn new(inner: D, size: (usize, usize), limit: usize) -> Cached<D> {
+        let kept = (0..inner.len()).map(|_| OnceLock::new()).collect();
+        Cached {
+            inner,
+            size,
+            kept,
+            bytes: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
+    fn resized(&self, index: usize) -> Result<Sample> {
+        let sample = self.inner.load(index)?;
+        let source = (sample.image.height, sample.image.width);
+        let view = View::new(&Window::whole(source.0, source.1), source, self.size);
+        Ok(Sample {
+            id: sample.id,
+            image: resize(&sample.image, self.size.0, self.size.1)?,
+            annotation: view.annotation(&sample.annotation),
+        })
+    }
+}
+
+fn bytes_of(sample: &Sample) -> usize {
+    let annotation = match &sample.annotation {
+        Annotation::Objects(o) => std::mem::size_of_val(o.as_slice()),
+        Annotation::Labels(l) => l.data.len(),
+        Annotation::Class(_) => 0,
+    };
+    sample.image.data.len() + annotation
+}
+
+impl<D: Dataset> Dataset for Cached<D> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn kind(&self) -> Kind {
+        self.inner.kind()
+    }
+    fn classes(&self) -> &[String] {
+        self.inner.classes()
+    }
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+    fn id(&self, index: usize) -> String {
+        self.inner.id(index)
+    }
+    fn place(&self, index: usize) -> String {
+        self.inner.place(index)
+    }
+    fn load(&self, index: usize) -> Result<Sample> {
+        if let Some(sample) = self.kept[index].get() {
+            return Ok(sample.clone());
+        }
+        let sample = self.resized(index)?;
+        let bytes = bytes_of(&sample);
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit {
+            // Another thread may have been first; both have the same sample.
+            let _ = self.kept[index].set(sample.clone());
+        } else {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        Ok(sample)
+    }
+}
+
+impl Dataset for Box<dyn Dataset> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+    fn kind(&self) -> Kind {
+        (**self).kind()
+    }
+    fn classes(&self) -> &[String] {
+        (**self).classes()
+    }
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+    fn id(&self, index: usize) -> String {
+        (**self).id(index)
+    }
+    fn place(&self, index: usize) -> String {
+        (**self).place(index)
+    }
+    fn load(&self, index: usize) -> Result<Sample> {
+        (**self).load(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotation::{BBox, Image, Object};
+
+    struct Counting(AtomicUsize, Vec<String>);
+
+    impl Dataset for Counting {
+        fn name(&self) -> &str {
+            "counting"
+        }
+        fn kind(&self) -> Kind {
+            Kind::Detection
+        }
+        fn classes(&self) -> &[String] {
+            &self.1
+        }
+        fn len(&self) -> usize {
+            3
+        }
+        fn id(&self, index: usize) -> String {
+            index.to_string()
+        }
+        fn place(&self, index: usize) -> String {
+            index.to_string()
+        }
+        fn load(&self, index: usize) -> Result<Sample> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let bbox = BBox {
+                x1: 2.0,
+                y1: 2.0,
+                x2: 6.0,
+                y2: 8.0,
+            };
+            let image = Image {
+                height: 10,
+                width: 20,
+                data: vec![index as u8; 600],
+            };
+            let objects = vec![Object {
+                class: 0,
+                bbox,
+                ignore: false,
+            }];
+            Ok(Sample {
+                id: index.to_string(),
+                image,
+                annotation: Annotation::Objects(objects),
+            })
+        }
+    }
+
+    #[test]
+    fn decodes_once_and_scales_boxes() {
+        let set = |limit| {
+            Cached::new(
+                Counting(AtomicUsize::new(0), vec!["x".into()]),
+                (5, 10),
+                limit,
+            )
+        };
+        let (keep, drop) = (set(1 << 20), set(200));
+        for _ in 0..4 {
+            for i in 0..3 {
+                assert_eq!(keep.load(i).unwrap(), drop.load(i).unwrap());
+            }
+        }
+        assert_eq!(keep.inner.0.load(Ordering::Relaxed), 3);
+        // The limit leaves room for one sample of 150 bytes and a box.
+        assert_eq!(drop.inner.0.load(Ordering::Relaxed), 1 + 2 * 4);
+        let s = keep.load(2).unwrap();
+        let Annotation::Objects(o) = &s.annotation else {
+            panic!()
+        };
+        assert_eq!(
+            o[0].bbox,
+            BBox {
+                x1: 1.0,
+                y1: 1.0,
+                x2: 3.0,
+                y2: 4.0
+            }
+        );
+        assert_eq!((s.image.height, s.image.width), (5, 10));
+    }
+}

@@ -1,0 +1,130 @@
+//! One sample as network input.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::augment::{AugmentConfig, centre};
+use super::dataset::Sample;
+use super::normalise::Normalise;
+use super::photometric::Photometric;
+use super::transform::{View, Window};
+use crate::annotation::Annotation;
+use crate::error::{Code, Error, Result};
+use crate::rng::Rng;
+
+/// What happens at a sample that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCorrupt {
+    /// The batch is an error.
+    #[default]
+    Error,
+    /// In training the next sample of the same split takes its place; in sequential reading it is left out.
+    Skip,
+}
+
+/// What an image looks like to the network, and how unreadable samples are met.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputConfig {
+    /// Network input (height, width).
+    pub size: (usize, usize),
+    /// Mean and standard deviation.
+    pub normalise: Normalise,
+    /// Without augmentation, the network sees the middle square of this share of the shorter side; `None`: the whole
+    /// picture. For classification only.
+    pub centre: Option<f64>,
+    /// Policy for unreadable samples.
+    pub on_corrupt: OnCorrupt,
+}
+
+impl InputConfig {
+    /// The default policy at this size.
+    pub fn new(height: usize, width: usize) -> InputConfig {
+        InputConfig {
+            size: (height, width),
+            normalise: Normalise::default(),
+            centre: None,
+            on_corrupt: OnCorrupt::Error,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.normalise.check()?;
+        let (h, w) = self.size;
+        if h == 0 || w == 0 || h > 1 << 14 || w > 1 << 14 {
+            let text = format!("the network input must be 1 to 16384 pixels a side, got {h} x {w}");
+            return Err(Error::new(Code::ConfigValue, text));
+        }
+        match self.centre {
+            Some(c) if !(c > 0.0 && c <= 1.0) => {
+                let text = format!("`centre` must be above 0 and at most 1, got {c}");
+                Err(Error::new(Code::ConfigValue, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One sample as `(3, H, W)` values and its annotation in network pixels. With an augmentation, `rng` makes its draws.
+    ///
+    /// # Errors
+    /// `Internal` if the resizer refuses.
+    pub fn prepare(
+        &self,
+        sample: &Sample,
+        augment: Option<(&AugmentConfig, &mut Rng)>,
+    ) -> Result<(Vec<f32>, Annotation)> {
+        let source = (sample.image.height, sample.image.width);
+        let whole = Window::whole(source.0, source.1);
+        let mut photometric = None;
+        let mut border = None;
+        let (window, annotation) = match augment {
+            None => {
+                let window = match (self.centre, &sample.annotation) {
+                    (Some(share), Annotation::Class(_)) => centre(whole, share),
+                    _ => whole,
+                };
+                (window, sample.annotation.clone())
+            }
+            Some((config, rng)) => {
+                let window = config.window(rng, source, self.size, &sample.annotation);
+                photometric = config.photometric.then(|| Photometric::draw(rng));
+                border = config.border();
+                (window, config.kept(&sample.annotation, &window))
+            }
+        };
+        let view = View::new(&window, source, self.size);
+        let (mut planes, [rows, columns]) = view.planes(&sample.image)?;
+        self.colours(&mut planes, rows, columns, photometric.as_ref(), border);
+        Ok((planes, view.annotation(&annotation)))
+    }
+
+    /// Distorts and normalises planes of 0 to 255 in place; outside the shown rows and columns goes the border colour.
+    fn colours(
+        &self,
+        planes: &mut [f32],
+        rows: Range<usize>,
+        columns: Range<usize>,
+        photometric: Option<&Photometric>,
+        border: Option<f32>,
+    ) {
+        let (height, width) = self.size;
+        let plane = height * width;
+        let n = &self.normalise;
+        let norm = |v: f32, c: usize| (v / 255.0 - n.mean[c]) / n.std[c];
+        let outside: [f32; 3] = std::array::from_fn(|c| border.map_or(0.0, |v| norm(v, c)));
+        for y in 0..height {
+            for x in 0..width {
+                let i = y * width + x;
+                let mut p = [planes[i], planes[plane + i], planes[2 * plane + i]];
+                if rows.contains(&y) && columns.contains(&x) {
+                    p = photometric.map_or(p, |d| d.pixel(p));
+                    p = std::array::from_fn(|c| norm(p[c], c));
+                } else {
+                    p = outside;
+                }
+                (0..3).for_each(|c| planes[c * plane + i] = p[c]);
+            }
+        }
+    }
+}

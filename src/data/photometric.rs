@@ -1,0 +1,176 @@
+//! Photometric distortion of SSD (systems.md 4.4), on planes of 0 to 255: each step with probability 1/2.
+
+use crate::rng::Rng;
+
+/// The draws of one sample; `None` where a step is left out.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Photometric {
+    /// Added, -32 to 32.
+    pub brightness: Option<f32>,
+    /// Factor, 0.5 to 1.5.
+    pub contrast: Option<f32>,
+    /// Contrast before the colour steps, or after them.
+    pub contrast_first: bool,
+    /// Factor on the saturation of HSV, 0.5 to 1.5.
+    pub saturation: Option<f32>,
+    /// Degrees added to the hue, -18 to 18.
+    pub hue: Option<f32>,
+    /// Channel `i` of the result is channel `order[i]`.
+    pub order: Option<[usize; 3]>,
+}
+
+impl Photometric {
+    /// Draws every step.
+    pub fn draw(rng: &mut Rng) -> Photometric {
+        let mut maybe = |lo: f64, hi: f64| {
+            let (on, value) = (rng.coin(0.5), rng.range(lo, hi) as f32);
+            on.then_some(value)
+        };
+        let brightness = maybe(-32.0, 32.0);
+        let contrast = maybe(0.5, 1.5);
+        let saturation = maybe(0.5, 1.5);
+        let hue = maybe(-18.0, 18.0);
+        let contrast_first = rng.coin(0.5);
+        let order = rng.permutation(3);
+        let order = rng.coin(0.5).then_some([order[0], order[1], order[2]]);
+        Photometric {
+            brightness,
+            contrast,
+            contrast_first,
+            saturation,
+            hue,
+            order,
+        }
+    }
+
+    /// Changes one pixel. Values stay within 0 to 255.
+    pub fn pixel(&self, mut p: [f32; 3]) -> [f32; 3] {
+        if let Some(b) = self.brightness {
+            p = p.map(|v| (v + b).clamp(0.0, 255.0));
+        }
+        let contrast = |p: [f32; 3]| match self.contrast {
+            Some(c) => p.map(|v| (v * c).clamp(0.0, 255.0)),
+            None => p,
+        };
+        if self.contrast_first {
+            p = contrast(p);
+        }
+        if self.saturation.is_some() || self.hue.is_some() {
+            let [h, s, v] = to_hsv(p);
+            let h = (h + self.hue.unwrap_or(0.0)).rem_euclid(360.0);
+            p = to_rgb([h, (s * self.saturation.unwrap_or(1.0)).min(1.0), v]);
+        }
+        if !self.contrast_first {
+            p = contrast(p);
+        }
+        match self.order {
+            Some(o) => [p[o[0]], p[o[1]], p[o[2]]],
+            None => p,
+        }
+    }
+}
+
+/// Hue in degrees, saturation 0 to 1, value in the units of the input.
+fn to_hsv([r, g, b]: [f32; 3]) -> [f32; 3] {
+    let (max, min) = (r.max(g).max(b), r.min(g).min(b));
+    let d = max - min;
+    if d <= 0.0 {
+        return [0.0, 0.0, max];
+    }
+    let h = if max == r {
+        (g - b) / d
+    } else if max == g {
+        (b - r) / d + 2.0
+    } else {
+        (r - g) / d + 4.0
+    };
+    [(h * 60.0).rem_euclid(360.0), d / max, max]
+}
+
+fn to_rgb([h, s, v]: [f32; 3]) -> [f32; 3] {
+    let channel = |n: f32| {
+        let k = (n + h / 60.0).rem_euclid(6.0);
+        v - v * s * k.min(4.0 - k).clamp(0.0, 1.0)
+    };
+    [channel(5.0), channel(3.0), channel(1.0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hsv_and_back() {
+        let mut r = Rng::new(1, &[]);
+        for _ in 0..1000 {
+            let p = [r.f32() * 255.0, r.f32() * 255.0, r.f32() * 255.0];
+            let q = to_rgb(to_hsv(p));
+            assert!(
+                p.iter().zip(&q).all(|(a, b)| (a - b).abs() < 0.01),
+                "{p:?} {q:?}"
+            );
+        }
+        assert_eq!(to_hsv([0.0, 255.0, 0.0]), [120.0, 1.0, 255.0]);
+    }
+
+    #[test]
+    fn each_step_does_what_it_says() {
+        let none = Photometric::default();
+        let p = [10.0, 200.0, 60.0];
+        assert_eq!(none.pixel(p), p);
+        assert_eq!(
+            Photometric {
+                brightness: Some(60.0),
+                ..none.clone()
+            }
+            .pixel(p),
+            [70.0, 255.0, 120.0]
+        );
+        assert_eq!(
+            Photometric {
+                contrast: Some(0.5),
+                ..none.clone()
+            }
+            .pixel(p),
+            [5.0, 100.0, 30.0]
+        );
+        assert_eq!(
+            Photometric {
+                order: Some([2, 0, 1]),
+                ..none.clone()
+            }
+            .pixel(p),
+            [60.0, 10.0, 200.0]
+        );
+        let grey = Photometric {
+            saturation: Some(0.0),
+            ..none.clone()
+        }
+        .pixel(p);
+        assert!(grey.iter().all(|v| (v - 200.0).abs() < 1e-3));
+        let turned = Photometric {
+            hue: Some(120.0),
+            ..none
+        }
+        .pixel([255.0, 0.0, 0.0]);
+        assert!(turned[1] > 254.0 && turned[0] < 1.0);
+    }
+
+    #[test]
+    fn half_of_the_draws_take_each_step() {
+        let draws: Vec<_> = (0..2000)
+            .map(|i| Photometric::draw(&mut Rng::new(3, &[i])))
+            .collect();
+        let count = |f: fn(&Photometric) -> bool| draws.iter().filter(|d| f(d)).count();
+        for n in [
+            count(|d| d.brightness.is_some()),
+            count(|d| d.contrast.is_some()),
+            count(|d| d.contrast_first),
+            count(|d| d.saturation.is_some()),
+            count(|d| d.hue.is_some()),
+            count(|d| d.order.is_some()),
+        ] {
+            assert!((900..1100).contains(&n), "{n}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! From a picture of any size to the input of a network: a window of it, resized, flipped.
+//!
+//! Geometry is one step: a [`Window`] of the source becomes the whole network input, so a crop and a resize cost one
+//! resampling, and boxes and label maps follow by the same two numbers per axis.
+
+use fast_image_resize as fir;
+
+use crate::annotation::{Annotation, BBox, IGNORE, Image, LabelMap, Object};
+use crate::error::{Code, Error, Result};
+
+/// A rectangle of a source picture, in its pixels; may reach outside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// Left edge.
+    pub x: f64,
+    /// Top edge.
+    pub y: f64,
+    /// Width, positive.
+    pub width: f64,
+    /// Height, positive.
+    pub height: f64,
+    /// Mirror left and right.
+    pub flip: bool,
+}
+
+impl Window {
+    /// All of a picture.
+    pub fn whole(height: usize, width: usize) -> Window {
+        Window {
+            x: 0.0,
+            y: 0.0,
+            width: width as f64,
+            height: height as f64,
+            flip: false,
+        }
+    }
+}
+
+/// One axis of the map from source to network pixels: the part of the source inside the picture, `[s0, s1]`, fills the
+/// whole pixels `d0..d1` of the network input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Axis {
+    s0: f64,
+    s1: f64,
+    d0: usize,
+    d1: usize,
+}
+
+impl Axis {
+    /// `None` if the window misses the picture.
+    fn new(start: f64, extent: f64, source: usize, target: usize) -> Option<Axis> {
+        let (s0, s1) = (start.max(0.0), (start + extent).min(source as f64));
+        if s1 - s0 < 1e-6 {
+            return None;
+        }
+        let scale = target as f64 / extent;
+        let d0 = (((s0 - start) * scale).round() as usize).min(target - 1);
+        let d1 = (((s1 - start) * scale).round() as usize).clamp(d0 + 1, target);
+        Some(Axis { s0, s1, d0, d1 })
+    }
+
+    fn scale(&self) -> f64 {
+        (self.d1 - self.d0) as f64 / (self.s1 - self.s0)
+    }
+
+    fn to_target(self, s: f64) -> f64 {
+        self.d0 as f64 + (s - self.s0) * self.scale()
+    }
+
+    /// Source pixel of the centre of target pixel `d`, which must be in `d0..d1`.
+    fn to_source(self, d: usize, source: usize) -> usize {
+        let s = self.s0 + ((d - self.d0) as f64 + 0.5) / self.scale();
+        (s as usize).min(source - 1)
+    }
+}
+
+/// The map from a window of a source picture to the network input.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    axes: Option<(Axis, Axis)>,
+    source: (usize, usize),
+    size: (usize, usize),
+    flip: bool,
+}
+
+impl View {
+    /// `source` and `size` (of the network input) are (height, width).
+    pub fn new(window: &Window, source: (usize, usize), size: (usize, usize)) -> View {
+        let x = Axis::new(window.x, window.width, source.1, size.1);
+        let y = Axis::new(window.y, window.height, source.0, size.0);
+        View {
+            axes: x.zip(y),
+            source,
+            size,
+            flip: window.flip,
+        }
+    }
+
+    /// The window resized (bilinear, antialiased) to `(3, H, W)` planes of 0 to 255, mirrored if asked for, and the part
+    /// of it that shows the picture as rows and columns; the rest is 0.
+    ///
+    /// # Errors
+    /// `Internal` if the resizer refuses.
+    pub fn planes(&self, image: &Image) -> Result<(Vec<f32>, [std::ops::Range<usize>; 2])> {
+        let (height, width) = self.size;
+        let mut out = vec![0.0; 3 * height * width];
+        let Some((ax, ay)) = self.axes else {
+            return Ok((out, [0..0, 0..0]));
+        };
+        let part = resize_part(image, &ax, &ay)?;
+        let (rows, columns) = (ay.d1 - ay.d0, ax.d1 - ax.d0);
+        let left = if self.flip { width - ax.d1 } else { ax.d0 };
+        for r in 0..rows {
+            let line = &part[r * columns * 3..][..columns * 3];
+            for c in 0..3 {
+                let start = c * height * width + (ay.d0 + r) * width + left;
+                let target = &mut out[start..start + columns];
+                for (i, t) in target.iter_mut().enumerate() {
+                    let from = if self.flip { columns - 1 - i } else { i };
+                    *t = line[from * 3 + c] as f32;
+                }
+            }
+        }
+        Ok((out, [ay.d0..ay.d1, left..left + columns]))
+    }
+
+    /// Label map at network size, nearest neighbour; pixels outside the picture are ignored.
+    pub fn labels(&self, labels: &LabelMap) -> LabelMap {
+        let (height, width) = self.size;
+        let mut data = vec![IGNORE; height * width];
+        if let Some((ax, ay)) = self.axes {
+            let columns: Vec<usize> = (ax.d0..ax.d1)
+                .map(|d| ax.to_source(d, self.source.1))
+                .collect();
+            for d in ay.d0..ay.d1 {
+                let line =
+                    &labels.data[ay.to_source(d, self.source.0) * labels.width..][..labels.width];
+                for (i, &s) in columns.iter().enumerate() {
+                    let x = ax.d0 + i;
+                    let x = if self.flip { width - 1 - x } else { x };
+                    data[d * width + x] = line[s];
+                }
+            }
+        }
+        LabelMap {
+            height,
+            width,
+            data,
+        }
+    }
+
+    /// A box in network pixels, clipped; `None` if less than one pixel of either side is left.
+    pub fn bbox(&self, b: &BBox) -> Option<BBox> {
+        let (ax, ay) = self.axes?;
+        let fit = |v: f64, top: usize| v.clamp(0.0, top as f64) as f32;
+        let (height, width) = self.size;
+        let (mut x1, mut x2) = (
+            fit(ax.to_target(b.x1 as f64), width),
+            fit(ax.to_target(b.x2 as f64), width),
+        );
+        if self.flip {
+            (x1, x2) = (width as f32 - x2, width as f32 - x1);
+        }
+        let (y1, y2) = (
+            fit(ay.to_target(b.y1 as f64), height),
+            fit(ay.to_target(b.y2 as f64), height),
+        );
+        (x2 - x1 >= 1.0 && y2 - y1 >= 1.0).then_some(BBox { x1, y1, x2, y2 })
+    }
+
+    /// The annotation in network pixels. Objects with less than a pixel left are dropped.
+    pub fn annotation(&self, annotation: &Annotation) -> Annotation {
+        match annotation {
+            Annotation::Objects(objects) => {
+                let kept = objects.iter().filter_map(|o| {
+                    Some(Object {
+                        bbox: self.bbox(&o.bbox)?,
+                        ..*o
+                    })
+                });
+                Annotation::Objects(kept.collect())
+            }
+            Annotation::Labels(labels) => Annotation::Labels(self.labels(labels)),
+            Annotation::Class(c) => Annotation::Class(*c),
+        }
+    }
+}
+
+/// The source rectangle of two axes, resized to their target pixels, interleaved RGB.
+fn resize_part(image: &Image, ax: &Axis, ay: &Axis) -> Result<Vec<u8>> {
+    let (rows, columns) = (ay.d1 - ay.d0, ax.d1 - ax.d0);
+    let whole =
+        ax.s0 == 0.0 && ay.s0 == 0.0 && ax.s1 == image.width as f64 && ay.s1 == image.height as f64;
+    if whole && (rows, columns) == (image.height, image.width) {
+        return Ok(image.data.clone());
+    }
+    let failed = |e: String| Error::new(Code::Internal, format!("resizing failed: {e}"));
+    let source = fir::images::ImageRef::new(
+        image.width as u32,
+        image.height as u32,
+        &image.data,
+        fir::PixelType::U8x3,
+    )
+    .map_err(|e| failed(e.to_string()))?;
+    let mut target = fir::images::Image::new(columns as u32, rows as u32, fir::PixelType::U8x3);
+    let options = fir::ResizeOptions::new()
+        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear))
+        .crop(ax.s0, ay.s0, ax.s1 - ax.s0, ay.s1 - ay.s0);
+    fir::Resizer::new()
+        .resize(&source, &mut target, &options)
+        .map_err(|e| failed(e.to_string()))?;
+    Ok(target.into_vec())
+}
+
+/// A picture resized to (height, width), bilinear with antialiasing; the aspect is not kept.
+///
+/// # Errors
+/// `Internal` if the resizer refuses.
+pub fn resize(image: &Image, height: usize, width: usize) -> Result<Image> {
+    let axis = |source: usize, target: usize| {
+        let a = Axis::new(0.0, source as f64, source, target);
+        a.ok_or_else(|| Error::new(Code::Internal, "cannot resize a picture without pixels"))
+    };
+    let data = resize_part(
+        image,
+        &axis(image.width, width)?,
+        &axis(image.height, height)?,
+    )?;
+    Ok(Image {
+        height,
+        width,
+        data,
+    })
+}
+
+#[cfg(test)]
+mod tests;
