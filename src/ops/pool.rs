@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Gen, Planted, Refusal};
 use crate::backend::host::by_float;
-use crate::backend::host::depthwise::Geometry;
+use crate::backend::host::depthwise::{Geometry, Layout};
 pub use crate::backend::host::pool::Kind;
-use crate::backend::host::pool::{self, Scratch};
+use crate::backend::host::pool::Plan;
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
@@ -174,11 +174,11 @@ impl Op for Pool {
         let mut y = Buffer::scratch(x[0].dtype(), shape.numel());
         let (ip, op) = (g.h * g.w, g.ho * g.wo);
         by_float!(x[0].dtype(), T => {
-            let (src, inv) = (x[0].data::<T>(), pool::inverse_counts::<T>(&g));
+            let (src, plan) = (x[0].data::<T>(), Plan::<T>::new(self.kind, Layout::new(g)));
             for_pieces(y.values_mut::<T>(), op * PLANES, shape.numel() * g.k * g.k, |i, y| {
-                let mut s = Scratch::new(self.kind, &g);
+                let mut s = plan.scratch();
                 for (j, y) in y.chunks_mut(op).enumerate() {
-                    pool::forward(self.kind, &g, &src[(i * PLANES + j) * ip..][..ip], &inv, &mut s, y);
+                    plan.forward(&src[(i * PLANES + j) * ip..][..ip], &mut s, y);
                 }
             });
         });
@@ -190,14 +190,14 @@ impl Op for Pool {
         let mut dx = Buffer::scratch(b.dy.dtype(), b.shapes[0].numel());
         let (ip, op) = (g.h * g.w, g.ho * g.wo);
         by_float!(b.dy.dtype(), T => {
-            let (dy, inv) = (b.dy.data::<T>(), pool::inverse_counts::<T>(&g));
+            let (dy, plan) = (b.dy.data::<T>(), Plan::<T>::new(self.kind, Layout::new(g)));
             let x = b.x[0].as_ref().map(|t| t.data::<T>());
             for_pieces(dx.values_mut::<T>(), ip * PLANES, dy.len() * g.k * g.k, |i, dx| {
-                let mut s = Scratch::new(self.kind, &g);
+                let mut s = plan.scratch();
                 for (j, dx) in dx.chunks_mut(ip).enumerate() {
                     let p = i * PLANES + j;
                     let x = x.map_or(&[][..], |x| &x[p * ip..][..ip]);
-                    pool::backward(self.kind, &g, x, &dy[p * op..][..op], &inv, &mut s, dx);
+                    plan.backward(x, &dy[p * op..][..op], &mut s, dx);
                 }
             });
         });

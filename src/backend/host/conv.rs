@@ -3,9 +3,9 @@
 //! The output and the input gradient are cut by image or plane; the weight gradient is summed over the logical shards of
 //! the batch by a fixed tree, so the bits do not depend on the number of threads.
 
-use super::depthwise::{self, Geometry};
+use super::depthwise::{self, Geometry, Layout};
 use super::gemm::{gemm, gemm_bt};
-use super::{Float, LANES, elementwise};
+use super::{Float, elementwise};
 use crate::backend::threads::{for_pieces, map, shards, tree_fold};
 
 /// Sizes of a convolution; weights are `(c_out, c_in / groups, k, k)`.
@@ -83,21 +83,7 @@ const PLANES: usize = 8;
 pub fn forward<T: Float>(s: &ConvSizes, x: &[T], w: &[T], y: &mut [T]) {
     let (ip, op) = (s.in_plane(), s.out_plane());
     if s.depthwise() {
-        let g = s.geometry();
-        return for_pieces(y, op * PLANES, s.macs(), |i, y| {
-            let mut scratch = vec![T::ZERO; g.scratch_len()];
-            for (j, y) in y.chunks_mut(op).enumerate() {
-                let p = i * PLANES + j;
-                let c = p % s.c_in;
-                depthwise::forward(
-                    &g,
-                    &x[p * ip..][..ip],
-                    &w[c * s.k * s.k..][..s.k * s.k],
-                    &mut scratch,
-                    y,
-                );
-            }
-        });
+        return depthwise_forward(&Layout::new(s.geometry()), s, x, w, y);
     }
     for_pieces(y, s.c_out * op, s.macs(), |i, y| {
         let x = &x[i * s.c_in * ip..][..s.c_in * ip];
@@ -123,6 +109,20 @@ pub fn forward<T: Float>(s: &ConvSizes, x: &[T], w: &[T], y: &mut [T]) {
     });
 }
 
+/// Every plane of `x` with the taps of its channel; `l` may be that of the flipped kernel.
+fn depthwise_forward<T: Float>(l: &Layout, s: &ConvSizes, x: &[T], w: &[T], y: &mut [T]) {
+    let (ip, op, kk) = (l.g.h * l.g.w, l.g.ho * l.g.wo, s.k * s.k);
+    for_pieces(y, op * PLANES, s.macs(), |i, y| {
+        let mut scratch = vec![T::ZERO; l.scratch_len];
+        let mut out = vec![T::ZERO; l.out_len];
+        for (j, y) in y.chunks_mut(op).enumerate() {
+            let p = i * PLANES + j;
+            let taps = &w[p % s.c_in * kk..][..kk];
+            depthwise::forward(l, &x[p * ip..][..ip], taps, &mut scratch, &mut out, y);
+        }
+    });
+}
+
 /// `dx` from `dy`.
 pub fn input_gradient<T: Float>(s: &ConvSizes, w: &[T], dy: &[T], dx: &mut [T]) {
     let (ip, op) = (s.in_plane(), s.out_plane());
@@ -131,30 +131,18 @@ pub fn input_gradient<T: Float>(s: &ConvSizes, w: &[T], dy: &[T], dx: &mut [T]) 
         let kk = s.k * s.k;
         if let Some(f) = depthwise::flipped(&g) {
             let flipped: Vec<T> = w.chunks(kk).flat_map(|t| t.iter().rev().copied()).collect();
-            return for_pieces(dx, ip * PLANES, s.macs(), |i, dx| {
-                let mut scratch = vec![T::ZERO; f.scratch_len()];
-                for (j, dx) in dx.chunks_mut(ip).enumerate() {
-                    let p = i * PLANES + j;
-                    let c = p % s.c_in;
-                    depthwise::forward(
-                        &f,
-                        &dy[p * op..][..op],
-                        &flipped[c * kk..][..kk],
-                        &mut scratch,
-                        dx,
-                    );
-                }
-            });
+            return depthwise_forward(&Layout::new(f), s, dy, &flipped, dx);
         }
+        let l = Layout::new(g);
         return for_pieces(dx, ip * PLANES, s.macs(), |i, dx| {
-            let mut scratch = vec![T::ZERO; g.scratch_len()];
-            let mut rows = vec![T::ZERO; g.padded_out_len()];
+            let mut scratch = vec![T::ZERO; l.scratch_len];
+            let mut rows = vec![T::ZERO; l.out_len];
             for (j, dx) in dx.chunks_mut(ip).enumerate() {
                 let p = i * PLANES + j;
                 scratch.fill(T::ZERO);
-                depthwise::pad_rows(&g, &dy[p * op..][..op], &mut rows);
-                depthwise::scatter(&g, &rows, &w[p % s.c_in * kk..][..kk], &mut scratch);
-                depthwise::unpad_plane(&g, &scratch, dx);
+                depthwise::pad_rows(&l, &dy[p * op..][..op], &mut rows);
+                depthwise::scatter(&l, &rows, &w[p % s.c_in * kk..][..kk], &mut scratch);
+                depthwise::unpad_plane(&l, &scratch, dx);
             }
         });
     }
@@ -192,19 +180,14 @@ pub fn weight_gradient<T: Float>(s: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T])
     let shard = |images: std::ops::Range<usize>| {
         let mut part = vec![T::ZERO; dw.len()];
         if s.depthwise() {
-            let g = s.geometry();
+            let l = Layout::new(s.geometry());
             let kk = s.k * s.k;
-            let mut scratch = vec![T::ZERO; g.scratch_len()];
-            let mut rows = vec![T::ZERO; g.padded_out_len()];
+            let mut scratch = vec![T::ZERO; l.scratch_len];
+            let mut rows = vec![T::ZERO; l.out_len];
             for p in images.start * s.c_in..images.end * s.c_in {
-                depthwise::pad_plane(&g, &x[p * ip..][..ip], &mut scratch);
-                depthwise::pad_rows(&g, &dy[p * op..][..op], &mut rows);
-                let d = &mut part[p % s.c_in * kk..][..kk];
-                match s.k {
-                    3 => depthwise::weight_gradient::<T, 3>(&g, &rows, &scratch, d),
-                    5 => depthwise::weight_gradient::<T, 5>(&g, &rows, &scratch, d),
-                    _ => depthwise::weight_gradient::<T, 0>(&g, &rows, &scratch, d),
-                }
+                depthwise::pad_plane(&l, &x[p * ip..][..ip], &mut scratch);
+                depthwise::pad_rows(&l, &dy[p * op..][..op], &mut rows);
+                depthwise::weight_gradient(&l, &rows, &scratch, &mut part[p % s.c_in * kk..][..kk]);
             }
             return part;
         }
@@ -370,8 +353,6 @@ pub fn bias_gradient<T: Float>(n: usize, c: usize, plane: usize, dy: &[T], db: &
         db.copy_from_slice(&t);
     }
 }
-
-const _: () = assert!(LANES == 16);
 
 #[cfg(test)]
 mod tests {

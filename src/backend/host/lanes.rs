@@ -22,6 +22,24 @@ impl<T: Float> V<T> {
         V(v)
     }
 
+    /// Sixteen values from `i` on, without a bounds check in release builds: the kernel asserts its extent once.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(super) fn at(s: &[T], i: usize) -> Self {
+        debug_assert!(i + LANES <= s.len());
+        // SAFETY: callers assert that every run they read ends inside `s`.
+        V(unsafe { s.as_ptr().add(i).cast::<[T; LANES]>().read_unaligned() })
+    }
+
+    /// Writes sixteen values from `i` on; as [`V::at`].
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(super) fn put(self, s: &mut [T], i: usize) {
+        debug_assert!(i + LANES <= s.len());
+        // SAFETY: callers assert that every run they write ends inside `s`.
+        unsafe { s.as_mut_ptr().add(i).cast::<[T; LANES]>().write_unaligned(self.0) }
+    }
+
     /// Stores all lanes.
     #[inline(always)]
     pub fn store(self, s: &mut [T]) {

@@ -1,8 +1,7 @@
 //! Pooling of one plane through the padded scratch of [`super::depthwise`].
 
-use super::depthwise::{Geometry, pad_plane, pad_rows, unpad_plane};
-use super::lanes::V;
-use super::{Float, LANES, simd};
+use super::Float;
+use super::depthwise::{self, Layout};
 
 /// Kind of pool; padding never counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,202 +12,80 @@ pub enum Kind {
     Average,
 }
 
-/// Taps of an output row or column that lie inside the map.
-fn inside(size: usize, out: usize, g: &Geometry) -> Vec<usize> {
-    let hits = |o: usize| {
-        (0..g.k)
-            .filter(|t| {
-                (o * g.stride + t)
-                    .checked_sub(g.padding)
-                    .is_some_and(|i| i < size)
-            })
-            .count()
-    };
-    (0..out).map(hits).collect()
+/// A pool's layout and the inverse number of taps inside the map, for each output.
+pub struct Plan<T> {
+    kind: Kind,
+    layout: Layout,
+    inverse: Vec<T>,
+    ones: Vec<T>,
 }
 
-/// `1 / number of taps inside the map`, for each output.
-pub fn inverse_counts<T: Float>(g: &Geometry) -> Vec<T> {
-    let (rows, cols) = (inside(g.h, g.ho, g), inside(g.w, g.wo, g));
-    rows.iter()
-        .flat_map(|r| cols.iter().map(move |c| T::c(1.0 / (r * c) as f64)))
-        .collect()
-}
-
-simd! {
-    fn max_rows[T](g: &Geometry, s: &[T], y: &mut [T]) {
-        let row_len = g.columns() * g.stride;
-        for oy in 0..g.ho {
-            let mut ox = 0;
-            while ox < g.wo {
-                let mut m = V::splat(T::NEG_INF);
-                for ky in 0..g.k {
-                    let row = &s[(oy * g.stride + ky) * row_len..][..row_len];
-                    for kx in 0..g.k {
-                        let v = V::load(&row[g.tap(kx) + ox..]);
-                        for l in 0..LANES {
-                            m.0[l] = if v.0[l] > m.0[l] || v.0[l] != v.0[l] { v.0[l] } else { m.0[l] };
-                        }
-                    }
-                }
-                let n = LANES.min(g.wo - ox);
-                y[oy * g.wo + ox..][..n].copy_from_slice(&m.0[..n]);
-                ox += LANES;
-            }
-        }
+impl<T: Float> Plan<T> {
+    /// For planes of this layout.
+    pub fn new(kind: Kind, layout: Layout) -> Plan<T> {
+        let g = layout.g;
+        let inside = |size: usize, out: usize| -> Vec<usize> {
+            let hit = |o: usize, t: &usize| (o * g.stride + t).checked_sub(g.padding).is_some_and(|i| i < size);
+            (0..out).map(|o| (0..g.k).filter(|t| hit(o, t)).count()).collect()
+        };
+        let (rows, cols) = (inside(g.h, g.ho), inside(g.w, g.wo));
+        let inverse = rows.iter().flat_map(|r| cols.iter().map(move |c| T::c(1.0 / (r * c) as f64))).collect();
+        Plan { kind, layout, inverse, ones: vec![T::ONE; g.k * g.k] }
     }
-}
 
-simd! {
-    fn sum_rows[T](g: &Geometry, s: &[T], inv: &[T], y: &mut [T]) {
-        let row_len = g.columns() * g.stride;
-        for oy in 0..g.ho {
-            let mut ox = 0;
-            while ox < g.wo {
-                let mut m = V::splat(T::ZERO);
-                for ky in 0..g.k {
-                    let row = &s[(oy * g.stride + ky) * row_len..][..row_len];
-                    for kx in 0..g.k {
-                        m = m.add(V::load(&row[g.tap(kx) + ox..]));
-                    }
-                }
-                let n = LANES.min(g.wo - ox);
-                let at = oy * g.wo + ox;
-                for l in 0..n {
-                    y[at + l] = m.0[l] * inv[at + l];
-                }
-                ox += LANES;
-            }
-        }
+    /// Memory of one thread.
+    pub fn scratch(&self) -> Scratch<T> {
+        let fill = if self.kind == Kind::Max { T::NEG_INF } else { T::ZERO };
+        let l = &self.layout;
+        Scratch { x: vec![fill; l.scratch_len], d: vec![T::ZERO; l.scratch_len], rows: vec![T::ZERO; l.out_len] }
     }
-}
 
-simd! {
-    /// Gives each output's gradient to the first tap that equals its maximum; adds into the scratch `d`.
-    fn max_scatter[T](g: &Geometry, s: &[T], dy: &[T], d: &mut [T]) {
-        let row_len = g.columns() * g.stride;
-        let ds = g.wo.next_multiple_of(LANES);
-        for oy in 0..g.ho {
-            let mut ox = 0;
-            while ox < g.wo {
-                let mut m = V::splat(T::NEG_INF);
-                for ky in 0..g.k {
-                    for kx in 0..g.k {
-                        let at = (oy * g.stride + ky) * row_len + g.tap(kx) + ox;
-                        let v = V::load(&s[at..]);
-                        for l in 0..LANES {
-                            m.0[l] = if v.0[l] > m.0[l] { v.0[l] } else { m.0[l] };
-                        }
-                    }
-                }
-                // What is still to be given; the padded tail of a row has none.
-                let mut left = V::load(&dy[oy * ds + ox..]);
-                for ky in 0..g.k {
-                    for kx in 0..g.k {
-                        let at = (oy * g.stride + ky) * row_len + g.tap(kx) + ox;
-                        let v = V::load(&s[at..]);
-                        let mut t = V::load(&d[at..]);
-                        for l in 0..LANES {
-                            let hit = v.0[l] == m.0[l];
-                            t.0[l] += if hit { left.0[l] } else { T::ZERO };
-                            left.0[l] = if hit { T::ZERO } else { left.0[l] };
-                        }
-                        t.store(&mut d[at..]);
-                    }
-                }
-                ox += LANES;
+    /// Pools one plane.
+    pub fn forward(&self, x: &[T], s: &mut Scratch<T>, y: &mut [T]) {
+        let l = &self.layout;
+        match self.kind {
+            Kind::Max => {
+                depthwise::pad_plane(l, x, &mut s.x);
+                depthwise::max_taps(l, &s.x, &mut s.rows);
+                depthwise::take_rows(l, &s.rows, y);
             }
-        }
-    }
-}
-
-simd! {
-    fn sum_scatter[T](g: &Geometry, dy: &[T], d: &mut [T]) {
-        let row_len = g.columns() * g.stride;
-        let ds = g.wo.next_multiple_of(LANES);
-        for oy in 0..g.ho {
-            for ky in 0..g.k {
-                for kx in 0..g.k {
-                    let base = (oy * g.stride + ky) * row_len + g.tap(kx);
-                    let mut ox = 0;
-                    while ox < ds {
-                        V::load(&d[base + ox..]).add(V::load(&dy[oy * ds + ox..])).store(&mut d[base + ox..]);
-                        ox += LANES;
-                    }
+            Kind::Average => {
+                depthwise::forward(l, x, &self.ones, &mut s.x, &mut s.rows, y);
+                for (y, &i) in y.iter_mut().zip(&self.inverse) {
+                    *y *= i;
                 }
             }
         }
     }
+
+    /// Gradient of one plane; the average does not look at `x`.
+    pub fn backward(&self, x: &[T], dy: &[T], s: &mut Scratch<T>, dx: &mut [T]) {
+        let l = &self.layout;
+        s.d.fill(T::ZERO);
+        match self.kind {
+            Kind::Max => {
+                // The forward leaves maxima between the rows; gradients there must be zero.
+                s.rows.fill(T::ZERO);
+                depthwise::pad_rows(l, dy, &mut s.rows);
+                depthwise::pad_plane(l, x, &mut s.x);
+                depthwise::max_scatter(l, &s.x, &s.rows, &mut s.d);
+            }
+            Kind::Average => {
+                for ((o, d), i) in s.rows.chunks_mut(l.out_stride).zip(dy.chunks(l.g.wo)).zip(self.inverse.chunks(l.g.wo)) {
+                    for ((o, &d), &i) in o.iter_mut().zip(d).zip(i) {
+                        *o = d * i;
+                    }
+                }
+                depthwise::scatter(l, &s.rows, &self.ones, &mut s.d);
+            }
+        }
+        depthwise::unpad_plane(l, &s.d, dx);
+    }
 }
 
-/// Reusable memory of one thread.
+/// Reusable memory of one thread, for forwards only or backwards only.
 pub struct Scratch<T> {
     x: Vec<T>,
     d: Vec<T>,
     rows: Vec<T>,
-}
-
-impl<T: Float> Scratch<T> {
-    /// For planes of `g`.
-    pub fn new(kind: Kind, g: &Geometry) -> Scratch<T> {
-        let fill = if kind == Kind::Max {
-            T::NEG_INF
-        } else {
-            T::ZERO
-        };
-        Scratch {
-            x: vec![fill; g.scratch_len()],
-            d: Vec::new(),
-            rows: Vec::new(),
-        }
-    }
-}
-
-/// Pools one plane; `inv` is [`inverse_counts`] for the average.
-pub fn forward<T: Float>(
-    kind: Kind,
-    g: &Geometry,
-    x: &[T],
-    inv: &[T],
-    s: &mut Scratch<T>,
-    y: &mut [T],
-) {
-    pad_plane(g, x, &mut s.x);
-    match kind {
-        Kind::Max => max_rows(g, &s.x, y),
-        Kind::Average => sum_rows(g, &s.x, inv, y),
-    }
-}
-
-/// Gradient of one plane.
-pub fn backward<T: Float>(
-    kind: Kind,
-    g: &Geometry,
-    x: &[T],
-    dy: &[T],
-    inv: &[T],
-    s: &mut Scratch<T>,
-    dx: &mut [T],
-) {
-    s.d.clear();
-    s.d.resize(g.scratch_len(), T::ZERO);
-    s.rows.clear();
-    s.rows.resize(g.padded_out_len(), T::ZERO);
-    pad_rows(g, dy, &mut s.rows);
-    match kind {
-        Kind::Max => {
-            pad_plane(g, x, &mut s.x);
-            max_scatter(g, &s.x, &s.rows, &mut s.d);
-        }
-        Kind::Average => {
-            let ds = g.wo.next_multiple_of(LANES);
-            for oy in 0..g.ho {
-                for ox in 0..g.wo {
-                    s.rows[oy * ds + ox] *= inv[oy * g.wo + ox];
-                }
-            }
-            sum_scatter(g, &s.rows, &mut s.d);
-        }
-    }
-    unpad_plane(g, &s.d, dx);
 }
