@@ -51,10 +51,18 @@ impl Layout {
         let padded = g.wo.next_multiple_of(LANES);
         // Flat runs waste `reach` outputs a row, rows waste the tail lanes.
         let flat = g.stride == 1 && g.wo + reach < padded;
-        let columns = if flat { g.wo + reach } else { padded + reach / g.stride + 1 };
+        let columns = if flat {
+            g.wo + reach
+        } else {
+            padded + reach / g.stride + 1
+        };
         let row_len = columns * g.stride;
         let out_stride = if flat { columns } else { padded };
-        let (runs, run_len) = if flat { (1, (g.ho * columns).next_multiple_of(LANES)) } else { (g.ho, padded) };
+        let (runs, run_len) = if flat {
+            (1, (g.ho * columns).next_multiple_of(LANES))
+        } else {
+            (g.ho, padded)
+        };
         let tap = |t: usize| {
             let (y, x) = (t / g.k * g.dilation, t % g.k * g.dilation);
             y * row_len + (x % g.stride) * columns + x / g.stride
@@ -77,8 +85,14 @@ impl Layout {
     fn check<T>(&self, s: &[T], out: &[T], taps: usize) {
         assert_eq!(self.taps.len(), taps);
         let last = self.taps.iter().max().copied().unwrap_or(0);
-        assert!((self.runs - 1) * self.run_in + self.run_len + last <= s.len(), "scratch too small");
-        assert!((self.runs - 1) * self.run_out + self.run_len <= out.len(), "padded output too small");
+        assert!(
+            (self.runs - 1) * self.run_in + self.run_len + last <= s.len(),
+            "scratch too small"
+        );
+        assert!(
+            (self.runs - 1) * self.run_out + self.run_len <= out.len(),
+            "padded output too small"
+        );
     }
 }
 
@@ -269,8 +283,14 @@ pub fn forward<T: Float>(l: &Layout, x: &[T], w: &[T], s: &mut [T], out: &mut [T
 /// The sizes with which the input gradient of a stride-1 convolution is itself a correlation of `dy` with the flipped kernel.
 pub fn flipped(g: &Geometry) -> Option<Geometry> {
     let reach = (g.k - 1) * g.dilation;
-    (g.stride == 1 && g.padding <= reach)
-        .then(|| Geometry { h: g.ho, w: g.wo, ho: g.h, wo: g.w, padding: reach - g.padding, ..*g })
+    (g.stride == 1 && g.padding <= reach).then(|| Geometry {
+        h: g.ho,
+        w: g.wo,
+        ho: g.h,
+        wo: g.w,
+        padding: reach - g.padding,
+        ..*g
+    })
 }
 
 simd! {

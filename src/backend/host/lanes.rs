@@ -37,7 +37,12 @@ impl<T: Float> V<T> {
     pub(super) fn put(self, s: &mut [T], i: usize) {
         debug_assert!(i + LANES <= s.len());
         // SAFETY: callers assert that every run they write ends inside `s`.
-        unsafe { s.as_mut_ptr().add(i).cast::<[T; LANES]>().write_unaligned(self.0) }
+        unsafe {
+            s.as_mut_ptr()
+                .add(i)
+                .cast::<[T; LANES]>()
+                .write_unaligned(self.0)
+        }
     }
 
     /// Stores all lanes.

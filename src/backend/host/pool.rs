@@ -25,19 +25,41 @@ impl<T: Float> Plan<T> {
     pub fn new(kind: Kind, layout: Layout) -> Plan<T> {
         let g = layout.g;
         let inside = |size: usize, out: usize| -> Vec<usize> {
-            let hit = |o: usize, t: &usize| (o * g.stride + t).checked_sub(g.padding).is_some_and(|i| i < size);
-            (0..out).map(|o| (0..g.k).filter(|t| hit(o, t)).count()).collect()
+            let hit = |o: usize, t: &usize| {
+                (o * g.stride + t)
+                    .checked_sub(g.padding)
+                    .is_some_and(|i| i < size)
+            };
+            (0..out)
+                .map(|o| (0..g.k).filter(|t| hit(o, t)).count())
+                .collect()
         };
         let (rows, cols) = (inside(g.h, g.ho), inside(g.w, g.wo));
-        let inverse = rows.iter().flat_map(|r| cols.iter().map(move |c| T::c(1.0 / (r * c) as f64))).collect();
-        Plan { kind, layout, inverse, ones: vec![T::ONE; g.k * g.k] }
+        let inverse = rows
+            .iter()
+            .flat_map(|r| cols.iter().map(move |c| T::c(1.0 / (r * c) as f64)))
+            .collect();
+        Plan {
+            kind,
+            layout,
+            inverse,
+            ones: vec![T::ONE; g.k * g.k],
+        }
     }
 
     /// Memory of one thread.
     pub fn scratch(&self) -> Scratch<T> {
-        let fill = if self.kind == Kind::Max { T::NEG_INF } else { T::ZERO };
+        let fill = if self.kind == Kind::Max {
+            T::NEG_INF
+        } else {
+            T::ZERO
+        };
         let l = &self.layout;
-        Scratch { x: vec![fill; l.scratch_len], d: vec![T::ZERO; l.scratch_len], rows: vec![T::ZERO; l.out_len] }
+        Scratch {
+            x: vec![fill; l.scratch_len],
+            d: vec![T::ZERO; l.scratch_len],
+            rows: vec![T::ZERO; l.out_len],
+        }
     }
 
     /// Pools one plane.
@@ -71,7 +93,12 @@ impl<T: Float> Plan<T> {
                 depthwise::max_scatter(l, &s.x, &s.rows, &mut s.d);
             }
             Kind::Average => {
-                for ((o, d), i) in s.rows.chunks_mut(l.out_stride).zip(dy.chunks(l.g.wo)).zip(self.inverse.chunks(l.g.wo)) {
+                for ((o, d), i) in s
+                    .rows
+                    .chunks_mut(l.out_stride)
+                    .zip(dy.chunks(l.g.wo))
+                    .zip(self.inverse.chunks(l.g.wo))
+                {
                     for ((o, &d), &i) in o.iter_mut().zip(d).zip(i) {
                         *o = d * i;
                     }
