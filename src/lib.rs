@@ -5,6 +5,8 @@ pub mod backend;
 pub mod data;
 pub mod dual;
 pub mod error;
+pub mod export;
+pub mod files;
 pub mod metrics;
 pub mod model;
 pub mod nn;
