@@ -34,7 +34,7 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
 fn widths(m: &FrameConfig, c: &mut Checks) {
     let unit = match m.searched_branches() {
         true => 4 * m.partial_k,
-        false if m.partial_k % 2 == 0 => m.partial_k,
+        false if m.partial_k.is_multiple_of(2) => m.partial_k,
         false => 2 * m.partial_k,
     };
     let why = match m.searched_branches() {
