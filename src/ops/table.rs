@@ -63,6 +63,7 @@ pub static OPS: &[&Entry] = &[
     &super::linear::ENTRY,
     &super::log_softmax::ENTRY,
     &super::mul::ENTRY,
+    &super::multibox::ENTRY,
     &super::pool::AVERAGE,
     &super::pool::MAX,
     &super::reduce::ENTRY,
