@@ -11,7 +11,6 @@ import cells
 import detection
 import layers
 import networks
-import steps
 
 
 @dataclass
