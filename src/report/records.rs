@@ -182,15 +182,13 @@ pub struct AlphaRecord {
     pub set: AlphaSet,
     /// Which kind of cell.
     pub kind: CellKind,
-    /// Logits, one row an edge (14, node-major, predecessor-minor), one column a primitive (8, in table order).
+    /// Logits, one row an edge (14 for four nodes; node-major, predecessor-minor), one column a primitive (8, in table
+    /// order); `-inf` where the primitive is no candidate of the edge.
     #[serde(with = "number")]
     pub alpha: Vec<Vec<f64>>,
-    /// Logits of the edge normalisation (14); empty without it.
+    /// Logits of the edge normalisation, one an edge; empty without it.
     #[serde(with = "number", default, skip_serializing_if = "Vec::is_empty")]
     pub beta: Vec<f64>,
-    /// Names of the columns, if they are not the eight primitives in table order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub primitives: Vec<String>,
     /// Text of the genotype that the set's parameters (both kinds) derive to at this step.
     pub genotype: String,
 }

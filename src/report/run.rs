@@ -2,6 +2,8 @@
 
 use super::records::*;
 use super::samples::{self, SampleRecord};
+use crate::space::PRIMITIVES;
+use crate::space::genotype::nodes_of_edges;
 use crate::{Code, Error, Result};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -159,14 +161,12 @@ impl Run {
     fn drop_misshapen(&mut self) {
         let mut notes = Vec::new();
         self.alpha.retain(|a| {
-            let columns = a.alpha.first().map_or(0, Vec::len);
-            let fits = columns > 0
-                && a.alpha.iter().all(|row| row.len() == columns)
-                && (a.beta.is_empty() || a.beta.len() == a.alpha.len())
-                && (a.primitives.is_empty() || a.primitives.len() == columns);
+            let fits = nodes_of_edges(a.alpha.len()).is_some()
+                && a.alpha.iter().all(|row| row.len() == PRIMITIVES)
+                && (a.beta.is_empty() || a.beta.len() == a.alpha.len());
             if !fits {
                 let (stage, step) = (&a.stage, a.step);
-                notes.push(format!("alpha.jsonl: record of {stage}, step {step}: lists of different lengths; left out"));
+                notes.push(format!("alpha.jsonl: record of {stage}, step {step}: not the edges and primitives of a cell; left out"));
             }
             fits
         });

@@ -1,9 +1,9 @@
 //! A made-up run, for the tests of the report: plausible records of a whole MTNAS search, without any search.
 
-//mod records;
+mod records;
 mod scene;
 
-//pub use records::{run, tiny};
+pub use records::{run, tiny};
 pub use scene::samples;
 
 /// Detection classes of the made-up data.
