@@ -5,8 +5,12 @@
 
 use std::fmt;
 
+use super::operation::{self, Declared, Site};
+use crate::error::Result;
+use crate::nn::Builder;
+
 macro_rules! primitives {
-    ($($variant:ident = $name:literal, $short:literal, $weights:literal, $doc:literal;)*) => {
+    ($($variant:ident = $name:literal, $short:literal, $weights:literal, $build:expr, $doc:literal;)*) => {
         /// A candidate operation; it maps C channels to C channels at stride 1 or 2.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Primitive { $(#[doc = $doc] $variant,)* }
@@ -25,6 +29,14 @@ macro_rules! primitives {
                 match self { $(Primitive::$variant => $short,)* }
             }
 
+            /// Declares the operation at a site; returns it with the map that it yields.
+            ///
+            /// # Errors
+            /// `MT0105` when it does not fit the map.
+            pub fn declare(self, b: &mut Builder, site: Site) -> Result<Declared> {
+                match self { $(Primitive::$variant => $build(b, site),)* }
+            }
+
             /// True if the operation has weights at stride 1 (the learnable operations of DARTS+).
             pub fn has_weights(self) -> bool {
                 match self { $(Primitive::$variant => $weights,)* }
@@ -34,14 +46,14 @@ macro_rules! primitives {
 }
 
 primitives! {
-    Zero     = "none",         "none", false, "No connection: zeros.";
-    MaxPool3 = "max_pool_3x3", "max3", false, "3x3 maximum pooling, padding 1.";
-    AvgPool3 = "avg_pool_3x3", "avg3", false, "3x3 average pooling, padding 1, padding not counted.";
-    Skip     = "skip_connect", "skip", false, "The identity; at stride 2 a factorised reduction.";
-    SepConv3 = "sep_conv_3x3", "sep3", true,  "Two stacked depthwise separable 3x3 convolutions.";
-    SepConv5 = "sep_conv_5x5", "sep5", true,  "Two stacked depthwise separable 5x5 convolutions.";
-    DilConv3 = "dil_conv_3x3", "dil3", true,  "A depthwise separable 3x3 convolution of dilation 2.";
-    DilConv5 = "dil_conv_5x5", "dil5", true,  "A depthwise separable 5x5 convolution of dilation 2.";
+    Zero     = "none",         "none", false, operation::zero, "No connection: zeros.";
+    MaxPool3 = "max_pool_3x3", "max3", false, operation::max_pool, "3x3 maximum pooling, padding 1.";
+    AvgPool3 = "avg_pool_3x3", "avg3", false, operation::avg_pool, "3x3 average pooling, padding 1, padding not counted.";
+    Skip     = "skip_connect", "skip", false, operation::skip, "The identity; at stride 2 a factorised reduction.";
+    SepConv3 = "sep_conv_3x3", "sep3", true, operation::sep_conv::<3>, "Two stacked depthwise separable 3x3 convolutions.";
+    SepConv5 = "sep_conv_5x5", "sep5", true, operation::sep_conv::<5>, "Two stacked depthwise separable 5x5 convolutions.";
+    DilConv3 = "dil_conv_3x3", "dil3", true, operation::dil_conv::<3>, "A depthwise separable 3x3 convolution of dilation 2.";
+    DilConv5 = "dil_conv_5x5", "dil5", true, operation::dil_conv::<5>, "A depthwise separable 5x5 convolution of dilation 2.";
 }
 
 /// Number of primitives: columns of an alpha.

@@ -1,0 +1,245 @@
+//! Architecture parameters: one alpha (and beta) per cell kind, shared by all cells of a group (backbone, det, seg).
+
+use super::candidates::Candidates;
+use super::derive::{CellLogits, Strengths, derive, derive_with_skip_limit};
+use super::genotype::{Genotype, INPUTS, edge_count, nodes_of_edges};
+use super::primitive::PRIMITIVES;
+use super::random::OneHot;
+use crate::error::Result;
+use crate::nn::{Builder, Init, ParamId, Pass, Store};
+use crate::ops;
+use crate::tape::Var;
+use crate::tensor::{DType, Tensor};
+
+/// Weight of edges that are not normalised.
+const PLAIN: f64 = 1.0;
+/// Added to the logit of an operation that is no candidate: its weight is exactly 0 in every float type.
+const STRUCK: f64 = -1e30;
+
+/// How a group is searched.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArchOptions {
+    /// Edge normalisation with betas (PC-DARTS section 3.3).
+    pub edge_norm: bool,
+    /// Standard deviation of the initial values (1e-3).
+    pub init: f64,
+    /// Operations of the normal cell's edges.
+    pub normal: Candidates,
+    /// Operations of the reduction cell's edges.
+    pub reduce: Candidates,
+}
+
+impl ArchOptions {
+    /// Betas as asked, all primitives, the usual initial values.
+    pub fn new(nodes: usize, edge_norm: bool) -> ArchOptions {
+        let all = Candidates::all(edge_count(nodes));
+        ArchOptions {
+            edge_norm,
+            init: 1e-3,
+            normal: all.clone(),
+            reduce: all,
+        }
+    }
+
+    /// The operations of a cell kind.
+    pub fn candidates(&self, reduction: bool) -> &Candidates {
+        if reduction {
+            &self.reduce
+        } else {
+            &self.normal
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct CellParams {
+    alpha: ParamId,
+    beta: Option<ParamId>,
+    candidates: Candidates,
+}
+
+/// The architecture parameters of a group of cells.
+#[derive(Debug, Clone)]
+pub struct ArchGroup {
+    name: String,
+    normal: CellParams,
+    reduce: CellParams,
+}
+
+/// Mixing weights of one cell kind on a tape.
+#[derive(Debug, Clone)]
+pub struct CellMixture {
+    /// `(E, 8)`: rows sum to one.
+    pub alpha: Var,
+    /// `(E)`: the edges of a node sum to one; ones without edge normalisation.
+    pub beta: Var,
+}
+
+/// Mixing weights of a group.
+#[derive(Debug, Clone)]
+pub struct Mixture {
+    normal: CellMixture,
+    reduce: CellMixture,
+}
+
+impl Mixture {
+    /// Those of a cell kind.
+    pub fn cell(&self, reduction: bool) -> &CellMixture {
+        if reduction {
+            &self.reduce
+        } else {
+            &self.normal
+        }
+    }
+
+    /// Fixed weights, for networks sampled by weight-sharing random search. `dtype` f32 or f64.
+    pub fn fixed(p: &Pass, normal: &OneHot, reduce: &OneHot, dtype: DType) -> Mixture {
+        let leaf = |w: &OneHot| CellMixture {
+            alpha: constant(p, [w.beta.len(), PRIMITIVES], &w.alpha, dtype),
+            beta: constant(p, [w.beta.len()], &w.beta, dtype),
+        };
+        Mixture {
+            normal: leaf(normal),
+            reduce: leaf(reduce),
+        }
+    }
+}
+
+fn constant<const R: usize>(p: &Pass, shape: [usize; R], values: &[f64], dtype: DType) -> Var {
+    let t = Tensor::from_f64(shape, values.to_vec()).expect("one value per place");
+    p.tape.leaf(t.cast(dtype))
+}
+
+impl ArchGroup {
+    /// Declares `NAME.alpha_normal` `(E, 8)`, `NAME.beta_normal` `(E)` and the same for `reduce`.
+    pub fn new(b: &mut Builder, name: &str, options: &ArchOptions) -> ArchGroup {
+        let init = Init::Normal(options.init);
+        let mut cell = |kind: &str, candidates: &Candidates| {
+            let edges = candidates.edges();
+            b.scope(name, |b| CellParams {
+                alpha: b.arch(&format!("alpha_{kind}"), [edges, PRIMITIVES], init),
+                beta: options
+                    .edge_norm
+                    .then(|| b.arch(&format!("beta_{kind}"), [edges], init)),
+                candidates: candidates.clone(),
+            })
+        };
+        let normal = cell("normal", &options.normal);
+        let reduce = cell("reduce", &options.reduce);
+        ArchGroup {
+            name: name.into(),
+            normal,
+            reduce,
+        }
+    }
+
+    /// Its name: the prefix of its parameters.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The mixing weights, softmax of the parameters.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn mixture(&self, p: &Pass) -> Result<Mixture> {
+        Ok(Mixture {
+            normal: self.normal.mixture(p)?,
+            reduce: self.reduce.mixture(p)?,
+        })
+    }
+
+    /// The strengths of the operations of the normal and the reduction cell, at the values in `store`.
+    ///
+    /// # Errors
+    /// `MT0602` for values that are not finite.
+    pub fn strengths(&self, store: &Store) -> Result<[Strengths; 2]> {
+        let (n, r) = (self.normal.values(store), self.reduce.values(store));
+        Ok([
+            Strengths::new(self.normal.logits(&n))?,
+            Strengths::new(self.reduce.logits(&r))?,
+        ])
+    }
+
+    /// The genotype at the values in `store`; with `skip_limit`, with at most so many skip-connects in the normal cell.
+    ///
+    /// # Errors
+    /// `MT0602` for values that are not finite.
+    pub fn genotype(&self, store: &Store, skip_limit: Option<usize>) -> Result<Genotype> {
+        let (n, r) = (self.normal.values(store), self.reduce.values(store));
+        let (normal, reduce) = (self.normal.logits(&n), self.reduce.logits(&r));
+        match skip_limit {
+            Some(limit) => derive_with_skip_limit(normal, reduce, limit),
+            None => derive(normal, reduce),
+        }
+    }
+
+    /// Name and values of every parameter, alpha row-major: what a search logs.
+    pub fn values(&self, store: &Store) -> Vec<(String, Vec<f64>)> {
+        let ids = [&self.normal, &self.reduce]
+            .into_iter()
+            .flat_map(|c| [Some(c.alpha), c.beta]);
+        ids.flatten()
+            .map(|id| (store.arch.name(id).to_string(), store.arch.get(id).to_f64()))
+            .collect()
+    }
+
+    /// The operations that are searched over.
+    pub fn candidates(&self, reduction: bool) -> &Candidates {
+        let cell = if reduction {
+            &self.reduce
+        } else {
+            &self.normal
+        };
+        &cell.candidates
+    }
+}
+
+struct Values {
+    alpha: Vec<f64>,
+    beta: Option<Vec<f64>>,
+}
+
+impl CellParams {
+    fn values(&self, store: &Store) -> Values {
+        Values {
+            alpha: store.arch.get(self.alpha).to_f64(),
+            beta: self.beta.map(|b| store.arch.get(b).to_f64()),
+        }
+    }
+
+    fn logits<'a>(&'a self, values: &'a Values) -> CellLogits<'a> {
+        CellLogits {
+            alpha: &values.alpha,
+            beta: values.beta.as_deref(),
+            candidates: Some(&self.candidates),
+        }
+    }
+
+    fn mixture(&self, p: &Pass) -> Result<CellMixture> {
+        let mut alpha = p.arch(self.alpha);
+        let dtype = alpha.value().dtype();
+        let edges = self.candidates.edges();
+        if self.candidates != Candidates::all(edges) {
+            let mut mask = vec![STRUCK; edges * PRIMITIVES];
+            for edge in 0..edges {
+                self.candidates
+                    .of(edge)
+                    .for_each(|op| mask[edge * PRIMITIVES + op.index()] = 0.0);
+            }
+            alpha = ops::add(&alpha, &constant(p, [edges, PRIMITIVES], &mask, dtype))?;
+        }
+        let beta = match self.beta {
+            Some(beta) => {
+                let nodes = nodes_of_edges(edges).expect("edges of a cell");
+                let sizes: Vec<usize> = (INPUTS..INPUTS + nodes).collect();
+                ops::edge_softmax(&p.arch(beta), &sizes)?
+            }
+            None => p.tape.leaf(Tensor::full([edges], dtype, PLAIN)),
+        };
+        Ok(CellMixture {
+            alpha: ops::softmax(&alpha, 1)?,
+            beta,
+        })
+    }
+}

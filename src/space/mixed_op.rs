@@ -1,0 +1,62 @@
+//! The mixed operation of an edge: `sum_p softmax(alpha)_p op_p(x)` over its candidates (DARTS section 2.2).
+
+use super::arch::CellMixture;
+use super::candidates::Candidates;
+use super::operation::{Operation, Site, State};
+use super::primitive::{PRIMITIVES, Primitive};
+use crate::error::{Code, Error, Result};
+use crate::nn::{Builder, Map, Pass};
+use crate::ops;
+use crate::tape::Var;
+
+/// All candidate operations of one edge.
+#[derive(Debug)]
+pub struct MixedOp {
+    edge: usize,
+    operations: Vec<(Primitive, Box<dyn Operation>)>,
+}
+
+impl MixedOp {
+    /// Declares the candidates of `edge` as `ops.0` to `ops.7`.
+    ///
+    /// # Errors
+    /// `MT0105` when one does not fit the map, or when they yield different sizes.
+    pub fn new(
+        b: &mut Builder,
+        edge: usize,
+        site: Site,
+        candidates: &Candidates,
+    ) -> Result<(MixedOp, Map)> {
+        let mut operations = vec![];
+        let mut out: Option<Map> = None;
+        for primitive in candidates.of(edge) {
+            let name = format!("ops.{}", primitive.index());
+            let (op, y) = b.scope(name, |b| primitive.declare(b, site))?;
+            if let Some(other) = out.filter(|o| *o != y) {
+                let message = format!("`{}`: operations yield {other} and {y} maps", b.here());
+                return Err(Error::new(Code::NetworkDoesNotFit, message)
+                    .help("use an input whose sides are multiples of the network's stride"));
+            }
+            out = Some(y);
+            operations.push((primitive, op));
+        }
+        let out = out.expect("an edge has a candidate");
+        Ok((MixedOp { edge, operations }, out))
+    }
+
+    /// The weighted sum, on the active channels. `none` adds zeros and is left out; its weight acts through the softmax.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn forward(&self, p: &Pass, x: &State, mixture: &CellMixture) -> Result<Var> {
+        let (mut terms, mut weights) = (vec![], vec![]);
+        for (primitive, op) in &self.operations {
+            if *primitive != Primitive::Zero || self.operations.len() == 1 {
+                terms.push(op.forward(p, x)?);
+                weights.push(self.edge * PRIMITIVES + primitive.index());
+            }
+        }
+        let terms: Vec<&Var> = terms.iter().collect();
+        ops::weighted_sum(&terms, &mixture.alpha, &weights)
+    }
+}

@@ -1,0 +1,118 @@
+//! The operations behind the primitives (DARTS, reference code; systems.md section 2.1), one file each.
+
+mod dil_conv;
+mod factorized_reduce;
+mod pool;
+mod relu_conv_bn;
+mod sep_conv;
+mod state;
+mod trivial;
+
+pub use dil_conv::DilConv;
+pub use factorized_reduce::FactorizedReduce;
+pub use pool::{Pool, PoolKind};
+pub use relu_conv_bn::ReluConvBn;
+pub use sep_conv::SepConv;
+pub use state::State;
+pub use trivial::{Identity, Zero};
+
+use crate::error::Result;
+use crate::nn::{Affine, Builder, Map, Pass};
+use crate::ops::Conv2dParams;
+use crate::tape::Var;
+
+/// An operation of an edge: `(N, C, H, W)` to `(N, C, H', W')`.
+pub trait Operation: std::fmt::Debug + Send + Sync {
+    /// Applies it to the state that its edge starts at.
+    ///
+    /// # Errors
+    /// Those of its ops.
+    fn forward(&self, p: &Pass, x: &State) -> Result<Var>;
+
+    /// True for the identity, which drop path leaves alone.
+    fn is_identity(&self) -> bool {
+        false
+    }
+}
+
+/// An operation with the map that it yields.
+pub type Declared = (Box<dyn Operation>, Map);
+
+/// Where an operation stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Site {
+    /// What it reads.
+    pub x: Map,
+    /// 1, or 2 on the edges of a reduction cell that start at a cell input.
+    pub stride: usize,
+    /// How it normalises.
+    pub norms: Norms,
+}
+
+/// Batch normalisation inside cells (DARTS, reference code).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norms {
+    /// Search network: no scale and shift, and poolings are normalised too.
+    Search,
+    /// Derived network: scale and shift, nothing after poolings.
+    Derived,
+}
+
+impl Norms {
+    /// Whether normalisations have scale and shift.
+    pub fn affine(self) -> Affine {
+        match self {
+            Norms::Search => Affine::No,
+            Norms::Derived => Affine::Yes,
+        }
+    }
+}
+
+/// Parameters of a depthwise convolution of `c` channels that keeps the size at stride 1.
+fn depthwise(c: usize, k: usize, stride: usize, dilation: usize) -> Conv2dParams {
+    Conv2dParams {
+        stride,
+        padding: dilation * (k / 2),
+        dilation,
+        groups: c,
+    }
+}
+
+/// `sep_conv_3x3` and `sep_conv_5x5`.
+pub(super) fn sep_conv<const K: usize>(b: &mut Builder, site: Site) -> Result<Declared> {
+    let (op, y) = SepConv::new(b, site, K)?;
+    Ok((Box::new(op), y))
+}
+
+/// `dil_conv_3x3` and `dil_conv_5x5`.
+pub(super) fn dil_conv<const K: usize>(b: &mut Builder, site: Site) -> Result<Declared> {
+    let (op, y) = DilConv::new(b, site, K)?;
+    Ok((Box::new(op), y))
+}
+
+/// `max_pool_3x3`.
+pub(super) fn max_pool(b: &mut Builder, site: Site) -> Result<Declared> {
+    let (op, y) = Pool::new(b, site, PoolKind::Max)?;
+    Ok((Box::new(op), y))
+}
+
+/// `avg_pool_3x3`.
+pub(super) fn avg_pool(b: &mut Builder, site: Site) -> Result<Declared> {
+    let (op, y) = Pool::new(b, site, PoolKind::Average)?;
+    Ok((Box::new(op), y))
+}
+
+/// `skip_connect`: the identity, or a factorised reduction at stride 2.
+pub(super) fn skip(b: &mut Builder, site: Site) -> Result<Declared> {
+    if site.stride == 1 {
+        return Ok((Box::new(Identity), site.x));
+    }
+    let (op, y) = FactorizedReduce::new(b, site.x, site.x.c, site.norms)?;
+    Ok((Box::new(op), y))
+}
+
+/// `none`.
+pub(super) fn zero(b: &mut Builder, site: Site) -> Result<Declared> {
+    let (op, y) = Zero::new(b, site)?;
+    Ok((Box::new(op), y))
+}

@@ -1,0 +1,58 @@
+//! Separable convolution: (ReLU, depthwise KxK, pointwise, BN) twice, the stride in the first depthwise.
+
+use super::{Operation, Site, State, depthwise};
+use crate::error::Result;
+use crate::nn::{BatchNorm, Bias, Builder, Conv2d, Map, Pass};
+use crate::ops::Conv2dParams;
+use crate::tape::Var;
+
+/// `sep_conv_KxK`.
+#[derive(Debug)]
+pub struct SepConv {
+    depthwise: [Conv2d; 2],
+    pointwise: [Conv2d; 2],
+    norm: [BatchNorm; 2],
+}
+
+impl SepConv {
+    /// Declares one with kernel side `k` (3 or 5).
+    ///
+    /// # Errors
+    /// `MT0105` when it does not fit.
+    pub fn new(b: &mut Builder, site: Site, k: usize) -> Result<(SepConv, Map)> {
+        let c = site.x.c;
+        let plain = Conv2dParams::default();
+        b.scope("op", |b| {
+            let mut half = |x: Map, stride: usize, names: [&str; 3]| -> Result<_> {
+                let params = depthwise(c, k, stride, 1);
+                let (dw, y) = Conv2d::new(b, names[0], x, c, k, params, Bias::None)?;
+                let (pw, y) = Conv2d::new(b, names[1], y, c, 1, plain, Bias::None)?;
+                Ok((
+                    dw,
+                    pw,
+                    BatchNorm::new(b, names[2], y, site.norms.affine()),
+                    y,
+                ))
+            };
+            let (dw1, pw1, norm1, y) = half(site.x, site.stride, ["1", "2", "3"])?;
+            let (dw2, pw2, norm2, y) = half(y, 1, ["5", "6", "7"])?;
+            let op = SepConv {
+                depthwise: [dw1, dw2],
+                pointwise: [pw1, pw2],
+                norm: [norm1, norm2],
+            };
+            Ok((op, y))
+        })
+    }
+}
+
+impl Operation for SepConv {
+    fn forward(&self, p: &Pass, x: &State) -> Result<Var> {
+        let y = self.depthwise[0].forward(p, &x.relu()?)?;
+        let y = self.pointwise[0].forward(p, &y)?;
+        let y = self.norm[0].forward_relu(p, &y)?;
+        let y = self.depthwise[1].forward(p, &y)?;
+        let y = self.pointwise[1].forward(p, &y)?;
+        self.norm[1].forward(p, &y)
+    }
+}

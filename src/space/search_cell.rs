@@ -1,0 +1,154 @@
+//! The body of a search cell: a mixed operation on every edge, partial channels, edge normalisation (PC-DARTS sections 3.1 to 3.3).
+//!
+//! Per edge the definition is `beta_e shuffle_k(concat(mixed(x[:C/k]), bypass(x[C/k:])))`, summed over the edges of a node.
+//! Concat and shuffle are linear and the same for every edge, so here the two parts are summed first and shuffled once:
+//! equal, and one copy per node instead of one per edge. A test holds it against the definition.
+
+use std::cell::OnceCell;
+
+use super::arch::CellMixture;
+use super::candidates::Candidates;
+use super::genotype::{INPUTS, edge_index, nodes_of_edges};
+use super::mixed_op::MixedOp;
+use super::operation::{Norms, Site, State};
+use crate::error::{Code, Error, Result};
+use crate::nn::{Builder, Map, Pass};
+use crate::ops::{self, Term};
+use crate::tape::Var;
+
+/// Edges and nodes of a search cell.
+#[derive(Debug)]
+pub struct SearchBody {
+    edges: Vec<MixedOp>,
+    nodes: usize,
+    /// Channels that go through the operations: C / k.
+    active: usize,
+    k: usize,
+    reduction: bool,
+}
+
+/// A node's value, its active channels, and the pooled others where a reduction needs them.
+struct Node {
+    x: Var,
+    active: State,
+    pooled: OnceCell<Var>,
+}
+
+impl SearchBody {
+    /// Declares the edges of a cell whose preprocessed inputs are `x` maps, as `ops.0` to `ops.13`; returns it with the map
+    /// of a node. `candidates` gives the operations of each edge.
+    ///
+    /// # Errors
+    /// `MT0105` when the width is not a multiple of `k` or an operation does not fit.
+    pub fn new(
+        b: &mut Builder,
+        x: Map,
+        reduction: bool,
+        k: usize,
+        candidates: &Candidates,
+    ) -> Result<(SearchBody, Map)> {
+        let nodes = nodes_of_edges(candidates.edges()).expect("edges of a cell");
+        if k == 0 || x.c < k || !x.c.is_multiple_of(k) {
+            let message = format!(
+                "`{}` is {} channels wide, not a multiple of partial_k = {k}",
+                b.here(),
+                x.c
+            );
+            return Err(Error::new(Code::NetworkDoesNotFit, message)
+                .help("use a larger number of initial channels or a smaller partial_k"));
+        }
+        let out = if reduction { x.halved(b.here())? } else { x };
+        let active = x.c / k;
+        let mut edges = vec![];
+        for node in 0..nodes {
+            for from in 0..node + INPUTS {
+                let stride = if reduction && from < INPUTS { 2 } else { 1 };
+                let input = if from < INPUTS { x } else { out };
+                let site = Site {
+                    x: input.channels(active),
+                    stride,
+                    norms: Norms::Search,
+                };
+                let edge = edge_index(node, from);
+                let name = format!("ops.{edge}");
+                let (op, _) = b.scope(name, |b| MixedOp::new(b, edge, site, candidates))?;
+                edges.push(op);
+            }
+        }
+        let body = SearchBody {
+            edges,
+            nodes,
+            active,
+            k,
+            reduction,
+        };
+        Ok((body, out))
+    }
+
+    /// The intermediate nodes, first to last.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn forward(&self, p: &Pass, inputs: [Var; 2], mixture: &CellMixture) -> Result<Vec<Var>> {
+        let mut states = vec![];
+        for x in inputs {
+            states.push(self.node(x)?);
+        }
+        for node in 0..self.nodes {
+            let x = self.sum(p, node, &states, mixture)?;
+            states.push(self.node(x)?);
+        }
+        Ok(states.into_iter().skip(INPUTS).map(|s| s.x).collect())
+    }
+
+    fn node(&self, x: Var) -> Result<Node> {
+        let active = if self.k == 1 {
+            x.clone()
+        } else {
+            ops::slice(&x, 0, self.active)?
+        };
+        Ok(Node {
+            x,
+            active: State::new(active),
+            pooled: OnceCell::new(),
+        })
+    }
+
+    fn sum(&self, p: &Pass, node: usize, states: &[Node], mixture: &CellMixture) -> Result<Var> {
+        let (mut mixed, mut bypass, mut weights, mut terms) = (vec![], vec![], vec![], vec![]);
+        for (from, state) in states.iter().enumerate() {
+            let edge = edge_index(node, from);
+            mixed.push(self.edges[edge].forward(p, &state.active, mixture)?);
+            weights.push(edge);
+            if self.k > 1 {
+                let (x, start) = self.bypass(state, from)?;
+                bypass.push(x);
+                terms.push(Term {
+                    weight: edge,
+                    start,
+                });
+            }
+        }
+        let mixed: Vec<&Var> = mixed.iter().collect();
+        let mixed = ops::weighted_sum(&mixed, &mixture.beta, &weights)?;
+        if self.k == 1 {
+            return Ok(mixed);
+        }
+        let bypass: Vec<&Var> = bypass.iter().collect();
+        let bypass = ops::weighted_sum_of(&bypass, &mixture.beta, terms)?;
+        ops::concat_shuffle(&[&mixed, &bypass], self.k)
+    }
+
+    /// The channels that take no part, and where they start: through a 2x2 maximum pooling where the edge halves the map.
+    fn bypass(&self, state: &Node, from: usize) -> Result<(Var, usize)> {
+        if !self.reduction || from >= INPUTS {
+            return Ok((state.x.clone(), self.active));
+        }
+        if let Some(pooled) = state.pooled.get() {
+            return Ok((pooled.clone(), 0));
+        }
+        let rest = state.x.dims()[1] - self.active;
+        let pooled = ops::max_pool(&ops::slice(&state.x, self.active, rest)?, 2, 2, 0)?;
+        Ok((state.pooled.get_or_init(|| pooled).clone(), 0))
+    }
+}
