@@ -1,3 +1,18 @@
-//! Networks: frames, supernets, derived networks.
+//! Networks: frames, supernets, derived networks. A network is built from a [`NetworkSpec`], plain data, alone.
 
+pub mod backbone;
+pub mod classifier;
+pub mod coarse_levels;
 pub mod config;
+mod conv_norm;
+pub mod cost;
+pub mod network;
+pub mod peer;
+pub mod release;
+pub mod spec;
+pub mod stem;
+pub mod top_down;
+
+pub use cost::{Cost, Count};
+pub use network::{Mixing, Network, Outputs};
+pub use spec::{Cells, DetHead, NetworkSpec};

@@ -109,7 +109,7 @@ fn per_sample(x: &Var) -> usize {
     x.value().numel() / x.dims()[0].max(1)
 }
 
-fn note(p: &Pass, w: ParamId, kind: LayerKind, y: &Var, macs: usize) {
+pub(super) fn note(p: &Pass, w: ParamId, kind: LayerKind, y: &Var, macs: usize) {
     let name = p.store().weights.name(w);
     p.note_layer(LayerRecord {
         name: name.trim_end_matches(".weight").to_string(),

@@ -1,0 +1,88 @@
+//! Convolution and batch normalisation: the block of stems, heads and hand-crafted branches.
+
+use crate::error::Result;
+use crate::nn::{Affine, BatchNorm, Bias, Builder, Conv2d, Map, Pass};
+use crate::ops::Conv2dParams;
+use crate::tape::Var;
+
+/// What follows the normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Nothing.
+    Nothing,
+    /// ReLU.
+    Relu,
+}
+
+/// A convolution followed by an affine batch normalisation and, where asked, ReLU.
+#[derive(Debug)]
+pub struct ConvNorm {
+    conv: Conv2d,
+    norm: BatchNorm,
+    after: After,
+}
+
+/// Sides and steps of the window; channels are given apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Side of the window.
+    pub k: usize,
+    /// Step.
+    pub stride: usize,
+    /// Zeros around the map.
+    pub padding: usize,
+}
+
+impl ConvNorm {
+    /// Declares one whose two layers are named `names` inside the current scope.
+    ///
+    /// # Errors
+    /// `MT0105` when the window does not fit.
+    pub fn new(
+        b: &mut Builder,
+        names: [usize; 2],
+        x: Map,
+        c_out: usize,
+        shape: Shape,
+        bias: Bias,
+        after: After,
+    ) -> Result<(ConvNorm, Map)> {
+        let params = Conv2dParams {
+            stride: shape.stride,
+            padding: shape.padding,
+            ..Conv2dParams::default()
+        };
+        let [conv, norm] = names.map(|n| n.to_string());
+        let (conv, y) = Conv2d::new(b, &conv, x, c_out, shape.k, params, bias)?;
+        let norm = BatchNorm::new(b, &norm, y, Affine::Yes);
+        Ok((ConvNorm { conv, norm, after }, y))
+    }
+
+    /// `(N, C_in, H, W)` to `(N, C_out, H', W')`.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn forward(&self, p: &Pass, x: &Var) -> Result<Var> {
+        let y = self.conv.forward(p, x)?;
+        match self.after {
+            After::Nothing => self.norm.forward(p, &y),
+            After::Relu => self.norm.forward_relu(p, &y),
+        }
+    }
+}
+
+/// A 3x3 window with padding 1.
+pub fn three(stride: usize) -> Shape {
+    Shape {
+        k: 3,
+        stride,
+        padding: 1,
+    }
+}
+
+/// A 1x1 window.
+pub const ONE: Shape = Shape {
+    k: 1,
+    stride: 1,
+    padding: 0,
+};

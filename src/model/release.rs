@@ -1,0 +1,218 @@
+//! The frame `mtnas-release`: what the release of MTNAS puts on its backbone (systems.md 3.5).
+
+use super::backbone::Backbone;
+use super::coarse_levels::{COARSE_LEVELS, CoarseLevels};
+use super::conv_norm::{After, ConvNorm, ONE, three};
+use super::spec::{DetHead, NetworkSpec};
+use super::stem::StemMaps;
+use super::top_down::TopDown;
+use crate::error::{Code, Error, Result};
+use crate::nn::{Bias, Builder, Map, Pass};
+use crate::ops;
+use crate::space::operation::State;
+use crate::space::{CellKind, Mixture};
+use crate::tape::Var;
+
+/// Backbone maps that are levels of detection: strides 4, 8, 16 (after the top-down path) and 32.
+const BACKBONE_LEVELS: usize = 4;
+
+/// Branches and heads over the backbone.
+#[derive(Debug)]
+pub struct Release {
+    /// Cells whose outputs are tapped, fine to coarse; the last is the last cell.
+    taps: [usize; BACKBONE_LEVELS],
+    top_down: TopDown,
+    coarse: CoarseLevels,
+    levels: Vec<Level>,
+    loc_values: usize,
+    classes: usize,
+    seg_head: Option<ConvNorm>,
+    maps: Vec<Map>,
+}
+
+/// The two convolutions of a detection level.
+#[derive(Debug)]
+struct Level {
+    loc: ConvNorm,
+    conf: ConvNorm,
+}
+
+/// Mixing weights of the branches; `None` for branches without search cells.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BranchMixtures<'a> {
+    /// Detection branch.
+    pub det: Option<&'a Mixture>,
+    /// Segmentation branch.
+    pub seg: Option<&'a Mixture>,
+}
+
+impl Release {
+    /// Declares the branches and heads that `spec` asks for. `det` and `seg` are `None` for hand-crafted branches.
+    ///
+    /// # Errors
+    /// `MT0105` when the input is not a multiple of 32, the reductions are not three, or a cell's map would vanish.
+    pub fn new(
+        b: &mut Builder,
+        spec: &NetworkSpec,
+        stem: StemMaps,
+        backbone: &Backbone,
+        det: Option<&CellKind>,
+        seg: Option<&CellKind>,
+    ) -> Result<Release> {
+        let taps = taps(&spec.frame.reduction_cells(), backbone.outputs().len())?;
+        let features = taps.map(|t| backbone.outputs()[t]);
+        let last = features[3];
+        let before_last = match taps[3] {
+            0 => stem.s1,
+            t => backbone.outputs()[t - 1],
+        };
+        // Coarse to fine; the finest tap is the rectified half-resolution output of the stem, read by segmentation only.
+        let mut fine = vec![features[2], features[1], features[0]];
+        if spec.seg_classes.is_some() {
+            fine.push(stem.s0);
+        }
+        let anchors = spec.det_head.as_ref().map_or(&[][..], |d| &d.anchors);
+        if anchors.len() > BACKBONE_LEVELS + COARSE_LEVELS {
+            let message = format!(
+                "{} detection levels, the frame has at most 7",
+                anchors.len()
+            );
+            return Err(
+                Error::new(Code::NetworkDoesNotFit, message).help("use det_levels = 7 or fewer")
+            );
+        }
+        let count = anchors.len().saturating_sub(BACKBONE_LEVELS);
+        let (coarse, coarse_maps) = CoarseLevels::new(b, before_last, last, count, det)?;
+        let top_down = TopDown::new(b, last, &fine, seg)?;
+        let maps: Vec<Map> = features
+            .into_iter()
+            .chain(coarse_maps)
+            .take(anchors.len())
+            .collect();
+        let levels = spec.det_head.as_ref().map_or(Ok(vec![]), |head| {
+            heads(b, &maps, head, spec.frame.loc_values)
+        })?;
+        let seg_head = spec.seg_classes.map(|classes| {
+            b.scope("seg_out", |b| {
+                ConvNorm::new(
+                    b,
+                    [0, 1],
+                    stem.s0,
+                    classes,
+                    ONE,
+                    Bias::PerChannel,
+                    After::Nothing,
+                )
+            })
+        });
+        Ok(Release {
+            taps,
+            top_down,
+            coarse,
+            levels,
+            loc_values: spec.frame.loc_values,
+            classes: spec.det_head.as_ref().map_or(0, |d| d.classes + 1),
+            seg_head: seg_head.transpose()?.map(|h| h.0),
+            maps,
+        })
+    }
+
+    /// The maps of the detection levels, finest first.
+    pub fn levels(&self) -> &[Map] {
+        &self.maps
+    }
+
+    /// Locations `(N, P, loc_values)` and class scores `(N, P, classes + 1)`.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn detect(
+        &self,
+        p: &Pass,
+        stem: &[State; 2],
+        cells: &[State],
+        mixtures: BranchMixtures,
+    ) -> Result<(Var, Var)> {
+        let last = &cells[self.taps[3]];
+        let before_last = match self.taps[3] {
+            0 => &stem[1],
+            t => &cells[t - 1],
+        };
+        let coarse = self.coarse.forward(p, before_last, last, mixtures.det)?;
+        let mut features = self.sums(p, stem, cells, BACKBONE_LEVELS - 1, mixtures.seg)?;
+        features.reverse();
+        features.push(last.x().clone());
+        features.extend(coarse);
+        let (mut loc, mut conf) = (vec![], vec![]);
+        for (level, x) in self.levels.iter().zip(&features) {
+            loc.push(ops::to_rows(&level.loc.forward(p, x)?, self.loc_values)?);
+            conf.push(ops::to_rows(&level.conf.forward(p, x)?, self.classes)?);
+        }
+        let join = |rows: &[Var]| ops::concat(&rows.iter().collect::<Vec<_>>());
+        Ok((join(&loc)?, join(&conf)?))
+    }
+
+    /// Class scores of every pixel, `(N, classes, H, W)`.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn segment(
+        &self,
+        p: &Pass,
+        stem: &[State; 2],
+        cells: &[State],
+        mixtures: BranchMixtures,
+    ) -> Result<Var> {
+        let head = self
+            .seg_head
+            .as_ref()
+            .expect("a network with a segmentation head");
+        let sums = self.sums(p, stem, cells, BACKBONE_LEVELS, mixtures.seg)?;
+        ops::upsample_nearest(&head.forward(p, &sums[BACKBONE_LEVELS - 1])?, 2)
+    }
+
+    /// The first `steps` sums of the top-down path, coarse to fine.
+    fn sums(
+        &self,
+        p: &Pass,
+        stem: &[State; 2],
+        cells: &[State],
+        steps: usize,
+        mixture: Option<&Mixture>,
+    ) -> Result<Vec<Var>> {
+        let [f0, f1, f2, last] = self.taps.map(|t| &cells[t]);
+        let taps = [f2.x(), f1.x(), f0.x(), stem[0].x()];
+        let sums = self.top_down.forward(p, last, &taps, steps, mixture)?;
+        Ok(sums.into_iter().map(|s| s.x().clone()).collect())
+    }
+}
+
+/// The cell before each reduction, and the last one.
+fn taps(reductions: &[usize], cells: usize) -> Result<[usize; BACKBONE_LEVELS]> {
+    match *reductions {
+        [a, b, c] if a > 0 => Ok([a - 1, b - 1, c - 1, cells - 1]),
+        _ => {
+            let message = format!(
+                "mtnas-release taps the cell before each of three reductions, got reductions {reductions:?}"
+            );
+            Err(Error::new(Code::NetworkDoesNotFit, message)
+                .help("set `reductions` to three rising indices, the first at least 1"))
+        }
+    }
+}
+
+/// `loc.L` and `conf.L`: one 3x3 convolution with bias and a normalisation each.
+fn heads(b: &mut Builder, maps: &[Map], head: &DetHead, loc_values: usize) -> Result<Vec<Level>> {
+    let mut levels = vec![];
+    for (l, (&x, anchors)) in maps.iter().zip(&head.anchors).enumerate() {
+        let mut branch = |name: &str, c: usize| {
+            b.scope(format!("{name}.{l}"), |b| {
+                ConvNorm::new(b, [0, 1], x, c, three(1), Bias::PerChannel, After::Nothing)
+            })
+        };
+        let (loc, _) = branch("loc", anchors * loc_values)?;
+        let (conf, _) = branch("conf", anchors * (head.classes + 1))?;
+        levels.push(Level { loc, conf });
+    }
+    Ok(levels)
+}

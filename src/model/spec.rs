@@ -1,0 +1,88 @@
+//! What a network is built from: frame, input size, cells, heads. Plain data.
+
+use super::config::FrameConfig;
+use crate::space::{ArchOptions, Genotype};
+
+/// The cells of the backbone or of a branch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cells {
+    /// Search cells whose architecture parameters are named `GROUP.alpha_normal` and so on. Two parts of the same group share
+    /// them: in branch search the backbone carries the branch's.
+    Search {
+        /// Prefix of the parameters: `backbone`, `det` or `seg`.
+        group: String,
+        /// Candidates, edge normalisation, initial values.
+        options: ArchOptions,
+    },
+    /// Cells of a genotype.
+    Derived(Genotype),
+    /// Layers by hand; for branches only (systems.md 3.5, end).
+    HandCrafted,
+}
+
+impl Cells {
+    /// Search cells of a group, with the frame's number of nodes and edge normalisation and all primitives.
+    pub fn search(group: &str, frame: &FrameConfig) -> Cells {
+        Cells::Search {
+            group: group.into(),
+            options: ArchOptions::new(frame.nodes, frame.edge_norm),
+        }
+    }
+}
+
+/// The detection head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetHead {
+    /// Object classes, background not counted.
+    pub classes: usize,
+    /// Priors per position of each level, finest first; their number is that of the levels.
+    pub anchors: Vec<usize>,
+}
+
+/// A network. A head that is `None` is not built, nor what only it needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkSpec {
+    /// The frame: widths, number of cells, reductions.
+    pub frame: FrameConfig,
+    /// Rows of the input.
+    pub height: usize,
+    /// Columns of the input.
+    pub width: usize,
+    /// Cells of the backbone.
+    pub backbone: Cells,
+    /// Detection branch (`mtnas-release`).
+    pub det: Cells,
+    /// Segmentation branch, which is also the top-down path of detection (`mtnas-release`).
+    pub seg: Cells,
+    /// Detection head.
+    pub det_head: Option<DetHead>,
+    /// Classes of the segmentation head.
+    pub seg_classes: Option<usize>,
+    /// Classes of the classifier over the last backbone map.
+    pub classes: Option<usize>,
+    /// Whether the classifier has an auxiliary head while it is trained (DARTS evaluation networks).
+    pub auxiliary: bool,
+}
+
+impl NetworkSpec {
+    /// A frame with these backbone cells, hand-crafted branches and no head yet.
+    pub fn new(frame: &FrameConfig, height: usize, width: usize, backbone: Cells) -> NetworkSpec {
+        NetworkSpec {
+            frame: frame.clone(),
+            height,
+            width,
+            backbone,
+            det: Cells::HandCrafted,
+            seg: Cells::HandCrafted,
+            det_head: None,
+            seg_classes: None,
+            classes: None,
+            auxiliary: false,
+        }
+    }
+
+    /// The released detection head: 6 priors on six levels, 4 on the seventh; the first `levels` of them.
+    pub fn release_anchors(levels: usize) -> Vec<usize> {
+        [6, 6, 6, 6, 6, 6, 4].into_iter().take(levels).collect()
+    }
+}
