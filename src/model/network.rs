@@ -317,3 +317,7 @@ fn declare_groups(b: &mut Builder, spec: &NetworkSpec) -> Vec<ArchGroup> {
     }
     groups
 }
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ use crate::tape::Var;
 #[derive(Debug)]
 pub struct MixedOp {
     edge: usize,
-    operations: Vec<(Primitive, Box<dyn Operation>)>,
+    pub(super) operations: Vec<(Primitive, Box<dyn Operation>)>,
 }
 
 impl MixedOp {

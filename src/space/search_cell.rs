@@ -152,3 +152,7 @@ impl SearchBody {
         Ok((state.pooled.get_or_init(|| pooled).clone(), 0))
     }
 }
+
+#[cfg(test)]
+#[path = "search_cell_tests.rs"]
+mod tests;
