@@ -10,6 +10,7 @@ use std::rc::Rc;
 use crate::backend::host::elementwise;
 use crate::dual::Dual;
 use crate::error::{Code, Error, Result};
+use crate::rounding::Bounded;
 use crate::tensor::{Buffer, DType, Shape, Tensor};
 
 /// Which implementation computes.
@@ -144,6 +145,20 @@ pub trait Op: Debug + Send + Sync {
 
     /// The forward over dual numbers, if there is one. Inputs of integers come as constants.
     fn forward_dual(&self, _x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
+        None
+    }
+
+    /// The forward over numbers that carry a bound of their rounding errors, if there is one.
+    fn forward_bounded(&self, _x: &[(Shape, Vec<Bounded>)]) -> Option<Vec<Bounded>> {
+        None
+    }
+
+    /// The gradients over such numbers, `None` for integer operands; `dy` has the shape of the output.
+    fn backward_bounded(
+        &self,
+        _x: &[(Shape, Vec<Bounded>)],
+        _dy: &(Shape, Vec<Bounded>),
+    ) -> Option<Vec<Option<Vec<Bounded>>>> {
         None
     }
 }

@@ -3,6 +3,7 @@
 //! Outputs are cut into pieces that one thread writes whole; sums over a batch go through a fixed number of logical
 //! shards and a fixed tree ([`shards`], [`tree_sum`]), whoever computes them.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -12,6 +13,28 @@ pub const LOGICAL_SHARDS: usize = 8;
 
 /// Below this many elementary operations a second thread costs more than it saves.
 const MIN_WORK: usize = 1 << 17;
+
+thread_local! {
+    static LEAST: Cell<usize> = const { Cell::new(MIN_WORK) };
+}
+
+/// Runs `f` with every piece of work shared among the threads, however small: for tests of the independence of results
+/// from their number.
+pub fn always_parallel<R>(f: impl FnOnce() -> R) -> R {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            LEAST.set(MIN_WORK);
+        }
+    }
+    LEAST.set(0);
+    let _reset = Reset;
+    f()
+}
+
+fn serial(work: usize) -> bool {
+    work < LEAST.get() || rayon::current_num_threads() == 1
+}
 
 /// The images 0..n cut into at most [`LOGICAL_SHARDS`] runs, sizes differing by at most one.
 pub fn shards(n: usize) -> impl Iterator<Item = Range<usize>> + Clone {
@@ -45,7 +68,7 @@ pub fn for_pieces<T: Send>(
     if piece == 0 || out.is_empty() {
         return;
     }
-    if work < MIN_WORK || rayon::current_num_threads() == 1 {
+    if serial(work) {
         for (i, p) in out.chunks_mut(piece).enumerate() {
             f(i, p);
         }
@@ -68,7 +91,7 @@ pub fn for_pieces2<T: Send, U: Send>(
     if piece_a == 0 || piece_b == 0 {
         return;
     }
-    if work < MIN_WORK || rayon::current_num_threads() == 1 {
+    if serial(work) {
         for (i, (p, q)) in a.chunks_mut(piece_a).zip(b.chunks_mut(piece_b)).enumerate() {
             f(i, p, q);
         }
@@ -82,7 +105,7 @@ pub fn for_pieces2<T: Send, U: Send>(
 
 /// `f(i)` for i in 0..n, results in order, in parallel if `work` is worth it.
 pub fn map<R: Send>(n: usize, work: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
-    if work < MIN_WORK || n < 2 || rayon::current_num_threads() == 1 {
+    if n < 2 || serial(work) {
         (0..n).map(f).collect()
     } else {
         (0..n).into_par_iter().map(f).collect()
@@ -95,7 +118,7 @@ pub fn map_tasks<T: Send, R: Send>(
     work: usize,
     f: impl Fn(T) -> R + Sync + Send,
 ) -> Vec<R> {
-    if work < MIN_WORK || tasks.len() < 2 || rayon::current_num_threads() == 1 {
+    if tasks.len() < 2 || serial(work) {
         tasks.into_iter().map(f).collect()
     } else {
         tasks.into_par_iter().map(f).collect()

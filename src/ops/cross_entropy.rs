@@ -9,7 +9,7 @@ use super::shape_rules::{Split, refuse, split};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
 use crate::backend::host::{Float, by_float, softmax as kernel};
 use crate::backend::threads::{for_pieces, for_pieces2, map, shards, tree_fold};
-use crate::dual::{Dual, Scalar};
+use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, DType, Shape, Tensor};
@@ -56,6 +56,9 @@ impl Default for CrossEntropy {
 /// [`Code::Shape`] for shapes that do not fit, [`Code::DType`] when the targets are not i32, [`Code::Argument`] for a
 /// target outside `0..C` that is not ignored or parameters outside their range.
 pub fn cross_entropy(x: &Var, targets: &Var, op: CrossEntropy) -> Result<Var> {
+    // The reference path has no place for errors: check before either.
+    op.infer(&[*x.shape(), *targets.shape()])?;
+    op.check(x.value(), targets.value())?;
     x.tape().apply(op, &[x, targets])
 }
 
@@ -81,8 +84,8 @@ impl CrossEntropy {
         if d == 0.0 { 1.0 } else { d }
     }
 
-    fn check(&self, x: &[Tensor]) -> Result<()> {
-        let (classes, t) = (x[0].dims()[1], &x[1]);
+    fn check(&self, x: &Tensor, t: &Tensor) -> Result<()> {
+        let classes = x.dims()[1];
         if t.dtype() != DType::I32 {
             let text = format!(
                 "cross_entropy: targets must be i32, got {}",
@@ -288,7 +291,7 @@ impl Op for CrossEntropy {
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {
-        self.check(x)?;
+        self.check(&x[0], &x[1])?;
         let (x, t) = (&x[0], x[1].i32s());
         let v = split(x.shape(), 1);
         let mut p = Buffer::scratch(x.dtype(), x.numel());
@@ -312,18 +315,7 @@ impl Op for CrossEntropy {
         ])
     }
 
-    fn forward_reference(&self, x: &[Tensor]) -> Result<Output> {
-        self.check(x)?;
-        super::reference::forward(self, x)
-    }
-
-    fn backward_reference(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
-        super::reference::backward(self, b)
-    }
-
-    fn forward_dual(&self, x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
-        super::reference::forward_dual(self, x)
-    }
+    crate::reference_path!();
 }
 
 /// Registry entry.

@@ -1,7 +1,7 @@
 //! The reference path: plain loops, generic over f32, f64 and dual numbers. It is the specification of every op.
 
 use crate::backend::host::by_float;
-use crate::dual::{Dual, Scalar};
+use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Output};
 use crate::tensor::{Buffer, DType, Element, Shape, Tensor};
@@ -86,19 +86,35 @@ pub fn backward(op: &impl Reference, b: &Backward) -> Result<Vec<Option<Grad>>> 
     })
 }
 
-/// [`crate::tape::Op::forward_dual`] of a [`Reference`].
-pub fn forward_dual(op: &impl Reference, x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
-    let x: Vec<Arr<Dual>> = x
-        .iter()
-        .map(|(s, d)| Arr {
-            shape: *s,
-            data: d.clone(),
+fn arrays<S: Clone>(x: &[(Shape, Vec<S>)]) -> Vec<Arr<S>> {
+    x.iter()
+        .map(|(shape, data)| Arr {
+            shape: *shape,
+            data: data.clone(),
         })
-        .collect();
-    Some(op.fwd(&x).data)
+        .collect()
 }
 
-/// The three reference methods of an `impl Op` whose type is a [`Reference`].
+/// [`crate::tape::Op::forward_dual`] and [`crate::tape::Op::forward_bounded`] of a [`Reference`].
+pub fn forward_over<S: Scalar>(op: &impl Reference, x: &[(Shape, Vec<S>)]) -> Option<Vec<S>> {
+    Some(op.fwd(&arrays(x)).data)
+}
+
+/// [`crate::tape::Op::backward_bounded`] of a [`Reference`].
+pub fn backward_over<S: Scalar>(
+    op: &impl Reference,
+    x: &[(Shape, Vec<S>)],
+    dy: &(Shape, Vec<S>),
+) -> Option<Vec<Option<Vec<S>>>> {
+    let dy = Arr {
+        shape: dy.0,
+        data: dy.1.clone(),
+    };
+    let dx = op.bwd(&arrays(x), &dy);
+    Some(dx.into_iter().map(|g| g.map(|a| a.data)).collect())
+}
+
+/// The reference methods of an `impl Op` whose type is a [`Reference`].
 #[macro_export]
 macro_rules! reference_path {
     () => {
@@ -118,7 +134,20 @@ macro_rules! reference_path {
             &self,
             x: &[($crate::tensor::Shape, Vec<$crate::dual::Dual>)],
         ) -> Option<Vec<$crate::dual::Dual>> {
-            $crate::ops::reference::forward_dual(self, x)
+            $crate::ops::reference::forward_over(self, x)
+        }
+        fn forward_bounded(
+            &self,
+            x: &[($crate::tensor::Shape, Vec<$crate::rounding::Bounded>)],
+        ) -> Option<Vec<$crate::rounding::Bounded>> {
+            $crate::ops::reference::forward_over(self, x)
+        }
+        fn backward_bounded(
+            &self,
+            x: &[($crate::tensor::Shape, Vec<$crate::rounding::Bounded>)],
+            dy: &($crate::tensor::Shape, Vec<$crate::rounding::Bounded>),
+        ) -> Option<Vec<Option<Vec<$crate::rounding::Bounded>>>> {
+            $crate::ops::reference::backward_over(self, x, dy)
         }
     };
 }

@@ -15,6 +15,7 @@ pub mod pool;
 pub mod rearrange;
 pub mod resample;
 pub mod softmax;
+pub mod sync_norm;
 
 use std::sync::OnceLock;
 

@@ -1,0 +1,181 @@
+//! Dropout (Srivastava et al. 2014), inverted: `y = m x / (1 - p)` with `m` 0 with probability p, else 1; `dx = m dy / (1 - p)`.
+//! The mask is a pure function of the key, so it is drawn again in the backward instead of being kept.
+
+use std::sync::Arc;
+
+use super::reference::{Arr, Reference};
+use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::host::by_float;
+use crate::backend::threads::for_pieces;
+use crate::dual::Scalar;
+use crate::error::{Code, Error, Result};
+use crate::rng::Rng;
+use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tensor::{Buffer, Shape, Tensor};
+
+/// The op with its probability and the key of its mask.
+#[derive(Debug, Clone)]
+pub struct Dropout {
+    /// Probability that an element becomes 0, in 0..1.
+    pub p: f64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Path of the stream: stage, step, place in the network.
+    pub path: Vec<u64>,
+}
+
+/// Sets random elements to 0 and scales the others, in training; do not call it in evaluation.
+///
+/// # Errors
+/// [`Code::Argument`] unless p is in 0..1.
+pub fn dropout(x: &Var, op: Dropout) -> Result<Var> {
+    x.tape().apply(op, &[x])
+}
+
+/// Error unless `p` is a probability below 1.
+pub(super) fn check_probability(op: &str, p: f64) -> Result<()> {
+    if (0.0..1.0).contains(&p) {
+        return Ok(());
+    }
+    let text = format!("{op}: the probability must be in 0..1, got {p}");
+    Err(Error::new(Code::Argument, text))
+}
+
+/// Elements of one stream, and of one thread at a time.
+const PIECE: usize = 1 << 12;
+
+impl Dropout {
+    /// Calls `f` for every element of piece `i` with the factor it is multiplied by.
+    fn each(&self, i: usize, n: usize, mut f: impl FnMut(usize, f64)) {
+        let path: Vec<u64> = self.path.iter().copied().chain([i as u64]).collect();
+        let mut r = Rng::new(self.seed, &path);
+        let keep = 1.0 / (1.0 - self.p);
+        // An element is dropped when 32 random bits, as a fraction, are below p.
+        let below = (self.p * 4_294_967_296.0) as u64;
+        for k in 0..n {
+            f(k, if (r.u32() as u64) < below { 0.0 } else { keep });
+        }
+    }
+
+    fn masked<S: Scalar>(&self, x: &Arr<S>) -> Arr<S> {
+        let mut y = x.clone();
+        for (i, y) in y.data.chunks_mut(PIECE).enumerate() {
+            self.each(i, y.len(), |k, m| y[k] = y[k] * S::c(m));
+        }
+        y
+    }
+}
+
+impl Reference for Dropout {
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
+        self.masked(&x[0])
+    }
+
+    fn bwd<S: Scalar>(&self, _x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
+        vec![Some(self.masked(dy))]
+    }
+}
+
+impl Op for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        check_probability(self.name(), self.p)?;
+        Ok(x[0])
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::NOTHING
+    }
+
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        let x = &x[0];
+        let mut y = Buffer::scratch(x.dtype(), x.numel());
+        by_float!(x.dtype(), T => {
+            let x = x.data::<T>();
+            for_pieces(y.values_mut::<T>(), PIECE, 8 * x.len(), |i, y| {
+                let x = &x[i * PIECE..][..y.len()];
+                self.each(i, x.len(), |k, m| y[k] = x[k] * T::c(m));
+            });
+        });
+        Ok(Tensor::from_buffer(*x.shape(), y).into())
+    }
+
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        let dx = self.forward(std::slice::from_ref(b.dy))?.y;
+        Ok(vec![Some(Grad::Whole(dx))])
+    }
+
+    crate::reference_path!();
+}
+
+/// The planted error of both kinds of dropping: the dropped elements pass their gradient too.
+pub(super) const MASK_FORGOTTEN: Planted = Planted {
+    what: "the mask forgotten",
+    spoil: |_, dy, g| {
+        let Some(dx) = g[0].as_mut() else {
+            return false;
+        };
+        let mut hit = false;
+        for (d, g) in dx.data_mut::<f64>().iter_mut().zip(dy.f64s()) {
+            if *d == 0.0 {
+                *d = *g;
+                hit = true;
+            }
+        }
+        hit
+    },
+};
+
+/// Registry entry.
+pub static ENTRY: Entry = Entry {
+    name: "dropout",
+    case: |g| {
+        let s = g.map_shape();
+        Case {
+            op: Arc::new(Dropout {
+                p: g.pick(&[0.0, 0.1, 0.5, 0.8]),
+                seed: g.0.u64(),
+                path: vec![g.0.u64()],
+            }),
+            x: vec![g.normal(s)],
+        }
+    },
+    refusals: || {
+        vec![Refusal {
+            op: Arc::new(Dropout {
+                p: 1.0,
+                seed: 0,
+                path: vec![],
+            }),
+            shapes: vec![[3].into()],
+            expect: "dropout: the probability must be in 0..1, got 1",
+        }]
+    },
+    planted: &[FACTOR, MASK_FORGOTTEN],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn share_of_zeros_and_mean() {
+        let op = Dropout {
+            p: 0.3,
+            seed: 4,
+            path: vec![1, 2],
+        };
+        let n = 100_000;
+        let y = op.masked(&Arr {
+            shape: [n].into(),
+            data: vec![1.0; n],
+        });
+        let zeros = y.data.iter().filter(|v| **v == 0.0).count() as f64 / n as f64;
+        let mean = y.data.iter().sum::<f64>() / n as f64;
+        assert!((zeros - 0.3).abs() < 0.006, "{zeros}");
+        assert!((mean - 1.0).abs() < 0.01, "{mean}");
+    }
+}

@@ -1,0 +1,128 @@
+//! Rows of a matrix times one factor each: `y[r, k] = s[r] x[r, k]`: the weights of a mixed operation times the normalised
+//! weight of its edge. `dx = s dy`, `ds[r] = sum_k dy x`.
+
+use std::sync::Arc;
+
+use super::reference::{Arr, Reference};
+use super::shape_rules::refuse;
+use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
+use crate::backend::host::{by_float, combine, elementwise};
+use crate::dual::Scalar;
+use crate::error::Result;
+use crate::tape::{Backward, Grad, Op, Output, Var};
+use crate::tensor::{Buffer, Shape, Tensor};
+
+/// The op; it has no parameters.
+#[derive(Debug, Clone)]
+pub struct ScaleRows;
+
+/// `s[r] * x[r, ..]` for `x (R, ...)` and `s (R)`.
+///
+/// # Errors
+/// [`crate::Code::Shape`] when `s` is not a vector as long as `x` has rows.
+pub fn scale_rows(x: &Var, s: &Var) -> Result<Var> {
+    x.tape().apply(ScaleRows, &[x, s])
+}
+
+/// Elements of one row.
+fn row(x: &Shape) -> usize {
+    x.dims()[1..].iter().product()
+}
+
+impl Reference for ScaleRows {
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
+        let mut y = x[0].clone();
+        let k = row(&y.shape);
+        for (i, y) in y.data.iter_mut().enumerate() {
+            *y = x[1].data[i / k] * *y;
+        }
+        y
+    }
+
+    fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
+        let (mut dx, mut ds) = (dy.clone(), Arr::zeros(x[1].shape));
+        let k = row(&dy.shape);
+        for (i, &g) in dy.data.iter().enumerate() {
+            dx.data[i] = x[1].data[i / k] * g;
+            ds.data[i / k] += g * x[0].data[i];
+        }
+        vec![Some(dx), Some(ds)]
+    }
+}
+
+impl Op for ScaleRows {
+    fn name(&self) -> &'static str {
+        "scale_rows"
+    }
+
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        if x[0].rank() == 0 || x[1].dims() != &x[0].dims()[..1] {
+            let text = format!("expected (R, ...) and (R), got {} and {}", x[0], x[1]);
+            return Err(refuse(self.name(), text));
+        }
+        Ok(x[0])
+    }
+
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        let (x, s) = (&x[0], &x[1]);
+        let k = row(x.shape());
+        let mut y = Buffer::scratch(x.dtype(), x.numel());
+        by_float!(x.dtype(), T => {
+            let rows = y.values_mut::<T>().chunks_mut(k.max(1)).zip(x.data::<T>().chunks(k.max(1)));
+            for ((y, x), &s) in rows.zip(s.data::<T>()) {
+                elementwise::scale(s, x, y);
+            }
+        });
+        Ok(Tensor::from_buffer(*x.shape(), y).into())
+    }
+
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        let (x, s) = (b.input(0), b.input(1));
+        let k = row(x.shape());
+        let mut dx = Buffer::scratch(x.dtype(), x.numel());
+        let mut ds = Buffer::zeros(x.dtype(), s.numel());
+        by_float!(x.dtype(), T => {
+            let (x, dy, s) = (x.data::<T>(), b.dy.data::<T>(), s.data::<T>());
+            let rows = dx.values_mut::<T>().chunks_mut(k.max(1)).zip(ds.values_mut::<T>());
+            for (r, (dx, ds)) in rows.enumerate() {
+                let at = r * k..(r + 1) * k;
+                *ds = combine::scale_dot(s[r], &dy[at.clone()], &x[at], dx);
+            }
+        });
+        let done = |i: usize, g| Some(Grad::Whole(Tensor::from_buffer(b.shapes[i], g)));
+        Ok(vec![done(0, dx), done(1, ds)])
+    }
+
+    crate::reference_path!();
+}
+
+/// Registry entry.
+pub static ENTRY: Entry = Entry {
+    name: "scale_rows",
+    case: |g| {
+        let (r, k) = (g.int(1, 14), g.int(1, 9));
+        let x = if g.0.coin(0.2) {
+            g.normal([r])
+        } else {
+            g.normal([r, k])
+        };
+        Case {
+            op: Arc::new(ScaleRows),
+            x: vec![x, g.normal([r])],
+        }
+    },
+    refusals: || {
+        vec![Refusal {
+            op: Arc::new(ScaleRows),
+            shapes: vec![[14, 8].into(), [8].into()],
+            expect: "expected (R, ...) and (R), got (14, 8) and (8)",
+        }]
+    },
+    planted: &[
+        FACTOR,
+        Planted {
+            what: "ds too large by a factor 1.0005",
+            spoil: |_, _, g| scale_gradient(g, 1),
+        },
+    ],
+};
