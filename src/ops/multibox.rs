@@ -12,7 +12,7 @@ use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
 use crate::backend::host::{Float, by_float};
 use crate::backend::threads::{for_pieces, map, shards, tree_fold};
-use crate::dual::{Dual, Scalar};
+use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Var};
 use crate::tensor::{Buffer, DType, Shape, Tensor};
@@ -281,18 +281,7 @@ impl Op for Multibox {
         })
     }
 
-    fn forward_reference(&self, x: &[Tensor]) -> Result<Output> {
-        self.check(x)?;
-        super::reference::forward(self, x)
-    }
-
-    fn backward_reference(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
-        super::reference::backward(self, b)
-    }
-
-    fn forward_dual(&self, x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
-        super::reference::forward_dual(self, x)
-    }
+    crate::reference_path!(check);
 }
 
 /// Registry entry.

@@ -115,13 +115,16 @@ pub fn backward_over<S: Scalar>(
 }
 
 /// The reference methods of an `impl Op` whose type is a [`Reference`].
+///
+/// `reference_path!(check)` calls `self.check(x: &[Tensor]) -> Result<()>` before the forward: for ops that refuse values.
 #[macro_export]
 macro_rules! reference_path {
-    () => {
+    ($($check:ident)?) => {
         fn forward_reference(
             &self,
             x: &[$crate::tensor::Tensor],
         ) -> $crate::Result<$crate::tape::Output> {
+            $(self.$check(x)?;)?
             $crate::ops::reference::forward(self, x)
         }
         fn backward_reference(
