@@ -40,7 +40,7 @@ impl Describe for Average {
 
 settings! {
     /// Prior boxes of the detection levels, in pixels of the network input. Empty lists mean the rows of the released table
-    /// that belong to the frame's strides.
+    /// that belong to the frame's strides; `mtnas-peer` scales their sizes by width / 512.
     pub struct PriorConfig {
         /// Side of the small square prior of each level, in pixels (released: 10, 30, 60, 100, 160, 220, 280 from stride 4 on).
         pub min_sizes: Vec<f64> = vec![],

@@ -8,7 +8,7 @@ const SIZE: (usize, usize) = (64, 96);
 
 fn matcher() -> Matcher {
     Matcher::new(
-        PriorLayout::peer(64, 96, None).unwrap().priors().unwrap(),
+        PriorLayout::peer(64, 96, 4).unwrap().priors().unwrap(),
         MatchConfig::default(),
     )
 }

@@ -1,20 +1,20 @@
 //! Hard-negative mining: of the many background priors, only those that the classifier gets most wrong enter the loss.
 
 /// Negatives for each positive in the paper.
-pub const RATIO: usize = 3;
+pub const RATIO: f64 = 3.0;
 
-/// Chooses which priors of one image enter the confidence loss: all positives (label > 0) and the `ratio` times as many
-/// negatives (label 0) of the largest `loss`, ties to the lowest index. Labels below 0 never enter. An image without
+/// Chooses which priors of one image enter the confidence loss: all positives (label > 0) and the `ratio` times as many,
+/// rounded down, negatives (label 0) of the largest `loss`, ties to the lowest index. Labels below 0 never enter. An image without
 /// positives gives no negatives.
 ///
 /// A NaN loss ranks above all others, so that it reaches the sum and is noticed there instead of being hidden here.
 /// Lengths must agree (a bug of the caller otherwise).
-pub fn hard_negatives<T: Copy + PartialOrd>(labels: &[i32], loss: &[T], ratio: usize) -> Vec<bool> {
+pub fn hard_negatives<T: Copy + PartialOrd>(labels: &[i32], loss: &[T], ratio: f64) -> Vec<bool> {
     assert_eq!(labels.len(), loss.len());
     let mut chosen: Vec<bool> = labels.iter().map(|&l| l > 0).collect();
     let positives = chosen.iter().filter(|&&c| c).count();
     let mut negatives: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == 0).collect();
-    let wanted = positives.saturating_mul(ratio).min(negatives.len());
+    let wanted = ((positives as f64 * ratio) as usize).min(negatives.len());
     if wanted == 0 {
         return chosen;
     }
@@ -56,18 +56,18 @@ mod tests {
             [true, true, true, false]
         );
         assert_eq!(hard_negatives::<f32>(&[], &[], RATIO), [false; 0]);
-        assert_eq!(hard_negatives(&[1, 0], &[0.0, 1.0], 0), [true, false]);
+        assert_eq!(hard_negatives(&[1, 0], &[0.0, 1.0], 0.9), [true, false]);
     }
 
     #[test]
     fn a_nan_loss_is_chosen_first() {
         let loss = [0.0, f64::INFINITY, 1.0, f64::NAN, f64::INFINITY];
         assert_eq!(
-            hard_negatives(&[1, 0, 0, 0, 0], &loss, 1),
+            hard_negatives(&[1, 0, 0, 0, 0], &loss, 1.0),
             [true, false, false, true, false]
         );
         assert_eq!(
-            hard_negatives(&[1, 0, 0, 0, 0], &loss, 2),
+            hard_negatives(&[1, 0, 0, 0, 0], &loss, 2.0),
             [true, true, false, true, false]
         );
     }
@@ -81,7 +81,7 @@ mod tests {
             order.sort_by(|&a, &b| loss[b].total_cmp(&loss[a])); // stable: ties by index
             order.truncate(ratio * labels.iter().filter(|&&l| l > 0).count());
             let want: Vec<bool> = (0..rows.len()).map(|i| labels[i] > 0 || order.contains(&i)).collect();
-            prop_assert_eq!(hard_negatives(&labels, &loss, ratio), want);
+            prop_assert_eq!(hard_negatives(&labels, &loss, ratio as f64), want);
         }
     }
 }

@@ -1,8 +1,195 @@
-//! Tasks: what a head shall predict, its loss, and how its outputs become annotations.
+//! Tasks: what a head shall predict, its loss, how its outputs become annotations, and how those are scored.
+//!
+//! One file a task: [`detection`], [`segmentation`], [`classification`]. The rest are the pure functions of detection:
+//! [`priors`], [`matching`], [`mining`], [`decode`], [`nms`].
+//!
+//! **Invariant:** a task sees outputs and annotations, never a network or a search space.
 
+pub mod classification;
 pub mod config;
 pub mod decode;
+pub mod detection;
 pub mod matching;
 pub mod mining;
 pub mod nms;
 pub mod priors;
+pub mod segmentation;
+
+pub use classification::ClassificationTask;
+pub use detection::DetectionTask;
+pub use segmentation::SegmentationTask;
+
+use serde::{Deserialize, Serialize};
+
+use crate::annotation::{Annotation, Detection, LabelMap};
+use crate::error::{Code, Error, Result};
+use crate::metrics::{ApReport, Average, segmentation::IouReport};
+use crate::tape::Var;
+use crate::tensor::Tensor;
+use config::TaskKind;
+
+/// One task of a network. Outputs of the head come in a fixed order: `loc`, `conf` for detection, `logits` otherwise.
+pub trait Task: Send + Sync {
+    /// What it predicts.
+    fn kind(&self) -> TaskKind;
+
+    /// Names of the classes, without background.
+    fn classes(&self) -> &[String];
+
+    /// Targets of a batch: one annotation an image, boxes in pixels of the network's input, label maps of its size.
+    ///
+    /// # Errors
+    /// Annotations of another kind, or that do not fit the classes or the input; the place names the image of the batch.
+    fn targets(&self, annotations: &[Annotation]) -> Result<Targets>;
+
+    /// The loss, a scalar on the tape of `outputs`.
+    ///
+    /// # Errors
+    /// Outputs whose shapes do not fit the targets.
+    fn loss(&self, outputs: &[Var], targets: &Targets) -> Result<Loss>;
+
+    /// What the outputs mean, one prediction an image, at the sizes (height, width) given for the images.
+    ///
+    /// # Errors
+    /// Outputs of the wrong shape; an output that is not finite.
+    fn predict(&self, outputs: &[Tensor], sizes: &[(usize, usize)]) -> Result<Vec<Prediction>>;
+
+    /// An empty scorer.
+    fn meter(&self) -> Box<dyn Meter>;
+}
+
+/// What the outputs of a batch shall be.
+#[derive(Debug, Clone)]
+pub struct Targets {
+    /// Tensors under the names of the step dump: `label` and `offset` for detection, `labels`, `class`.
+    pub tensors: Vec<(&'static str, Tensor)>,
+    /// What the summed loss is divided by: positives, pixels or images, at least 1. A batch taken in several pieces keeps
+    /// the one of the whole.
+    pub denominator: f64,
+}
+
+impl Targets {
+    /// The tensor of that name; asserts that it is there.
+    pub fn get(&self, name: &str) -> &Tensor {
+        let found = self.tensors.iter().find(|t| t.0 == name);
+        &found
+            .unwrap_or_else(|| panic!("no target tensor `{name}`"))
+            .1
+    }
+}
+
+/// A loss and what is worth recording of it.
+#[derive(Debug)]
+pub struct Loss {
+    /// The scalar to walk back from.
+    pub total: Var,
+    /// Its terms by name (`loc`, `conf`); empty for a loss of one term.
+    pub parts: Vec<(&'static str, f64)>,
+    /// Tensors that an audit needs besides the targets (`used`: the priors that count for the classifier).
+    pub audit: Vec<(&'static str, Tensor)>,
+}
+
+/// What the network says of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prediction {
+    /// Boxes.
+    Objects(Vec<Detection>),
+    /// A class for each pixel.
+    Labels(LabelMap),
+    /// A score for each class.
+    Scores(Vec<f32>),
+}
+
+/// Gathers predictions beside the ground truth and scores them.
+pub trait Meter: Send {
+    /// Adds one image; prediction and truth are at the same size.
+    ///
+    /// # Errors
+    /// A prediction or truth of another kind, size or class range; a score that is not finite.
+    fn add(&mut self, prediction: Prediction, truth: &Annotation) -> Result<()>;
+
+    /// All figures so far.
+    ///
+    /// # Errors
+    /// Boxes that the protocols refuse (not finite, inverted).
+    fn report(&self) -> Result<Report>;
+}
+
+/// All figures of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    /// One report a protocol, the headline first.
+    Detection(Vec<ApReport>),
+    /// Every averaging rule; `rule` is the headline.
+    Segmentation {
+        /// Averaging rule of the headline.
+        rule: Average,
+        /// Images scored.
+        images: usize,
+        /// The figures.
+        figures: IouReport,
+    },
+    /// Accuracies.
+    Classification {
+        /// Images scored.
+        images: usize,
+        /// Share with the right class first.
+        top1: Option<f64>,
+        /// Share with the right class among the first five.
+        top5: Option<f64>,
+    },
+}
+
+impl Report {
+    /// The one figure that stands for the task, with the rule in its name: `mAP (voc10)`, `mIoU (present-in-ground-truth)`,
+    /// `top-1`. `None` when nothing counts.
+    pub fn headline(&self) -> (String, Option<f64>) {
+        match self {
+            Report::Detection(reports) => match reports.first() {
+                Some(r) => (format!("mAP ({})", r.protocol), r.map),
+                None => ("mAP".into(), None),
+            },
+            Report::Segmentation { rule, figures, .. } => {
+                let value = match rule {
+                    Average::PresentInGroundTruth => figures.miou_present,
+                    Average::NonZeroDiagonal => figures.miou_non_zero,
+                    Average::AllClasses => figures.miou_all,
+                };
+                (format!("mIoU ({})", rule.name()), value)
+            }
+            Report::Classification { top1, .. } => ("top-1".into(), *top1),
+        }
+    }
+}
+
+/// The error of an annotation or prediction of another kind than the task's.
+fn wrong_kind(wanted: &str, got: &str) -> Error {
+    Error::new(Code::Argument, format!("expected {wanted}, got {got}"))
+        .help("check that the task and its data set are of the same kind")
+}
+
+fn annotation_kind(a: &Annotation) -> &'static str {
+    match a {
+        Annotation::Objects(_) => "boxes",
+        Annotation::Labels(_) => "a label map",
+        Annotation::Class(_) => "a class",
+    }
+}
+
+fn prediction_kind(p: &Prediction) -> &'static str {
+    match p {
+        Prediction::Objects(_) => "boxes",
+        Prediction::Labels(_) => "a label map",
+        Prediction::Scores(_) => "class scores",
+    }
+}
+
+/// The error of a head that does not give `wanted`.
+fn wrong_outputs<'a>(task: &str, wanted: &str, got: impl Iterator<Item = &'a [usize]>) -> Error {
+    let got: Vec<String> = got.map(|d| format!("{d:?}")).collect();
+    Error::new(
+        Code::Shape,
+        format!("{task}: expected outputs {wanted}, got {}", got.join(", ")),
+    )
+}

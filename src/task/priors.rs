@@ -5,6 +5,7 @@
 //! exchanged. Centre ((j + 1/2) s, (i + 1/2) s). Widths and x are divided by the image's width, heights and y by its height.
 //! Nothing is clipped: where a map is larger than its share of the image, centres lie outside.
 
+use super::config::PriorConfig;
 use crate::error::{Code, Error, Result};
 
 /// One level of the pyramid.
@@ -49,9 +50,6 @@ pub struct PriorLayout {
 
 /// Sizes of the released network: level k has the small side `[k]` and the large limit `[k + 1]` (pixels).
 pub const RELEASE_SIZES: [f32; 8] = [10.0, 30.0, 60.0, 100.0, 160.0, 220.0, 280.0, 340.0];
-
-/// Sizes of the `mtnas-peer` frame for an input 512 pixels wide; they scale with the width.
-pub const PEER_SIZES: [f32; 5] = [30.0, 60.0, 100.0, 160.0, 220.0];
 
 impl PriorLayout {
     /// The layout of the released network: steps 4, 8 .. 256, ratios {2, 3} and on the seventh level {2}, sizes in pixels
@@ -101,45 +99,65 @@ impl PriorLayout {
         })
     }
 
-    /// The layout of the `mtnas-peer` frame: strides 8, 16, 32, 64 with six priors a position. Without `sizes`, rows two to
-    /// five of the released table scaled by width / 512, so that a small input gets small priors; `sizes` (five rising
-    /// numbers, pixels) replaces them. The stride-64 map is half the stride-32 map, rounded up (3x3 convolution, stride 2).
+    /// The layout of the `mtnas-peer` frame: strides 8, 16, 32, 64, the first `levels` of them, with six priors a position.
+    /// Sizes are rows two to five of the released table scaled by width / 512, so that a small input gets small priors. The
+    /// stride-64 map is half the stride-32 map, rounded up (3x3 convolution, stride 2).
     ///
-    /// Errors: sides that are not multiples of 32, or other than five rising positive sizes.
-    pub fn peer(height: usize, width: usize, sizes: Option<&[f32]>) -> Result<PriorLayout> {
+    /// Errors: sides that are not multiples of 32, 0 or more than 4 levels.
+    pub fn peer(height: usize, width: usize, levels: usize) -> Result<PriorLayout> {
+        let misfit = |message| Err(Error::new(Code::NetworkDoesNotFit, message));
+        if !(1..=4).contains(&levels) {
+            return misfit(format!("{levels} detection levels: the layout has 1 to 4"));
+        }
         if height == 0 || width == 0 || !height.is_multiple_of(32) || !width.is_multiple_of(32) {
-            return Err(Error::new(
-                Code::NetworkDoesNotFit,
-                format!("input {height}x{width} is not a multiple of 32"),
-            )
-            .help("use an input size whose sides are multiples of 32"));
+            return misfit(format!("input {height}x{width} is not a multiple of 32"));
         }
-        let scaled = PEER_SIZES.map(|s| s * width as f32 / 512.0);
-        let sizes = sizes.unwrap_or(&scaled);
-        if sizes.len() != 5 {
-            let message = format!("{} prior sizes for 4 levels", sizes.len());
-            return Err(
-                Error::new(Code::ConfigValue, message).help("give five rising sizes in pixels")
-            );
-        }
+        let size = |k: usize| RELEASE_SIZES[k] * width as f32 / 512.0;
         let level = |k: usize| {
             let stride = 8usize << k;
             PriorLevel {
                 rows: height.div_ceil(stride),
                 cols: width.div_ceil(stride),
                 step: stride as f32,
-                min: sizes[k],
-                max: sizes[k + 1],
+                min: size(k + 1),
+                max: size(k + 2),
                 ratios: vec![2.0, 3.0],
             }
         };
-        let config = PriorLayout {
+        Ok(PriorLayout {
             height,
             width,
-            levels: (0..4).map(level).collect(),
-        };
-        config.check()?;
-        Ok(config)
+            levels: (0..levels).map(level).collect(),
+        })
+    }
+
+    /// The same maps with the lists of `config` that are not empty.
+    ///
+    /// Errors: a list of another length than there are levels; steps, sizes or ratios that are not positive.
+    pub fn with(mut self, config: &PriorConfig) -> Result<PriorLayout> {
+        let n = self.levels.len();
+        let lists = [
+            ("min_sizes", config.min_sizes.len()),
+            ("max_sizes", config.max_sizes.len()),
+            ("steps", config.steps.len()),
+            ("ratios", config.ratios.len()),
+        ];
+        if let Some((key, len)) = lists.into_iter().find(|&(_, len)| len != 0 && len != n) {
+            let message = format!("`priors.{key}` has {len} entries for {n} detection levels");
+            return Err(Error::new(Code::ConfigValue, message)
+                .help("give one entry a level, or leave the list empty"));
+        }
+        for (k, l) in self.levels.iter_mut().enumerate() {
+            let set = |from: &[f64], to: &mut f32| *to = from.get(k).map_or(*to, |&v| v as f32);
+            set(&config.min_sizes, &mut l.min);
+            set(&config.max_sizes, &mut l.max);
+            set(&config.steps, &mut l.step);
+            if let Some(r) = config.ratios.get(k) {
+                l.ratios = r.iter().map(|&v| v as f32).collect();
+            }
+        }
+        self.check()?;
+        Ok(self)
     }
 
     /// Number of priors.
@@ -350,38 +368,57 @@ mod tests {
             (128, 192, 16 * 24 + 8 * 12 + 4 * 6 + 2 * 3),
             (96, 160, 12 * 20 + 6 * 10 + 3 * 5 + 2 * 3),
         ] {
-            let c = PriorLayout::peer(h, w, None).unwrap();
+            let c = PriorLayout::peer(h, w, 4).unwrap();
             assert_eq!(c.count(), positions * 6);
             assert!(c.levels.iter().all(|l| l.anchors() == 6));
         }
-        let p = PriorLayout::peer(128, 192, None).unwrap().priors().unwrap();
+        let p = PriorLayout::peer(128, 192, 4).unwrap().priors().unwrap();
         close(
             p.boxes()[0],
             [4.0 / 192.0, 4.0 / 128.0, 11.25 / 192.0, 11.25 / 128.0],
         );
-        let own = PriorLayout::peer(128, 192, Some(&[8.0, 16.0, 32.0, 64.0, 100.0])).unwrap();
+        assert_eq!(PriorLayout::peer(128, 192, 3).unwrap().levels.len(), 3);
+        assert!(PriorLayout::peer(100, 192, 4).is_err() && PriorLayout::peer(0, 32, 4).is_err());
+        assert!(PriorLayout::peer(128, 192, 5).is_err() && PriorLayout::peer(128, 192, 0).is_err());
+    }
+
+    #[test]
+    fn lists_of_the_configuration_replace_the_table() {
+        let layout = || PriorLayout::peer(128, 192, 3).unwrap();
+        assert_eq!(layout().with(&PriorConfig::default()).unwrap(), layout());
+        let own = PriorConfig {
+            min_sizes: vec![8.0, 16.0, 32.0],
+            ratios: vec![vec![], vec![2.0], vec![2.0, 3.0]],
+            ..Default::default()
+        };
+        let l = layout().with(&own).unwrap();
+        let anchors: Vec<usize> = l.levels.iter().map(PriorLevel::anchors).collect();
         assert_eq!(
-            (own.levels[3].min, own.levels[3].max, own.levels[3].step),
-            (64.0, 100.0, 64.0)
+            (l.levels[1].min, l.levels[1].max, anchors),
+            (16.0, 37.5, vec![2, 4, 6])
         );
-        for bad in [
-            &[8.0, 16.0][..],
-            &[8.0, 8.0, 9.0, 10.0, 11.0],
-            &[f32::NAN, 1.0, 2.0, 3.0, 4.0],
-        ] {
-            assert_eq!(
-                PriorLayout::peer(128, 192, Some(bad)).unwrap_err().code(),
-                Code::ConfigValue
-            );
-        }
+        let short = PriorConfig {
+            steps: vec![8.0],
+            ..Default::default()
+        };
+        let e = layout().with(&short).unwrap_err();
         assert!(
-            PriorLayout::peer(100, 192, None).is_err() && PriorLayout::peer(0, 32, None).is_err()
+            e.message().contains("`priors.steps` has 1 entries for 3"),
+            "{e}"
+        );
+        let negative = PriorConfig {
+            max_sizes: vec![-1.0; 3],
+            ..Default::default()
+        };
+        assert_eq!(
+            layout().with(&negative).unwrap_err().code(),
+            Code::ConfigValue
         );
     }
 
     #[test]
     fn hand_made_levels_are_checked() {
-        let good = PriorLayout::peer(64, 64, None).unwrap();
+        let good = PriorLayout::peer(64, 64, 4).unwrap();
         let spoil = |f: &dyn Fn(&mut PriorLevel)| {
             let mut c = good.clone();
             f(&mut c.levels[1]);

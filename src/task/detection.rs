@@ -1,0 +1,282 @@
+//! Detection with an SSD head (systems.md 3.6, 4.3).
+
+use super::config::{DetectionConfig, TaskKind};
+use super::decode::{DecodeConfig, decode};
+use super::matching::{MatchConfig, Matcher};
+use super::mining::hard_negatives;
+use super::priors::{PriorLayout, Priors};
+use super::{
+    Loss, Meter, Prediction, Report, Targets, Task, annotation_kind, prediction_kind, wrong_kind,
+    wrong_outputs,
+};
+use crate::annotation::{Annotation, Detection, Object};
+use crate::backend::host::{Float, by_float};
+use crate::backend::threads::map;
+use crate::dual::Scalar;
+use crate::error::{Code, Error, Result};
+use crate::metrics::{Protocol, evaluate};
+use crate::ops::{Multibox, MultiboxTargets, multibox};
+use crate::tape::Var;
+use crate::tensor::{DType, Tensor};
+
+/// The task; the head gives `loc` `(N, P, 4 or more)` and `conf` `(N, P, 1 + classes)` for P priors.
+#[derive(Debug, Clone)]
+pub struct DetectionTask {
+    classes: Vec<String>,
+    matcher: Matcher,
+    ratio: f64,
+    decode: DecodeConfig,
+    protocols: Vec<Protocol>,
+}
+
+impl From<&DetectionConfig> for MatchConfig {
+    fn from(c: &DetectionConfig) -> MatchConfig {
+        MatchConfig {
+            positive: c.match_iou as f32,
+            variances: c.priors.variances.map(|v| v as f32),
+            ..MatchConfig::default()
+        }
+    }
+}
+
+impl From<&DetectionConfig> for DecodeConfig {
+    fn from(c: &DetectionConfig) -> DecodeConfig {
+        DecodeConfig {
+            score: c.score_threshold as f32,
+            per_class: c.top_k,
+            iou: c.nms_iou as f32,
+            per_image: (c.max_boxes > 0).then_some(c.max_boxes),
+            variances: c.priors.variances.map(|v| v as f32),
+            ..DecodeConfig::default()
+        }
+    }
+}
+
+impl DetectionTask {
+    /// A task over `classes` whose head has the levels of `layout`.
+    ///
+    /// # Errors
+    /// [`Code::ConfigValue`] without a class, for lists of priors that do not fit the levels, for a ratio or variance
+    /// that is not positive.
+    pub fn new(
+        classes: Vec<String>,
+        layout: PriorLayout,
+        config: &DetectionConfig,
+    ) -> Result<DetectionTask> {
+        let bad = |message: String| Err(Error::new(Code::ConfigValue, message));
+        if classes.is_empty() {
+            return bad("a detection task without classes".into());
+        }
+        let positive = |v: f64| v.is_finite() && v > 0.0;
+        if !config.priors.variances.into_iter().all(positive) || !positive(config.negative_ratio) {
+            let (v, r) = (config.priors.variances, config.negative_ratio);
+            return bad(format!(
+                "`priors.variances` {v:?} and `negative_ratio` {r} must be positive"
+            ));
+        }
+        let priors = layout.with(&config.priors)?.priors()?;
+        Ok(DetectionTask {
+            classes,
+            matcher: Matcher::new(priors, config.into()),
+            ratio: config.negative_ratio,
+            decode: config.into(),
+            protocols: config.protocols.clone(),
+        })
+    }
+
+    /// The priors, in the order of the head's outputs.
+    pub fn priors(&self) -> &Priors {
+        self.matcher.priors()
+    }
+
+    /// Which priors count for the classifier, `(N, P)` i32: positives, and the hardest negatives of each image by the
+    /// cross entropy of `conf`.
+    fn mine(&self, conf: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        let conf = float(conf);
+        let (priors, classes) = (conf.dims()[1], conf.dims()[2]);
+        let labels_of = |n: usize| &labels.i32s()[n * priors..][..priors];
+        let chosen = by_float!(conf.dtype(), T => {
+            let values = conf.data::<T>();
+            map(labels.dims()[0], 8 * values.len(), |n| {
+                let rows = values[n * priors * classes..][..priors * classes].chunks_exact(classes);
+                let loss: Vec<T> = rows.map(background_loss).collect();
+                hard_negatives(labels_of(n), &loss, self.ratio)
+            })
+        });
+        let marks = chosen.into_iter().flatten().map(i32::from).collect();
+        Tensor::from_i32(*labels.shape(), marks)
+    }
+
+    fn check(&self, dims: &[&[usize]], images: usize) -> Result<()> {
+        let (p, k) = (self.priors().len(), self.classes.len() + 1);
+        match dims {
+            [[n, q, v], conf] if *n == images && *q == p && *v >= 4 && **conf == [images, p, k] => {
+                Ok(())
+            }
+            _ => {
+                let wanted = format!("({images}, {p}, 4 or more), ({images}, {p}, {k})");
+                Err(wrong_outputs("detection", &wanted, dims.iter().copied()))
+            }
+        }
+    }
+}
+
+/// Cross entropy of the background class, maximum subtracted.
+fn background_loss<T: Float>(row: &[T]) -> T {
+    let top = row
+        .iter()
+        .fold(T::NEG_INF, |m, &v| if v > m { v } else { m });
+    let sum: T = row.iter().map(|&v| (v - top).exp()).sum();
+    top + sum.ln() - row[0]
+}
+
+/// Smooth L1 over the positives, divided, for the record.
+fn location_part(loc: &Tensor, targets: &Targets) -> f64 {
+    let loc = float(loc);
+    let (values, offsets) = (loc.dims()[2], targets.get("offset").f32s());
+    let mut sum = 0.0;
+    by_float!(loc.dtype(), T => {
+        let loc = loc.data::<T>();
+        for (i, _) in targets.get("label").i32s().iter().enumerate().filter(|(_, t)| **t > 0) {
+            for k in 0..4 {
+                let d = (loc[i * values + k].v() - offsets[4 * i + k] as f64).abs();
+                sum += if d < 1.0 { 0.5 * d * d } else { d - 0.5 };
+            }
+        }
+    });
+    sum / targets.denominator
+}
+
+/// The tensor in a dtype that computes.
+fn float(t: &Tensor) -> Tensor {
+    if t.dtype() == DType::Bf16 {
+        t.cast(DType::F32)
+    } else {
+        t.clone()
+    }
+}
+
+impl Task for DetectionTask {
+    fn kind(&self) -> TaskKind {
+        TaskKind::Detection
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn targets(&self, annotations: &[Annotation]) -> Result<Targets> {
+        let (n, p) = (annotations.len(), self.priors().len());
+        let (mut labels, mut offsets) = (Vec::with_capacity(n * p), Vec::with_capacity(4 * n * p));
+        let mut positives = 0;
+        for (i, a) in annotations.iter().enumerate() {
+            let matched = match a {
+                Annotation::Objects(o) => {
+                    self.matcher
+                        .targets(o, self.priors().input(), self.classes.len())
+                }
+                other => Err(wrong_kind("boxes", annotation_kind(other))),
+            };
+            let m = matched.map_err(|e| e.note(format!("image {i} of the batch")))?;
+            positives += m.positives();
+            labels.extend(m.labels);
+            offsets.extend(m.offsets);
+        }
+        Ok(Targets {
+            tensors: vec![
+                ("label", Tensor::from_i32([n, p], labels)?),
+                ("offset", Tensor::from_f32([n, p, 4], offsets)?),
+            ],
+            denominator: positives.max(1) as f64,
+        })
+    }
+
+    fn loss(&self, outputs: &[Var], targets: &Targets) -> Result<Loss> {
+        let dims: Vec<&[usize]> = outputs.iter().map(Var::dims).collect();
+        let labels = targets.get("label");
+        self.check(&dims, labels.dims()[0])?;
+        let (loc, conf) = (&outputs[0], &outputs[1]);
+        let used = self.mine(conf.value(), labels)?;
+        let (tape, dtype) = (loc.tape(), float(loc.value()).dtype());
+        let operands = MultiboxTargets {
+            labels: tape.leaf(labels.clone()),
+            offsets: tape.leaf(targets.get("offset").cast(dtype)),
+            used: tape.leaf(used.clone()),
+        };
+        let op = Multibox {
+            denominator: targets.denominator,
+        };
+        let total = multibox(loc, conf, &operands, op)?;
+        let location = location_part(loc.value(), targets);
+        Ok(Loss {
+            parts: vec![("loc", location), ("conf", total.value().item() - location)],
+            total,
+            audit: vec![("used", used)],
+        })
+    }
+
+    fn predict(&self, outputs: &[Tensor], sizes: &[(usize, usize)]) -> Result<Vec<Prediction>> {
+        let dims: Vec<&[usize]> = outputs.iter().map(Tensor::dims).collect();
+        self.check(&dims, sizes.len())?;
+        let (loc, conf) = (outputs[0].to_f32(), outputs[1].to_f32());
+        let (l, c) = (
+            loc.len() / sizes.len().max(1),
+            conf.len() / sizes.len().max(1),
+        );
+        let one = |i: usize| {
+            let (loc, conf) = (&loc[i * l..][..l], &conf[i * c..][..c]);
+            decode(
+                self.priors(),
+                loc,
+                conf,
+                self.classes.len(),
+                sizes[i],
+                &self.decode,
+            )
+            .map(Prediction::Objects)
+            .map_err(|e| e.note(format!("image {i} of the batch")))
+        };
+        map(sizes.len(), 8 * conf.len(), one).into_iter().collect()
+    }
+
+    fn meter(&self) -> Box<dyn Meter> {
+        Box::new(DetectionMeter {
+            classes: self.classes.clone(),
+            protocols: self.protocols.clone(),
+            detections: vec![],
+            objects: vec![],
+        })
+    }
+}
+
+struct DetectionMeter {
+    classes: Vec<String>,
+    protocols: Vec<Protocol>,
+    detections: Vec<Vec<Detection>>,
+    objects: Vec<Vec<Object>>,
+}
+
+impl Meter for DetectionMeter {
+    fn add(&mut self, prediction: Prediction, truth: &Annotation) -> Result<()> {
+        match (prediction, truth) {
+            (Prediction::Objects(d), Annotation::Objects(o)) => {
+                self.detections.push(d);
+                self.objects.push(o.clone());
+                Ok(())
+            }
+            (Prediction::Objects(_), other) => Err(wrong_kind("boxes", annotation_kind(other))),
+            (other, _) => Err(wrong_kind("boxes", prediction_kind(&other))),
+        }
+    }
+
+    fn report(&self) -> Result<Report> {
+        let one = |&p: &Protocol| evaluate(p, &self.detections, &self.objects, &self.classes);
+        Ok(Report::Detection(
+            self.protocols.iter().map(one).collect::<Result<_>>()?,
+        ))
+    }
+}
+
+#[cfg(test)]
+#[path = "detection_tests.rs"]
+mod tests;
