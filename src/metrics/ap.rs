@@ -13,8 +13,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sets::{ClassSet, check};
 use super::{coco, voc};
-use crate::annotation::{BBox, Detection, Object};
+use crate::annotation::{Detection, Object};
 use crate::error::{Code, Error, Result, nearest};
 
 /// Rule by which detections are scored.
@@ -159,84 +160,6 @@ pub struct ApReport {
 /// Most points that a curve keeps; AP itself is computed from the whole curve.
 pub const CURVE_POINTS: usize = 400;
 
-/// What became of a detection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    True,
-    False,
-    /// Matched an object that does not count: neither rewarded nor punished.
-    Ignored,
-}
-
-/// Cumulated true and false positives of one class at one threshold, by falling score, ignored ones left out.
-pub(super) struct Curve {
-    pub tp: Vec<u64>,
-    pub fp: Vec<u64>,
-    pub score: Vec<f32>,
-    pub objects: usize,
-}
-
-impl Curve {
-    /// From verdicts by falling score.
-    pub fn new(ranked: impl IntoIterator<Item = (f32, Verdict)>, objects: usize) -> Curve {
-        let mut c = Curve {
-            tp: vec![],
-            fp: vec![],
-            score: vec![],
-            objects,
-        };
-        let (mut tp, mut fp) = (0, 0);
-        for (score, verdict) in ranked {
-            match verdict {
-                Verdict::True => tp += 1,
-                Verdict::False => fp += 1,
-                Verdict::Ignored => continue,
-            }
-            c.tp.push(tp);
-            c.fp.push(fp);
-            c.score.push(score);
-        }
-        c
-    }
-
-    /// Precision of each point and, to its right, the best of itself and all later ones.
-    pub fn envelope(&self) -> Vec<f64> {
-        let mut p: Vec<f64> = self
-            .tp
-            .iter()
-            .zip(&self.fp)
-            .map(|(&t, &f)| t as f64 / (t + f) as f64)
-            .collect();
-        for i in (1..p.len()).rev() {
-            p[i - 1] = p[i - 1].max(p[i]);
-        }
-        p
-    }
-
-    /// Points for the report: those where recall rises, thinned evenly, first and last kept.
-    pub fn points(&self) -> Vec<PrPoint> {
-        let rises: Vec<usize> = (0..self.tp.len())
-            .filter(|&i| self.tp[i] > if i == 0 { 0 } else { self.tp[i - 1] })
-            .collect();
-        let keep = rises.len().min(CURVE_POINTS);
-        (0..keep)
-            .map(|k| {
-                let i = if keep < 2 {
-                    rises[k]
-                } else {
-                    rises[k * (rises.len() - 1) / (keep - 1)]
-                };
-                let (tp, fp) = (self.tp[i] as f64, self.fp[i] as f64);
-                PrPoint {
-                    recall: tp / self.objects as f64,
-                    precision: tp / (tp + fp),
-                    score: self.score[i],
-                }
-            })
-            .collect()
-    }
-}
-
 /// Mean of what is there; `None` of nothing.
 pub(super) fn mean(values: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
     let (mut sum, mut n) = (0.0, 0u64);
@@ -292,122 +215,10 @@ where
     })
 }
 
-/// Detections (by falling score, ties in list order) and objects of one class in one image, edges in f64.
-pub(super) struct ImageSet {
-    pub detections: Vec<(f32, [f64; 4])>,
-    pub objects: Vec<([f64; 4], bool)>,
-}
-
-/// All images' detections and objects of one class.
-pub(super) struct ClassSet {
-    pub images: Vec<ImageSet>,
-}
-
-fn edges(b: &BBox) -> [f64; 4] {
-    [b.x1 as f64, b.y1 as f64, b.x2 as f64, b.y2 as f64]
-}
-
-impl ClassSet {
-    fn of<D: AsRef<[Detection]>, O: AsRef<[Object]>>(
-        class: usize,
-        detections: &[D],
-        objects: &[O],
-    ) -> ClassSet {
-        let images = detections
-            .iter()
-            .zip(objects)
-            .map(|(ds, os)| {
-                let of_class = ds.as_ref().iter().filter(|d| d.class == class);
-                let mut detections: Vec<_> =
-                    of_class.map(|d| (d.score + 0.0, edges(&d.bbox))).collect(); // + 0.0: -0 ties with 0
-                detections.sort_by(|a, b| b.0.total_cmp(&a.0));
-                let of_class = os.as_ref().iter().filter(|o| o.class == class);
-                ImageSet {
-                    detections,
-                    objects: of_class.map(|o| (edges(&o.bbox), o.ignore)).collect(),
-                }
-            })
-            .collect();
-        ClassSet { images }
-    }
-
-    /// Number of objects that are not, and that are, ignored.
-    pub fn counts(&self) -> (usize, usize) {
-        let ignored = self
-            .images
-            .iter()
-            .flat_map(|i| &i.objects)
-            .filter(|o| o.1)
-            .count();
-        let all: usize = self.images.iter().map(|i| i.objects.len()).sum();
-        (all - ignored, ignored)
-    }
-}
-
-fn check<D: AsRef<[Detection]>, O: AsRef<[Object]>>(
-    detections: &[D],
-    objects: &[O],
-    classes: usize,
-) -> Result<()> {
-    if detections.len() != objects.len() {
-        let (d, o) = (detections.len(), objects.len());
-        return Err(Error::new(
-            Code::Argument,
-            format!("detections of {d} images against objects of {o} images"),
-        )
-        .help("give one list of detections for each image, empty where nothing was found"));
-    }
-    let bad_class = |class: usize, place: String| {
-        Error::new(
-            Code::BadLabelId,
-            format!("class {class} is outside the {classes} classes"),
-        )
-        .at(place)
-    };
-    let bad_box = |b: &BBox, place: String| {
-        Error::new(
-            Code::BadBox,
-            format!(
-                "box ({}, {}, {}, {}) is inverted or not finite",
-                b.x1, b.y1, b.x2, b.y2
-            ),
-        )
-        .at(place)
-        .help("boxes are (left, top, right, bottom) in pixels with left <= right and top <= bottom")
-    };
-    let sound = |b: &BBox| {
-        [b.x1, b.y1, b.x2, b.y2].iter().all(|v| v.is_finite()) && b.x1 <= b.x2 && b.y1 <= b.y2
-    };
-    for (i, (ds, os)) in detections.iter().zip(objects).enumerate() {
-        for (k, d) in ds.as_ref().iter().enumerate() {
-            let place = || format!("image {i}, detection {k}");
-            if !d.score.is_finite() {
-                return Err(
-                    Error::new(Code::Argument, format!("score {} is not finite", d.score))
-                        .at(place())
-                        .help("the network's outputs are not finite: check its weights and input"),
-                );
-            }
-            if d.class >= classes {
-                return Err(bad_class(d.class, place()));
-            }
-            if !sound(&d.bbox) {
-                return Err(bad_box(&d.bbox, place()));
-            }
-        }
-        for (k, o) in os.as_ref().iter().enumerate() {
-            let place = || format!("image {i}, object {k}");
-            if o.class >= classes {
-                return Err(bad_class(o.class, place()));
-            }
-            if !sound(&o.bbox) {
-                return Err(bad_box(&o.bbox, place()));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[path = "ap_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "ap_reference_tests.rs"]
+mod reference_tests;

@@ -4,7 +4,9 @@
 //! count come last and only for detections that found no other; a crowd takes any number, with the overlap measured over
 //! the detection's own area. Detections without an object are ignored when their area is outside the range.
 
-use super::ap::{AreaAp, ClassAp, ClassSet, CocoStats, Curve, ImageSet, Verdict, mean};
+use super::ap::{AreaAp, ClassAp, CocoStats, mean};
+use super::curve::{Curve, Verdict};
+use super::sets::{ClassSet, ImageSet};
 
 const MAX_DETECTIONS: [usize; 3] = [1, 10, 100];
 const SMALL: f64 = 32.0 * 32.0;

@@ -6,7 +6,9 @@
 pub mod ap;
 pub mod classification;
 mod coco;
+mod curve;
 pub mod segmentation;
+mod sets;
 mod voc;
 
 pub use ap::{ApReport, AreaAp, ClassAp, CocoStats, PrPoint, Protocol, evaluate};

@@ -1,6 +1,8 @@
 //! The VOC family: a detection is judged by the object that it overlaps most, and by no other.
 
-use super::ap::{ClassAp, ClassSet, Curve, Protocol, Verdict};
+use super::ap::{ClassAp, Protocol};
+use super::curve::{Curve, Verdict};
+use super::sets::ClassSet;
 
 /// What tells the members of the family apart.
 struct Rule {
