@@ -23,6 +23,8 @@ pub struct Mode {
     pub grad_arch: bool,
     /// Probability that drop path drops a branch of a sample.
     pub drop_path: f64,
+    /// Probability that dropout clears a value after a skip-connect of a search cell (P-DARTS section 3.3.1).
+    pub skip_dropout: f64,
 }
 
 impl Mode {
@@ -33,6 +35,7 @@ impl Mode {
         grad_weights: true,
         grad_arch: false,
         drop_path: 0.0,
+        skip_dropout: 0.0,
     };
     /// An architecture step.
     pub const ARCH_STEP: Mode = Mode {
@@ -41,6 +44,7 @@ impl Mode {
         grad_weights: false,
         grad_arch: true,
         drop_path: 0.0,
+        skip_dropout: 0.0,
     };
     /// Evaluation.
     pub const EVAL: Mode = Mode {
@@ -49,6 +53,7 @@ impl Mode {
         grad_weights: false,
         grad_arch: false,
         drop_path: 0.0,
+        skip_dropout: 0.0,
     };
 }
 

@@ -1,6 +1,7 @@
 //! Architecture parameters: one alpha (and beta) per cell kind, shared by all cells of a group (backbone, det, seg).
 
 use super::candidates::Candidates;
+use super::config::SpaceConfig;
 use super::derive::{CellLogits, Strengths, derive, derive_with_skip_limit};
 use super::genotype::{Genotype, INPUTS, edge_count, nodes_of_edges};
 use super::primitive::PRIMITIVES;
@@ -39,6 +40,20 @@ impl ArchOptions {
             normal: all.clone(),
             reduce: all,
         }
+    }
+
+    /// As [`ArchOptions::new`], with the candidate operations and initial values of the configuration.
+    ///
+    /// # Errors
+    /// `MT0102` for an unknown or repeated operation, or none besides `none`.
+    pub fn configured(space: &SpaceConfig, nodes: usize, edge_norm: bool) -> Result<ArchOptions> {
+        let candidates = Candidates::named(edge_count(nodes), &space.primitives)?;
+        Ok(ArchOptions {
+            edge_norm,
+            init: space.alpha_init,
+            normal: candidates.clone(),
+            reduce: candidates,
+        })
     }
 
     /// The operations of a cell kind.
@@ -186,11 +201,7 @@ impl ArchGroup {
 
     /// The operations that are searched over.
     pub fn candidates(&self, reduction: bool) -> &Candidates {
-        let cell = if reduction {
-            &self.reduce
-        } else {
-            &self.normal
-        };
+        let cell = [&self.normal, &self.reduce][usize::from(reduction)];
         &cell.candidates
     }
 }
