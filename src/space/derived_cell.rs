@@ -6,9 +6,7 @@ use super::primitive::Primitive;
 use crate::error::{Code, Error, Result};
 use crate::nn::{Builder, Map, Pass};
 use crate::ops;
-use crate::rng::Rng;
 use crate::tape::Var;
-use crate::tensor::Tensor;
 
 /// Operations of a derived cell.
 #[derive(Debug)]
@@ -87,23 +85,18 @@ impl DerivedBody {
         let dropped =
             self.drop_path == DropPath::Active && p.mode.training && p.mode.drop_path > 0.0;
         if dropped && !op.0.is_identity() {
-            return drop_path(p, &y);
+            let [seed, path @ ..] = p.stream();
+            let drop = ops::DropPath {
+                p: p.mode.drop_path,
+                seed,
+                path: path.to_vec(),
+            };
+            return ops::drop_path(&y, drop);
         }
         Ok(y)
     }
 }
 
-/// Each sample is kept with probability 1 - rate and then divided by it (Larsson et al., ICLR 2017).
-fn drop_path(p: &Pass, y: &Var) -> Result<Var> {
-    let keep = 1.0 - p.mode.drop_path;
-    let [seed, path @ ..] = p.stream();
-    let mut rng = Rng::new(seed, &path);
-    let (n, per_sample) = (y.dims()[0], y.value().numel() / y.dims()[0].max(1));
-    let mut mask = Vec::with_capacity(n * per_sample);
-    for _ in 0..n {
-        let factor = if rng.coin(keep) { 1.0 / keep } else { 0.0 };
-        mask.resize(mask.len() + per_sample, factor);
-    }
-    let mask = Tensor::from_f64(*y.shape(), mask)?.cast(y.value().dtype());
-    ops::mul(y, &p.tape.leaf(mask))
-}
+#[cfg(test)]
+#[path = "derived_cell_tests.rs"]
+mod tests;

@@ -52,11 +52,29 @@ impl MixedOp {
         let (mut terms, mut weights) = (vec![], vec![]);
         for (primitive, op) in &self.operations {
             if *primitive != Primitive::Zero || self.operations.len() == 1 {
-                terms.push(op.forward(p, x)?);
+                let y = op.forward(p, x)?;
+                terms.push(match primitive {
+                    Primitive::Skip => drop_skip(p, y)?,
+                    _ => y,
+                });
                 weights.push(self.edge * PRIMITIVES + primitive.index());
             }
         }
         let terms: Vec<&Var> = terms.iter().collect();
         ops::weighted_sum(&terms, &mixture.alpha, &weights)
     }
+}
+
+/// Dropout after a skip-connect, which P-DARTS lets decay over a stage.
+fn drop_skip(p: &Pass, y: Var) -> Result<Var> {
+    if !p.mode.training || p.mode.skip_dropout == 0.0 {
+        return Ok(y);
+    }
+    let [seed, path @ ..] = p.stream();
+    let drop = ops::Dropout {
+        p: p.mode.skip_dropout,
+        seed,
+        path: path.to_vec(),
+    };
+    ops::dropout(&y, drop)
 }

@@ -202,3 +202,31 @@ fn an_edge_with_none_alone_passes_zeros() {
         (y[0] - 3.0 * beta[1]).abs() < 1e-12 && (y[24] - (beta[0] + 3.0 * beta[1])).abs() < 1e-12
     );
 }
+
+#[test]
+fn dropout_after_skips_acts_in_training_only() {
+    let mut options = ArchOptions::new(1, false);
+    options.normal = Candidates::only(2, &[Primitive::Skip]).unwrap();
+    let (body, group, store) = build(false, 1, &options);
+    let run = |mode| {
+        let p = Pass::new(&store, Cx::default(), mode);
+        let mixture = group.mixture(&p).unwrap();
+        let x = [0, 1].map(|_| p.tape.leaf(Tensor::full([1, 8, 6, 4], DType::F64, 1.0)));
+        let y = body.forward(&p, x, mixture.cell(false)).unwrap();
+        y[0].value().to_f64()
+    };
+    let dropped = Mode {
+        skip_dropout: 0.5,
+        ..Mode::WEIGHT_STEP
+    };
+    let y = run(dropped);
+    // Each of the two edges passes 0 or 2.
+    assert!(y.iter().all(|v| [0.0, 2.0, 4.0].contains(v)));
+    assert!([0.0, 2.0, 4.0].iter().all(|v| y.contains(v)));
+    assert!(run(Mode::WEIGHT_STEP).iter().all(|v| *v == 2.0));
+    let off = Mode {
+        training: false,
+        ..dropped
+    };
+    assert!(run(off).iter().all(|v| *v == 2.0));
+}
