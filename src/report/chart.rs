@@ -1,6 +1,7 @@
 //! Line charts as SVG: axes with units, a legend, vertical marks, and the points for the pointer to read.
 
 use super::svg::{Svg, escape, log_ticks, short, ticks, xy};
+use super::thin::{running_mean, thinned};
 use std::fmt::Write;
 
 /// Drawing size of a chart in pixels; the page scales it to its column.
@@ -10,8 +11,6 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 42.0;
-/// Points of one line that are drawn; more are thinned, keeping the extremes.
-const DRAWN: usize = 320;
 /// Lines with more points than this get a running mean drawn over them.
 const NOISY: usize = 45;
 
@@ -283,127 +282,6 @@ fn outline(points: &[(f64, f64)], frame: &Frame) -> String {
     d
 }
 
-/// At most [`DRAWN`] points: from each of equal runs of points the lowest, the highest and any that is not finite.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    if points.len() <= DRAWN {
-        return points.to_vec();
-    }
-    let run = points.len().div_ceil(DRAWN / 2);
-    let mut out = Vec::with_capacity(DRAWN);
-    for chunk in points.chunks(run) {
-        let by = |i: &usize, j: &usize| chunk[*i].1.total_cmp(&chunk[*j].1);
-        let (low, high) = (
-            (0..chunk.len()).min_by(by).unwrap_or(0),
-            (0..chunk.len()).max_by(by).unwrap_or(0),
-        );
-        out.push(chunk[low.min(high)]);
-        if low != high {
-            out.push(chunk[low.max(high)]);
-        }
-    }
-    out
-}
-
-/// Centred mean over a twentieth of the line.
-fn running_mean(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let half = (points.len() / 40).max(2);
-    (0..points.len())
-        .map(|i| {
-            let near = &points[i.saturating_sub(half)..(i + half + 1).min(points.len())];
-            let finite: Vec<f64> = near.iter().map(|p| p.1).filter(|y| y.is_finite()).collect();
-            (
-                points[i].0,
-                if finite.is_empty() {
-                    f64::NAN
-                } else {
-                    finite.iter().sum::<f64>() / finite.len() as f64
-                },
-            )
-        })
-        .collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chart(points: Vec<(f64, f64)>) -> Chart {
-        let series = Series {
-            name: "loss".into(),
-            colour: "det".into(),
-            points,
-            ..Series::default()
-        };
-        Chart {
-            label: "test".into(),
-            x: "step".into(),
-            y: "loss".into(),
-            series: vec![series],
-            log_if_wide: true,
-            ..Chart::default()
-        }
-    }
-
-    #[test]
-    fn extremes_survive_thinning() {
-        let mut points: Vec<(f64, f64)> = (0..10_000).map(|i| (i as f64, (i % 7) as f64)).collect();
-        points[4321].1 = 99.0;
-        points[5000].1 = f64::NAN;
-        let thin = thinned(&points);
-        assert!(thin.len() <= DRAWN && thin.contains(&(4321.0, 99.0)));
-        assert!(thin.iter().any(|p| p.1.is_nan()) && thin.windows(2).all(|w| w[0].0 < w[1].0));
-    }
-
-    #[test]
-    fn places_are_inside_and_ordered() {
-        let svg = chart(vec![(0.0, 1.0), (50.0, 2.0), (100.0, 3.0)]).svg();
-        let d = svg
-            .split("class=\"line")
-            .next()
-            .unwrap()
-            .rsplit("d=\"")
-            .next()
-            .unwrap();
-        let numbers: Vec<f64> = d
-            .trim_end_matches("\" ")
-            .split(['M', 'L', ' '])
-            .filter_map(|n| n.parse().ok())
-            .collect();
-        assert_eq!(numbers.len(), 6, "{d}");
-        assert!(
-            numbers[0] < numbers[2]
-                && numbers[2] < numbers[4]
-                && numbers[1] > numbers[3]
-                && numbers[3] > numbers[5]
-        );
-        assert!((numbers[0] - LEFT).abs() < 0.1 && (numbers[4] - (WIDTH - RIGHT)).abs() < 0.1);
-    }
-
-    #[test]
-    fn odd_data_draws_or_says_nothing() {
-        assert_eq!(chart(vec![]).svg(), "");
-        assert_eq!(chart(vec![(1.0, f64::NAN)]).svg(), "");
-        assert!(chart(vec![(1.0, 2.0)]).svg().contains("<circle"));
-        for bad in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e300, 1e-300] {
-            let svg = chart(vec![(0.0, 1.0), (1.0, bad), (2.0, 3.0)]).svg();
-            assert!(
-                svg.starts_with("<svg") && !svg.contains("NaN ") && !svg.contains("inf"),
-                "{svg}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_wide_span_is_logarithmic() {
-        assert!(
-            chart(vec![(0.0, 1.0), (1.0, 100.0)])
-                .svg()
-                .contains("log scale")
-        );
-        assert!(
-            !chart(vec![(0.0, 1.0), (1.0, 10.0)])
-                .svg()
-                .contains("log scale")
-        );
-    }
-}
+#[path = "chart_tests.rs"]
+mod tests;

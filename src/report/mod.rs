@@ -6,14 +6,21 @@ pub mod draw;
 #[cfg(test)]
 mod fabricate;
 pub mod font;
+mod from_metrics;
 mod heat;
+mod history;
+mod layout;
+mod lines;
 mod number;
+pub mod overlay;
 mod page;
 pub mod palette;
 pub mod records;
+mod results;
 mod run;
 pub mod samples;
 mod svg;
+mod thin;
 
 pub use page::{render, write};
 pub use run::Run;

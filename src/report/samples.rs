@@ -1,6 +1,6 @@
 //! Sample predictions beside ground truth, as pictures in a run directory and on the page.
 
-use super::{draw, palette, records};
+use super::{draw, overlay, palette, records};
 use crate::annotation::{BBox, Detection, Image, LabelMap, Object};
 use crate::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -82,8 +82,8 @@ pub fn detection<S: AsRef<str>>(
             ..*d
         })
         .collect();
-    draw::objects(&mut left, &truth, classes);
-    draw::detections(&mut right, &predicted, classes);
+    overlay::objects(&mut left, &truth, classes);
+    overlay::detections(&mut right, &predicted, classes);
     draw::row(&[("ground truth", left), ("prediction", right)])
 }
 
@@ -96,23 +96,23 @@ pub fn segmentation<S: AsRef<str>>(
 ) -> Result<Image> {
     let (height, width, _) = panel_size(image);
     let colours = palette::label_colours(classes);
-    draw::same_size(image, truth)?;
-    draw::same_size(image, predicted)?;
+    overlay::same_size(image, truth)?;
+    overlay::same_size(image, predicted)?;
     let small = draw::resized(image, height, width);
     let (truth, predicted) = (
         draw::resized_labels(truth, height, width),
         draw::resized_labels(predicted, height, width),
     );
     let (mut left, mut right) = (small.clone(), small.clone());
-    draw::labels(&mut left, &truth, &colours, OPACITY)?;
-    draw::labels(&mut right, &predicted, &colours, OPACITY)?;
-    let wrong = draw::mistakes(&small, &truth, &predicted)?;
+    overlay::labels(&mut left, &truth, &colours, OPACITY)?;
+    overlay::labels(&mut right, &predicted, &colours, OPACITY)?;
+    let wrong = overlay::mistakes(&small, &truth, &predicted)?;
     let row = draw::row(&[
         ("ground truth", left),
         ("prediction", right),
         ("wrong pixels in red", wrong),
     ]);
-    let legend = draw::legend(&[&truth, &predicted], classes, row.width);
+    let legend = overlay::legend(&[&truth, &predicted], classes, row.width);
     Ok(match legend {
         Some(l) => draw::column(&[row, l]),
         None => row,
@@ -132,10 +132,10 @@ pub fn prediction<D: AsRef<str>, S: AsRef<str>>(
     let mut out = draw::resized(image, height, width);
     let mut foot = None;
     if let Some((map, classes)) = map {
-        draw::same_size(image, map)?;
+        overlay::same_size(image, map)?;
         let map = draw::resized_labels(map, height, width);
-        draw::labels(&mut out, &map, &palette::label_colours(classes), 0.5)?;
-        foot = draw::legend(&[&map], classes, width);
+        overlay::labels(&mut out, &map, &palette::label_colours(classes), 0.5)?;
+        foot = overlay::legend(&[&map], classes, width);
     }
     if let Some((list, classes)) = boxes {
         let list: Vec<Detection> = list
@@ -145,7 +145,7 @@ pub fn prediction<D: AsRef<str>, S: AsRef<str>>(
                 ..*d
             })
             .collect();
-        draw::detections(&mut out, &list, classes);
+        overlay::detections(&mut out, &list, classes);
     }
     Ok(match foot {
         Some(l) => draw::column(&[out, l]),

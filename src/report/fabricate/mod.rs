@@ -1,6 +1,7 @@
 //! A made-up run, for the tests of the report: plausible records of a whole MTNAS search, without any search.
 
 mod records;
+mod results;
 mod scene;
 
 pub use records::{run, tiny};

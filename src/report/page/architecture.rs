@@ -1,7 +1,7 @@
 //! How the architecture parameters moved: strips, heat maps with a slider, entropy, shares.
 
 use super::super::chart::{Chart, Series};
-use super::super::heat::History;
+use super::super::history::History;
 use super::super::records::*;
 use super::super::run::Run;
 use super::{Figure, missing, raw};

@@ -1,7 +1,7 @@
 //! The searched cells, drawn.
 
 use super::super::cell::{Cell, label};
-use super::super::heat::{History, primitive_name};
+use super::super::history::{History, primitive_name};
 use super::super::records::*;
 use super::super::run::Run;
 use super::{Figure, copyable, field, missing, raw};

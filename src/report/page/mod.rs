@@ -6,8 +6,10 @@ mod cost;
 mod detection;
 mod log;
 mod losses;
+mod networks;
 mod pictures;
 mod segmentation;
+mod stages;
 mod summary;
 
 use super::run::Run;
