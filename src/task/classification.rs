@@ -226,7 +226,9 @@ mod tests {
         let tape = Tape::new(Cx::default());
         let x = tape.leaf(Tensor::from_f32([1, 3], vec![0.0; 3]).unwrap());
         assert_eq!(
-            t.loss(&[x.clone()], &targets).unwrap_err().code(),
+            t.loss(std::slice::from_ref(&x), &targets)
+                .unwrap_err()
+                .code(),
             Code::Shape
         );
         assert_eq!(

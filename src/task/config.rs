@@ -48,7 +48,7 @@ settings! {
         pub max_sizes: Vec<f64> = vec![],
         /// Distance of prior centres of each level, in pixels (released: 4, 8, 16, 32, 64, 128, 256).
         pub steps: Vec<f64> = vec![],
-        /// Aspect ratios of each level beside 1; each r also gives 1/r (released: [2, 3] on six levels, [2] on the last).
+        /// Aspect ratios of each level beside 1; each r also gives 1/r (released: `[2, 3]` on six levels, `[2]` on the last).
         pub ratios: Vec<Vec<f64>> = vec![],
         /// What centre and size offsets are divided by (SSD: 0.1, 0.2).
         pub variances: [f64; 2] = [0.1, 0.2],
