@@ -2,6 +2,7 @@
 
 pub mod annotation;
 pub mod backend;
+pub mod cli;
 pub mod data;
 pub mod dual;
 pub mod error;

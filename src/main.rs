@@ -1,2 +1,5 @@
 //! The `mtnas` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    mtnas::cli::main(std::env::args_os()).into()
+}

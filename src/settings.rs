@@ -14,6 +14,8 @@ pub struct Key {
     pub kind: String,
     /// The keys below it; empty for a value.
     pub keys: Vec<Key>,
+    /// For a closed choice, each spelling with its meaning.
+    pub choices: Vec<(&'static str, &'static str)>,
 }
 
 /// A type that may stand in the configuration.
@@ -23,6 +25,11 @@ pub trait Describe {
 
     /// The keys below it; empty for a value.
     fn keys() -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// For a closed choice, each spelling with its meaning.
+    fn choices() -> Vec<(&'static str, &'static str)> {
         Vec::new()
     }
 }
@@ -57,6 +64,9 @@ impl<T: Describe> Describe for Vec<T> {
     fn kind() -> String {
         format!("list of {}", T::kind())
     }
+    fn choices() -> Vec<(&'static str, &'static str)> {
+        T::choices()
+    }
 }
 
 impl<T: Describe, const N: usize> Describe for [T; N] {
@@ -71,6 +81,9 @@ impl<T: Describe> Describe for Option<T> {
     }
     fn keys() -> Vec<Key> {
         T::keys()
+    }
+    fn choices() -> Vec<(&'static str, &'static str)> {
+        T::choices()
     }
 }
 
@@ -89,6 +102,7 @@ impl<T: Describe> Describe for BTreeMap<String, T> {
             doc: "A name of your choice.",
             kind: T::kind(),
             keys,
+            choices: Vec::new(),
         }]
     }
 }
@@ -122,6 +136,7 @@ macro_rules! settings {
                     doc: concat!($($doc, "\n",)*).trim_ascii(),
                     kind: <$type as $crate::settings::Describe>::kind(),
                     keys: <$type as $crate::settings::Describe>::keys(),
+                    choices: <$type as $crate::settings::Describe>::choices(),
                 },)*]
             }
         }
@@ -157,6 +172,9 @@ macro_rules! choices {
         impl $crate::settings::Describe for $name {
             fn kind() -> String {
                 $crate::settings::choice([$($text,)*])
+            }
+            fn choices() -> Vec<(&'static str, &'static str)> {
+                vec![$(($text, concat!($($doc, "\n",)*).trim_ascii()),)*]
             }
         }
     };

@@ -42,19 +42,35 @@ impl Describe for Format {
     fn kind() -> String {
         choice(["kitti", "cityscapes", "cifar10", "image-folder"])
     }
+    fn choices() -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("kitti", "KITTI object, `image_2` and `label_2`."),
+            ("cityscapes", "Cityscapes, `leftImg8bit` and `gtFine`."),
+            ("cifar10", "CIFAR-10, binary version."),
+            ("image-folder", "One folder for each class."),
+        ]
+    }
 }
 
 impl Describe for Coding {
     fn kind() -> String {
         choice(["label-ids", "train-ids"])
     }
+    fn choices() -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("label-ids", "`*_gtFine_labelIds.png`, the ids 0 to 33."),
+            (
+                "train-ids",
+                "`*_gtFine_labelTrainIds.png`, 0 to 18 and 255.",
+            ),
+        ]
+    }
 }
 
 settings! {
     /// One data set on disk. `format` and `root` must be given.
     pub struct DataSetConfig {
-        /// How it lies on disk: KITTI object (`image_2`, `label_2`), Cityscapes (`leftImg8bit`, `gtFine`), CIFAR-10 binary version,
-        /// or one folder for each class.
+        /// How it lies on disk.
         pub format: Format = Format::Kitti,
         /// Its folder; a relative path starts at the working directory.
         pub root: PathBuf = PathBuf::new(),
@@ -72,7 +88,7 @@ settings! {
         pub ignore: BTreeMap<String, String> = KittiConfig::default().ignore,
         /// Which label files of Cityscapes to read.
         pub labels: Coding = Coding::LabelIds,
-        /// Random changes of training samples, in this order. Both halves of the bi-level split get them (as DARTS).
+        /// Random changes of training samples, at most one of the crops. Both halves of the bi-level split get them (as DARTS).
         pub augment: Vec<Augment> = vec![Augment::Flip],
         /// Mean of each channel (R, G, B in 0 to 1) instead of `input.mean`.
         pub mean: Option<[f64; 3]> = None,

@@ -2,3 +2,8 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod progress;
+pub mod records_io;
+pub mod run_dir;
+pub mod signals;
+pub mod tensorboard;

@@ -30,11 +30,44 @@ impl Describe for Protocol {
     fn kind() -> String {
         choice(["mtnas-2020", "voc10", "voc07", "coco"])
     }
+    fn choices() -> Vec<(&'static str, &'static str)> {
+        vec![
+            (
+                "mtnas-2020",
+                "The evaluator released with MTNAS: IoU > 0.5 with +1 widths, all-point interpolation.",
+            ),
+            (
+                "voc10",
+                "PASCAL VOC since 2010: IoU >= 0.5, all-point interpolation.",
+            ),
+            (
+                "voc07",
+                "PASCAL VOC 2007: IoU >= 0.5, 11-point interpolation.",
+            ),
+            (
+                "coco",
+                "Mean over ten IoU thresholds, 101-point interpolation.",
+            ),
+        ]
+    }
 }
 
 impl Describe for Average {
     fn kind() -> String {
         choice(Average::ALL.map(Average::name))
+    }
+    fn choices() -> Vec<(&'static str, &'static str)> {
+        vec![
+            (
+                "present-in-ground-truth",
+                "Classes with a pixel in the ground truth (MTNAS's evaluator).",
+            ),
+            (
+                "non-zero-diagonal",
+                "Classes with a right pixel (AutoMTL's code; optimistic).",
+            ),
+            ("all-classes", "All classes."),
+        ]
     }
 }
 

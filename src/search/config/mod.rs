@@ -13,6 +13,7 @@ use crate::space::config::SpaceConfig;
 use crate::task::config::{TaskConfig, TaskKind};
 
 mod diff;
+pub mod explain;
 mod overrides;
 mod read;
 mod run;
