@@ -1,5 +1,6 @@
 //! Search: configuration, run directory, bi-level optimisation and the pipelines.
 
+pub mod bilevel;
 pub mod checkpoint;
 pub mod config;
 pub mod progress;

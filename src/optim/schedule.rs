@@ -1,0 +1,50 @@
+//! Learning rate as a function of the step.
+
+use super::config::{Schedule, ScheduleKind};
+
+/// The rate at `step` of `steps` (`step < steps`), starting from `lr`.
+///
+/// With `t = step / steps`: cosine `min + (lr - min)(1 + cos(pi t))/2` (DARTS, PC-DARTS); linear-cosine
+/// `lr ((alpha + 1 - t)(1 + cos(2 pi periods t))/2 + beta)` (TensorFlow's `linear_cosine_decay`); step, poly and constant as
+/// their names say. During the first `warmup` share of the steps the rate is also multiplied by `(step + 1) / warm steps`.
+pub fn rate(s: &Schedule, lr: f64, step: u64, steps: u64) -> f64 {
+    let t = step as f64 / steps.max(1) as f64;
+    let decayed = match s.kind {
+        ScheduleKind::Constant => lr,
+        ScheduleKind::Cosine => s.min + (lr - s.min) * (1.0 + (std::f64::consts::PI * t).cos()) / 2.0,
+        ScheduleKind::LinearCosine => {
+            let cosine = (1.0 + (std::f64::consts::TAU * s.periods * t).cos()) / 2.0;
+            lr * ((s.alpha + 1.0 - t) * cosine + s.beta)
+        }
+        ScheduleKind::Step => lr * s.factor.powi(s.milestones.iter().filter(|&&m| t >= m).count() as i32),
+        ScheduleKind::Poly => lr * (1.0 - t).powf(s.power),
+    };
+    let warm = (s.warmup * steps as f64).floor();
+    if (step as f64) < warm { decayed * (step + 1) as f64 / warm } else { decayed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(kind: ScheduleKind) -> Schedule {
+        Schedule { kind, ..Schedule::default() }
+    }
+
+    #[test]
+    fn known_points() {
+        let cosine = of(ScheduleKind::Cosine);
+        assert_eq!(rate(&cosine, 0.1, 0, 100), 0.1);
+        assert!((rate(&cosine, 0.1, 50, 100) - 0.05).abs() < 1e-15);
+        // linear_cosine_decay(0.01, 25 of 100) with TensorFlow's defaults: 0.75 (1 + cos(pi/4))/2 + 0.001
+        let linear = of(ScheduleKind::LinearCosine);
+        let expect = 0.01 * (0.75 * (1.0 + std::f64::consts::FRAC_1_SQRT_2) / 2.0 + 0.001);
+        assert!((rate(&linear, 0.01, 25, 100) - expect).abs() < 1e-15);
+        let step = of(ScheduleKind::Step);
+        assert!((rate(&step, 1.0, 5000, 10000) - 0.1).abs() < 1e-15);
+        assert!((rate(&step, 1.0, 9999, 10000) - 0.001).abs() < 1e-15);
+        assert!((rate(&of(ScheduleKind::Poly), 1.0, 50, 100) - 0.5f64.powf(0.9)).abs() < 1e-15);
+        let warm = Schedule { warmup: 0.1, ..of(ScheduleKind::Constant) };
+        assert_eq!([0, 4, 9, 10].map(|s| rate(&warm, 1.0, s, 100)), [0.1, 0.5, 1.0, 1.0]);
+    }
+}

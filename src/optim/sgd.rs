@@ -1,0 +1,90 @@
+//! Stochastic gradient descent with momentum, and clipping.
+//!
+//! The order is fixed (systems.md 15, row 2): clip the raw gradients by `clip / (norm + 1e-6)`, add `weight_decay * w` to
+//! every one, `buffer = momentum * buffer + g` (the first time `buffer = g`), `w -= lr * buffer`. Parameters without a
+//! gradient are left alone: no decay, no momentum.
+
+use super::config::SgdConfig;
+use crate::backend::host::{by_float, elementwise};
+use crate::dual::Scalar;
+use crate::nn::{ParamId, ParamSet};
+use crate::tensor::Tensor;
+
+/// Momentum buffers.
+#[derive(Debug, Clone, Default)]
+pub struct Sgd {
+    /// By position in the parameter set; absent until a parameter's first gradient.
+    pub momentum: Vec<Option<Tensor>>,
+}
+
+/// L2 norm of all gradients together, summed tensor by tensor in order, in f64.
+pub fn norm(grads: &[(ParamId, Tensor)]) -> f64 {
+    grads.iter().map(|(_, g)| by_float!(g.dtype(), T => elementwise::dot::<T>(g.data(), g.data()).v())).sum::<f64>().sqrt()
+}
+
+/// What clipping multiplies gradients of this norm by; 1 when `clip` is 0.
+pub fn clip_factor(clip: f64, norm: f64) -> f64 {
+    if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 }
+}
+
+impl Sgd {
+    /// For a set of `n` parameters.
+    pub fn new(n: usize) -> Sgd {
+        Sgd { momentum: vec![None; n] }
+    }
+
+    /// One step at rate `lr`; returns the norm of the raw gradients.
+    pub fn step(&mut self, w: &mut ParamSet, grads: Vec<(ParamId, Tensor)>, c: &SgdConfig, lr: f64) -> f64 {
+        let norm = norm(&grads);
+        let factor = clip_factor(c.clip, norm);
+        for (id, mut g) in grads {
+            by_float!(g.dtype(), T => {
+                let w = w.get_mut(id).data_mut::<T>();
+                let g = g.data_mut::<T>();
+                for (g, &w) in g.iter_mut().zip(w.iter()) {
+                    *g = *g * T::c(factor) + T::c(c.weight_decay) * w;
+                }
+            });
+            let buffer = match self.momentum[id.0].take() {
+                None => g,
+                Some(mut b) => {
+                    by_float!(b.dtype(), T => {
+                        for (b, &g) in b.data_mut::<T>().iter_mut().zip(g.data::<T>()) {
+                            *b = T::c(c.momentum) * *b + g;
+                        }
+                    });
+                    b
+                }
+            };
+            by_float!(buffer.dtype(), T => elementwise::axpy::<T>(T::c(-lr), buffer.data(), w.get_mut(id).data_mut()));
+            self.momentum[id.0] = Some(buffer);
+        }
+        norm
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_steps_by_hand() {
+        let mut w = ParamSet::default();
+        let a = w.add("a".into(), Tensor::from_f64([1], vec![2.0]).unwrap());
+        let b = w.add("b".into(), Tensor::from_f64([1], vec![1.0]).unwrap());
+        let c = SgdConfig { momentum: 0.9, weight_decay: 0.1, clip: 5.0, ..SgdConfig::default() };
+        let mut sgd = Sgd::new(2);
+        let g = |v: f64| vec![(a, Tensor::from_f64([1], vec![v]).unwrap())];
+        let norm = sgd.step(&mut w, g(10.0), &c, 0.5);
+        assert_eq!(norm, 10.0);
+        let first = 10.0 * (5.0 / (10.0 + 1e-6)) + 0.1 * 2.0;
+        let w1 = 2.0 - 0.5 * first;
+        assert!((w.get(a).item() - w1).abs() < 1e-12);
+        sgd.step(&mut w, g(1.0), &c, 0.5);
+        let w2 = w1 - 0.5 * (0.9 * first + 1.0 + 0.1 * w1);
+        assert!((w.get(a).item() - w2).abs() < 1e-12);
+        // b was never reached: no decay.
+        assert_eq!(w.get(b).item(), 1.0);
+        assert!(sgd.momentum[b.0].is_none());
+    }
+}
