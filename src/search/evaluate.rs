@@ -1,0 +1,129 @@
+//! Held-out evaluation: predictions of a network beside the truth, as records of the report.
+
+use std::collections::BTreeMap;
+
+use super::session::Session;
+use super::workbench::Workbench;
+use crate::error::Result;
+use crate::model::{Cost, Mixing, Network};
+use crate::nn::{Mode, Pass, Store};
+use crate::report::records::{
+    ClassificationEval, Cost as CostRecord, DetectionEval, EvalRecord, PartCost, PrCurve, ProtocolResult, SegmentationEval, Which,
+};
+use crate::task::Report;
+use crate::tensor::Tensor;
+
+/// All figures of one task on its held-out split.
+///
+/// # Errors
+/// Those of the data, the ops and the metrics.
+pub fn evaluate(session: &Session, bench: &Workbench, net: &Network, store: &Store, mixing: Mixing) -> Result<Report> {
+    let c = &session.config.eval;
+    let mut meter = bench.task.meter();
+    for batch in bench.held_out(c.batch, c.limit)? {
+        let batch = batch?;
+        let p = Pass::new(store, session.cx, Mode::EVAL);
+        let outputs = bench.outputs(net, &p, &batch.images, session.activation_dtype(), mixing)?;
+        let values: Vec<Tensor> = outputs.iter().map(|v| v.value().clone()).collect();
+        let dims = batch.images.dims();
+        let sizes = vec![(dims[2], dims[3]); dims[0]];
+        for (prediction, truth) in bench.task.predict(&values, &sizes)?.into_iter().zip(&batch.annotations) {
+            meter.add(prediction, truth)?;
+        }
+    }
+    meter.report()
+}
+
+/// The record of all tasks of one network.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn record(
+    session: &Session,
+    which: Which,
+    benches: &[&Workbench],
+    net: &Network,
+    store: &Store,
+    genotypes: BTreeMap<String, String>,
+    mixing: Mixing,
+) -> Result<EvalRecord> {
+    let mut out = EvalRecord {
+        which,
+        genotypes,
+        detection: None,
+        segmentation: None,
+        classification: None,
+        cost: Some(cost_record(net.cost(), [net.spec().height, net.spec().width])),
+    };
+    for bench in benches {
+        let classes = bench.task.classes().to_vec();
+        let report = evaluate(session, bench, net, store, mixing)?;
+        let (main, _) = report.headline();
+        match report {
+            Report::Detection(reports) => {
+                let Some(first) = reports.first() else { continue };
+                let curve = |(class, c): (usize, &crate::metrics::ClassAp)| PrCurve {
+                    class,
+                    recall: c.curve.iter().map(|p| p.recall).collect(),
+                    precision: c.curve.iter().map(|p| p.precision).collect(),
+                    score: c.curve.iter().map(|p| p.score as f64).collect(),
+                };
+                let result = |r: &crate::metrics::ApReport| {
+                    let mut more = BTreeMap::new();
+                    if let Some(m) = r.map50 {
+                        more.insert("AP50".to_string(), m);
+                    }
+                    if let Some(c) = &r.coco {
+                        let named = [("AP75", c.ap75), ("AR100", c.ar100), ("AP small", c.ap_area.small), ("AP medium", c.ap_area.medium), ("AP large", c.ap_area.large)];
+                        more.extend(named.into_iter().filter_map(|(n, v)| Some((n.to_string(), v?))));
+                    }
+                    let ap = r.classes.iter().map(|c| c.ap).collect();
+                    (r.protocol.name().to_string(), ProtocolResult { ap, mean: r.map, more })
+                };
+                out.detection = Some(DetectionEval {
+                    classes,
+                    images: first.images,
+                    objects: first.classes.iter().map(|c| c.objects).collect(),
+                    main: first.protocol.name().into(),
+                    protocols: reports.iter().map(result).collect(),
+                    curves: first.classes.iter().enumerate().map(curve).collect(),
+                });
+            }
+            Report::Segmentation { rule, images, figures } => {
+                let rules = [
+                    ("present-in-ground-truth", figures.miou_present),
+                    ("non-zero-diagonal", figures.miou_non_zero),
+                    ("all-classes", figures.miou_all),
+                ];
+                out.segmentation = Some(SegmentationEval {
+                    classes,
+                    images,
+                    size: Some([net.spec().height, net.spec().width]),
+                    iou: figures.iou.clone(),
+                    main: rule.name().into(),
+                    miou: rules.into_iter().filter_map(|(n, v)| Some((n.to_string(), v?))).collect(),
+                    pixel_accuracy: figures.pixel_accuracy.unwrap_or(0.0),
+                    confusion: figures.confusion.clone(),
+                });
+            }
+            Report::Classification { images, top1, top5 } => {
+                out.classification = Some(ClassificationEval { images, top1: top1.unwrap_or(0.0), top5: top5.unwrap_or(0.0) });
+            }
+        }
+        session.progress.say(&format!("{}: {} on the held-out split", bench.name, main));
+    }
+    Ok(out)
+}
+
+/// Cost as the report shows it.
+pub fn cost_record(cost: &Cost, input: [usize; 2]) -> CostRecord {
+    let total = cost.total();
+    let part = |(name, c): (String, crate::model::Count)| PartCost { part: name, params: c.params, conv_macs: c.macs };
+    CostRecord {
+        input,
+        params: total.params,
+        conv_macs: total.macs,
+        gflops: total.gflops(),
+        parts: cost.parts().into_iter().map(part).collect(),
+    }
+}
