@@ -99,11 +99,11 @@ pub fn record(
                     classes,
                     images,
                     size: Some([net.spec().height, net.spec().width]),
-                    iou: figures.iou.clone(),
+                    iou: figures.classes.iter().map(|c| c.iou).collect(),
                     main: rule.name().into(),
                     miou: rules.into_iter().filter_map(|(n, v)| Some((n.to_string(), v?))).collect(),
                     pixel_accuracy: figures.pixel_accuracy.unwrap_or(0.0),
-                    confusion: figures.confusion.clone(),
+                    confusion: vec![],
                 });
             }
             Report::Classification { images, top1, top5 } => {

@@ -3,8 +3,16 @@
 pub mod bilevel;
 pub mod checkpoint;
 pub mod config;
+pub mod evaluate;
+mod learner_io;
+pub mod model_file;
+pub mod pipeline;
 pub mod progress;
 pub mod records_io;
 pub mod run_dir;
+pub mod session;
 pub mod signals;
+pub mod stage;
+pub mod stop;
 pub mod tensorboard;
+pub mod workbench;

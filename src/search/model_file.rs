@@ -8,7 +8,8 @@ use super::session::Session;
 use super::stage::Outcome;
 use super::config::Config;
 use crate::error::{Code, Error, Result};
-use crate::files::{read_safetensors, write_atomic, write_safetensors};
+use crate::export::safetensors::{self, TensorFile};
+use crate::files::write_atomic;
 use crate::model::{Cells, Network};
 use crate::nn::{ParamSet, Store};
 use crate::report::records::{EvalRecord, to_file};
@@ -31,8 +32,8 @@ pub fn deliver(session: &Session, o: &Outcome, parts: &Parts, record: &EvalRecor
             tensors.insert(name.to_string(), t.clone());
         }
     }
-    let about = BTreeMap::from([("format".to_string(), "mtnas".to_string()), ("config".to_string(), session.config.to_toml())]);
-    write_safetensors(dir.join("model.safetensors"), &tensors, &about)?;
+    let metadata = BTreeMap::from([("format".to_string(), "mtnas".to_string()), ("config".to_string(), session.config.to_toml())]);
+    safetensors::write(dir.join("model.safetensors"), &TensorFile { tensors, metadata })?;
     if let Some(cost) = &record.cost {
         write_atomic(dir.join("cost.json"), to_file(cost).as_bytes())?;
     }
@@ -44,7 +45,7 @@ pub fn deliver(session: &Session, o: &Outcome, parts: &Parts, record: &EvalRecor
 /// # Errors
 /// A file that does not read.
 pub fn read_store(path: &Path) -> Result<Store> {
-    let (tensors, _) = read_safetensors(path)?;
+    let TensorFile { tensors, .. } = safetensors::read(path)?;
     let mut store = Store::default();
     for (name, t) in tensors {
         let set: &mut ParamSet = if name.ends_with("running_mean") || name.ends_with("running_var") { &mut store.buffers } else { &mut store.weights };
@@ -86,7 +87,7 @@ pub fn open(path: &Path) -> Result<Final> {
     let benches = Benches::open(&config)?;
     let spec = spec(&config, &parts, benches.det.as_deref(), benches.seg.as_deref())?;
     let (net, mut store) = Network::build(&spec, 0, super::workbench::parameter_dtype(config.run.precision))?;
-    let (tensors, _) = read_safetensors(dir.join("model.safetensors"))?;
+    let TensorFile { tensors, .. } = safetensors::read(dir.join("model.safetensors"))?;
     let pick = |set: &ParamSet| -> BTreeMap<String, Tensor> {
         tensors.iter().filter(|(n, _)| set.find(n).is_some()).map(|(n, t)| (n.clone(), t.clone())).collect()
     };

@@ -299,7 +299,7 @@ impl Pipeline<'_> {
     fn random(&mut self, searched: &Parts) -> Result<()> {
         let seed = self.session.config.run.seed;
         let nodes = self.session.config.model.nodes;
-        let none = if self.session.config.search.random.allow_none { NoneDraws::Allowed } else { NoneDraws::Excluded };
+        let none = if self.session.config.search.random.allow_none { NoneDraws::Include } else { NoneDraws::Exclude };
         let draw = |part: &str, old: &Cells| match old {
             Cells::Derived(_) => Cells::Derived(random_genotype(&mut Rng::new(seed, &[word("random-genotype"), word(part)]), nodes, none)),
             other => other.clone(),

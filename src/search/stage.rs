@@ -355,7 +355,7 @@ impl Running<'_> {
                 train.pool_share.insert(name.clone(), genotype.pool_share());
                 let chosen = genotype.normal.len();
                 figures.entropy.get_or_insert(entropy);
-                figures.skips.get_or_insert(((genotype.skips(crate::space::SkipRule::Normal)), chosen));
+                figures.skips.get_or_insert((genotype.skips(crate::space::SkipRule::NormalCell), chosen));
             }
         }
         session.logs.metric(&train)?;

@@ -36,8 +36,8 @@ pub struct Stopper {
 
 fn skips(g: &Genotype, cells: SkipCells) -> usize {
     g.skips(match cells {
-        SkipCells::Normal => SkipRule::Normal,
-        SkipCells::Both => SkipRule::Both,
+        SkipCells::Normal => SkipRule::NormalCell,
+        SkipCells::Both => SkipRule::BothCells,
     })
 }
 
