@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::session::Session;
-use super::workbench::Workbench;
+use super::config::Config;
+use super::workbench::{Workbench, activation_dtype};
 use crate::error::Result;
 use crate::model::{Cost, Mixing, Network};
 use crate::nn::{Mode, Pass, Store};
@@ -11,19 +11,38 @@ use crate::report::records::{
     ClassificationEval, Cost as CostRecord, DetectionEval, EvalRecord, PartCost, PrCurve, ProtocolResult, SegmentationEval, Which,
 };
 use crate::task::Report;
-use crate::tensor::Tensor;
+use crate::tape::Cx;
+use crate::tensor::{DType, Tensor};
+
+/// How evaluations run.
+pub struct Evaluator {
+    /// Images at a time.
+    pub batch: usize,
+    /// Images at most; 0 for all.
+    pub limit: usize,
+    /// How operations run.
+    pub cx: Cx,
+    /// dtype of activations.
+    pub dtype: DType,
+}
+
+impl Evaluator {
+    /// As the configuration says.
+    pub fn new(c: &Config) -> Evaluator {
+        Evaluator { batch: c.eval.batch, limit: c.eval.limit, cx: Cx::default(), dtype: activation_dtype(c.run.precision) }
+    }
+}
 
 /// All figures of one task on its held-out split.
 ///
 /// # Errors
 /// Those of the data, the ops and the metrics.
-pub fn evaluate(session: &Session, bench: &Workbench, net: &Network, store: &Store, mixing: Mixing) -> Result<Report> {
-    let c = &session.config.eval;
+pub fn evaluate(e: &Evaluator, bench: &Workbench, net: &Network, store: &Store, mixing: Mixing) -> Result<Report> {
     let mut meter = bench.task.meter();
-    for batch in bench.held_out(c.batch, c.limit)? {
+    for batch in bench.held_out(e.batch, e.limit)? {
         let batch = batch?;
-        let p = Pass::new(store, session.cx, Mode::EVAL);
-        let outputs = bench.outputs(net, &p, &batch.images, session.activation_dtype(), mixing)?;
+        let p = Pass::new(store, e.cx, Mode::EVAL);
+        let outputs = bench.outputs(net, &p, &batch.images, e.dtype, mixing)?;
         let values: Vec<Tensor> = outputs.iter().map(|v| v.value().clone()).collect();
         let dims = batch.images.dims();
         let sizes = vec![(dims[2], dims[3]); dims[0]];
@@ -39,7 +58,7 @@ pub fn evaluate(session: &Session, bench: &Workbench, net: &Network, store: &Sto
 /// # Errors
 /// As [`evaluate`].
 pub fn record(
-    session: &Session,
+    e: &Evaluator,
     which: Which,
     benches: &[&Workbench],
     net: &Network,
@@ -57,8 +76,7 @@ pub fn record(
     };
     for bench in benches {
         let classes = bench.task.classes().to_vec();
-        let report = evaluate(session, bench, net, store, mixing)?;
-        let (main, _) = report.headline();
+        let report = evaluate(e, bench, net, store, mixing)?;
         match report {
             Report::Detection(reports) => {
                 let Some(first) = reports.first() else { continue };
@@ -110,7 +128,6 @@ pub fn record(
                 out.classification = Some(ClassificationEval { images, top1: top1.unwrap_or(0.0), top5: top5.unwrap_or(0.0) });
             }
         }
-        session.progress.say(&format!("{}: {} on the held-out split", bench.name, main));
     }
     Ok(out)
 }

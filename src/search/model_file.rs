@@ -68,12 +68,20 @@ pub struct Final {
     pub genotype: NetworkGenotype,
 }
 
-/// Opens `final/` of the run at `path`.
+impl Final {
+    /// Text of every searched part, as records keep it.
+    pub fn genotypes(&self) -> BTreeMap<String, String> {
+        let g = &self.genotype;
+        let parts = [("backbone", Some(&g.backbone)), ("det", g.det.as_ref()), ("seg", g.seg.as_ref())];
+        parts.into_iter().filter_map(|(n, g)| Some((n.to_string(), g?.to_string()))).collect()
+    }
+}
+
+/// Opens `final/` of the run at `path`, whose configuration is `config` (from its `run.toml`).
 ///
 /// # Errors
 /// `NotFound` for a run that is not finished; `BadCheckpoint` for weights of another network.
-pub fn open(path: &Path) -> Result<Final> {
-    let config = Config::load(path.join("run.toml"), &[])?;
+pub fn open(path: &Path, config: Config) -> Result<Final> {
     let dir = path.join("final");
     if !dir.join("metrics.json").is_file() {
         return Err(Error::new(Code::NotFound, "the run has no final network yet")

@@ -193,7 +193,8 @@ impl Pipeline<'_> {
         if a.random_baseline {
             self.random(&parts)?;
         }
-        self.deliver(&final_net, &parts, &searched)?;
+        super::samples::write(self.session, &self.dense(), &final_net)?;
+        super::model_file::deliver(self.session, &final_net, &parts, &searched)?;
         self.session.dir.set_status(Status::Done)?;
         Ok(searched)
     }
@@ -317,16 +318,11 @@ impl Pipeline<'_> {
             Which::Supernet => BTreeMap::new(),
             _ => genotypes(parts),
         };
-        evaluate::record(self.session, which, &benches, &o.net, &o.store, genotypes, Mixing::Parameters)
+        evaluate::record(&evaluate::Evaluator::new(&self.session.config), which, &benches, &o.net, &o.store, genotypes, Mixing::Parameters)
     }
 
     fn write(&self, stage: &str, record: &EvalRecord) -> Result<()> {
         write_atomic(self.session.dir.stage(stage)?.join("metrics.json"), to_file(record).as_bytes())
-    }
-
-    /// `final/`: genotypes, weights, figures.
-    fn deliver(&self, o: &Outcome, parts: &Parts, record: &EvalRecord) -> Result<()> {
-        super::model_file::deliver(self.session, o, parts, record)
     }
 }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::bilevel::Loss;
 use super::config::{Config, Precision};
+use crate::annotation::{Annotation, Image};
 use crate::data::augment::Augmentation;
 use crate::data::batch::{Batch, Batches};
 use crate::data::config::DataSetConfig;
+use crate::data::dataset::Sample;
 use crate::data::input::Input;
 use crate::data::loader::Loader;
 use crate::data::normalise::Normalise;
@@ -169,6 +171,16 @@ impl Workbench {
         }
         let batches = Batches::sequential(self.source.val.dataset.clone(), indices, self.input.clone(), batch)?;
         Loader::new(batches, 0, self.threads.max(1), self.prefetch, self.max_corrupt)
+    }
+
+    /// One picture as network input `(1, 3, H, W)`.
+    ///
+    /// # Errors
+    /// `Internal` if the resizer refuses.
+    pub fn input_of(&self, image: &Image) -> Result<Tensor> {
+        let sample = Sample { id: String::new(), image: image.clone(), annotation: Annotation::Objects(vec![]) };
+        let (values, _) = self.input.prepare(&sample, None)?;
+        Tensor::from_f32([1, 3, self.input.size.0, self.input.size.1], values)
     }
 
     /// Targets of a batch.
