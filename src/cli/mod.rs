@@ -12,6 +12,8 @@ use crate::error::{Code, Error, Result};
 use crate::search::config::Override;
 use crate::search::progress::Show;
 
+mod running;
+
 macro_rules! commands {
     ($($(#[doc = $doc:literal])* $name:ident: $module:ident;)*) => {
         $(mod $module;)*
@@ -30,8 +32,20 @@ macro_rules! commands {
 commands! {
     /// Show, check, compare and explain configurations
     Config: config;
+    /// Make a driving data set, search, train, evaluate and report: the main job with nothing at hand
+    Demo: demo;
+    /// Measure a finished run's network on its held-out data
+    Eval: eval;
     /// Explain an error code
     Explain: explain;
+    /// Draw a finished run's predictions on pictures
+    Predict: predict;
+    /// Write one offline page about a run
+    Report: report;
+    /// Go on with a run that was interrupted
+    Resume: resume;
+    /// Search a network as a configuration says
+    Search: search;
 }
 
 /// Searches joint detection and segmentation networks.

@@ -4,15 +4,16 @@
 //! The reference distorts colours before the crop. Here colours change after the resampling, on fewer pixels: both act
 //! on each pixel alone, so only rounding differs. The border of an expanded picture keeps the mean colour, as there.
 
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
+use super::config::Augment;
 use super::transform::Window;
 use crate::annotation::{Annotation, BBox, Object};
+use crate::error::{Code, Error, Result};
 use crate::rng::Rng;
 
 /// How the window of a training sample is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Crop {
     /// The whole picture.
     #[default]
@@ -26,13 +27,14 @@ pub enum Crop {
 }
 
 /// Which changes are made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AugmentConfig {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Augmentation {
     /// Mirror every other sample.
     pub flip: bool,
     /// Brightness, contrast, saturation, hue, channel order.
     pub photometric: bool,
+    /// A square of this side, centred anywhere, is set to the mean; 0 for none.
+    pub cutout: usize,
     /// The window.
     pub crop: Crop,
     /// Largest ratio of the SSD expansion, from 1 (none). The reference has 4; less suits small pictures.
@@ -43,11 +45,12 @@ pub struct AugmentConfig {
     pub min_area: f64,
 }
 
-impl Default for AugmentConfig {
+impl Default for Augmentation {
     fn default() -> Self {
-        AugmentConfig {
-            flip: true,
-            photometric: true,
+        Augmentation {
+            flip: false,
+            photometric: false,
+            cutout: 0,
             crop: Crop::None,
             expand: 4.0,
             min_side: 0.3,
@@ -59,10 +62,36 @@ impl Default for AugmentConfig {
 /// Tries of an SSD crop before the picture is left whole.
 const CROP_TRIES: usize = 50;
 
-impl AugmentConfig {
+impl Augmentation {
+    /// The configured changes, with the sizes of the references.
+    ///
+    /// # Errors
+    /// `ConfigValue` for two crops.
+    pub fn new(changes: &[Augment]) -> Result<Augmentation> {
+        let mut a = Augmentation::default();
+        let mut crops = vec![];
+        for change in changes {
+            match change {
+                Augment::Flip => a.flip = true,
+                Augment::Photometric => a.photometric = true,
+                Augment::Cutout => a.cutout = 16,
+                Augment::SsdCrop => crops.push(Crop::Ssd),
+                Augment::PadCrop => crops.push(Crop::Pad4),
+                Augment::ResizedCrop => crops.push(Crop::RandomResized),
+            }
+        }
+        if crops.len() > 1 {
+            return Err(
+                Error::new(Code::ConfigValue, "`augment` names two crops").help("keep one of them")
+            );
+        }
+        a.crop = crops.pop().unwrap_or_default();
+        Ok(a)
+    }
+
     /// # Errors
     /// `ConfigValue` for a ratio outside its range.
-    pub fn check(&self) -> crate::Result<()> {
+    pub fn check(&self) -> Result<()> {
         let share = |v: f64| v > 0.0 && v <= 1.0;
         let bad = match self {
             c if !(1.0..=16.0).contains(&c.expand) => {
@@ -76,7 +105,7 @@ impl AugmentConfig {
             }
             _ => return Ok(()),
         };
-        Err(crate::Error::new(crate::Code::ConfigValue, bad))
+        Err(Error::new(Code::ConfigValue, bad))
     }
 
     /// Draws the window of a source picture (height, width) that becomes the network input of `size`.
@@ -179,6 +208,19 @@ impl AugmentConfig {
     /// Colour of the network input where the window reaches outside the picture, 0 to 255; `None` for the mean.
     pub fn border(&self) -> Option<f32> {
         (self.crop == Crop::Pad4).then_some(0.0)
+    }
+
+    /// Rows and columns of the network input that cutout sets to the mean; clipped at the border, as DARTS does.
+    pub fn hole(&self, rng: &mut Rng, size: (usize, usize)) -> Option<[Range<usize>; 2]> {
+        if self.cutout == 0 {
+            return None;
+        }
+        let half = self.cutout / 2;
+        let mut span = |n: usize| {
+            let centre = rng.below(n);
+            centre.saturating_sub(half)..(centre + half).min(n)
+        };
+        Some([span(size.0), span(size.1)])
     }
 }
 

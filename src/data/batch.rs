@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::augment::AugmentConfig;
+use super::augment::Augmentation;
+use super::config::OnCorrupt;
 use super::dataset::{Dataset, Kind, Sample};
-pub use super::input::{InputConfig, OnCorrupt};
+use super::input::Input;
 use super::split::Epochs;
 use crate::annotation::Annotation;
 use crate::error::{Code, Error, Result};
@@ -45,7 +46,7 @@ enum Order {
     /// Shuffled passes, augmented with draws keyed by (seed, stage, step, position in the batch).
     Train {
         epochs: Epochs,
-        augment: AugmentConfig,
+        augment: Augmentation,
         seed: u64,
         stage: u64,
     },
@@ -56,7 +57,7 @@ enum Order {
 /// The batches of a list of samples, by number.
 pub struct Batches {
     dataset: Arc<dyn Dataset>,
-    input: InputConfig,
+    input: Input,
     order: Order,
     indices: Vec<usize>,
     batch: usize,
@@ -66,7 +67,7 @@ impl Batches {
     fn new(
         dataset: Arc<dyn Dataset>,
         indices: Vec<usize>,
-        input: InputConfig,
+        input: Input,
         batch: usize,
         order: Order,
     ) -> Result<Batches> {
@@ -100,9 +101,9 @@ impl Batches {
     pub fn train(
         dataset: Arc<dyn Dataset>,
         mut indices: Vec<usize>,
-        input: InputConfig,
+        input: Input,
         batch: usize,
-        augment: AugmentConfig,
+        augment: Augmentation,
         (seed, stage): (u64, u64),
     ) -> Result<Batches> {
         augment.check()?;
@@ -126,7 +127,7 @@ impl Batches {
     pub fn sequential(
         dataset: Arc<dyn Dataset>,
         indices: Vec<usize>,
-        input: InputConfig,
+        input: Input,
         batch: usize,
     ) -> Result<Batches> {
         Batches::new(dataset, indices, input, batch, Order::Sequential)

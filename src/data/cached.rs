@@ -1,7 +1,7 @@
 //! Keeps decoded pictures in memory at network size, for sets small enough: decoding then costs nothing after one pass.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::dataset::{Dataset, Kind, Sample};
 use super::transform::{View, Window, resize};
@@ -12,17 +12,17 @@ use crate::error::Result;
 ///
 /// Every sample is resized, kept or not, so that results do not depend on the limit. Augmentation that crops then works on
 /// the resized picture.
-pub struct Cached<D> {
-    inner: D,
+pub struct Cached {
+    inner: Arc<dyn Dataset>,
     size: (usize, usize),
     kept: Vec<OnceLock<Sample>>,
     bytes: AtomicUsize,
     limit: usize,
 }
 
-impl<D: Dataset> Cached<D> {
+impl Cached {
     /// Samples of `inner` at (height, width), keeping at most about `limit` bytes.
-    pub fn new(inner: D, size: (usize, usize), limit: usize) -> Cached<D> {
+    pub fn new(inner: Arc<dyn Dataset>, size: (usize, usize), limit: usize) -> Cached {
         let kept = (0..inner.len()).map(|_| OnceLock::new()).collect();
         Cached {
             inner,
@@ -54,7 +54,7 @@ fn bytes_of(sample: &Sample) -> usize {
     sample.image.data.len() + annotation
 }
 
-impl<D: Dataset> Dataset for Cached<D> {
+impl Dataset for Cached {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -73,6 +73,9 @@ impl<D: Dataset> Dataset for Cached<D> {
     fn place(&self, index: usize) -> String {
         self.inner.place(index)
     }
+    fn class_of(&self, index: usize) -> Result<Option<usize>> {
+        self.inner.class_of(index)
+    }
     fn load(&self, index: usize) -> Result<Sample> {
         if let Some(sample) = self.kept[index].get() {
             return Ok(sample.clone());
@@ -86,30 +89,6 @@ impl<D: Dataset> Dataset for Cached<D> {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         Ok(sample)
-    }
-}
-
-impl Dataset for Box<dyn Dataset> {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
-    fn kind(&self) -> Kind {
-        (**self).kind()
-    }
-    fn classes(&self) -> &[String] {
-        (**self).classes()
-    }
-    fn len(&self) -> usize {
-        (**self).len()
-    }
-    fn id(&self, index: usize) -> String {
-        (**self).id(index)
-    }
-    fn place(&self, index: usize) -> String {
-        (**self).place(index)
-    }
-    fn load(&self, index: usize) -> Result<Sample> {
-        (**self).load(index)
     }
 }
 
@@ -167,22 +146,18 @@ mod tests {
 
     #[test]
     fn decodes_once_and_scales_boxes() {
-        let set = |limit| {
-            Cached::new(
-                Counting(AtomicUsize::new(0), vec!["x".into()]),
-                (5, 10),
-                limit,
-            )
-        };
-        let (keep, drop) = (set(1 << 20), set(200));
+        let counting = || Arc::new(Counting(AtomicUsize::new(0), vec!["x".into()]));
+        let (a, b) = (counting(), counting());
+        let keep = Cached::new(a.clone(), (5, 10), 1 << 20);
+        let drop = Cached::new(b.clone(), (5, 10), 200);
         for _ in 0..4 {
             for i in 0..3 {
                 assert_eq!(keep.load(i).unwrap(), drop.load(i).unwrap());
             }
         }
-        assert_eq!(keep.inner.0.load(Ordering::Relaxed), 3);
+        assert_eq!(a.0.load(Ordering::Relaxed), 3);
         // The limit leaves room for one sample of 150 bytes and a box.
-        assert_eq!(drop.inner.0.load(Ordering::Relaxed), 1 + 2 * 4);
+        assert_eq!(b.0.load(Ordering::Relaxed), 1 + 2 * 4);
         let s = keep.load(2).unwrap();
         let Annotation::Objects(o) = &s.annotation else {
             panic!()

@@ -102,6 +102,26 @@ impl Cifar10 {
         })
     }
 
+    /// The first `N` bytes of a record, its label checked.
+    fn read<const N: usize>(&self, index: usize) -> Result<[u8; N]> {
+        let (path, record) = self.locate(index);
+        let io = |e| Error::io(path, e);
+        let mut file = std::fs::File::open(path).map_err(io)?;
+        file.seek(SeekFrom::Start((record * RECORD) as u64))
+            .map_err(io)?;
+        let mut bytes = [0u8; N];
+        file.read_exact(&mut bytes).map_err(|_| {
+            Error::new(Code::BadFormat, "the file ends inside a record")
+                .at(self.place(index))
+                .help("fetch the file again")
+        })?;
+        if bytes[0] as usize >= CLASSES.len() {
+            let text = format!("label {} is not one of 0 to 9", bytes[0]);
+            return Err(Error::new(Code::BadLabelId, text).at(self.place(index)));
+        }
+        Ok(bytes)
+    }
+
     /// File and record number of a sample.
     fn locate(&self, index: usize) -> (&Path, usize) {
         let k = self.files.partition_point(|f| f.1 <= index) - 1;
@@ -133,34 +153,18 @@ impl Dataset for Cifar10 {
         let (path, record) = self.locate(index);
         format!("{}, record {record}", path.display())
     }
+    fn class_of(&self, index: usize) -> Result<Option<usize>> {
+        self.read::<1>(index).map(|bytes| Some(bytes[0] as usize))
+    }
     /// `BadLabelId` for a label above 9, with the record.
     fn load(&self, index: usize) -> Result<Sample> {
-        let (path, record) = self.locate(index);
-        let io = |e| Error::io(path, e);
-        let mut file = std::fs::File::open(path).map_err(io)?;
-        file.seek(SeekFrom::Start((record * RECORD) as u64))
-            .map_err(io)?;
-        let mut bytes = [0u8; RECORD];
-        file.read_exact(&mut bytes).map_err(|_| {
-            Error::new(Code::BadFormat, "the file ends inside a record")
-                .at(self.place(index))
-                .help("fetch the file again")
-        })?;
-        if bytes[0] as usize >= CLASSES.len() {
-            return Err(Error::new(
-                Code::BadLabelId,
-                format!("label {} is not one of 0 to 9", bytes[0]),
-            )
-            .at(self.place(index)));
-        }
+        let bytes = self.read::<RECORD>(index)?;
         let plane = SIDE * SIDE;
-        let data = (0..plane)
-            .flat_map(|i| [bytes[1 + i], bytes[1 + plane + i], bytes[1 + 2 * plane + i]])
-            .collect();
+        let pixel = |i: usize| [bytes[1 + i], bytes[1 + plane + i], bytes[1 + 2 * plane + i]];
         let image = Image {
             height: SIDE,
             width: SIDE,
-            data,
+            data: (0..plane).flat_map(pixel).collect(),
         };
         Ok(Sample {
             id: self.id(index),

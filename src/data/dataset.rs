@@ -52,6 +52,13 @@ pub trait Dataset: Send + Sync {
     fn id(&self, index: usize) -> String;
     /// Picture file (and record) of sample `index`, for messages.
     fn place(&self, index: usize) -> String;
+    /// Class of sample `index` without decoding its picture; `None` unless the set is for classification.
+    ///
+    /// # Errors
+    /// `Io`, `BadLabelId`.
+    fn class_of(&self, _index: usize) -> Result<Option<usize>> {
+        Ok(None)
+    }
     /// Reads sample `index`.
     ///
     /// # Errors

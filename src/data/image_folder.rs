@@ -104,11 +104,6 @@ impl ImageFolder {
             .join(&self.classes[*class])
             .join(name)
     }
-
-    /// Class of a sample, without reading its picture.
-    pub fn class(&self, index: usize) -> usize {
-        self.files[index].0
-    }
 }
 
 impl Dataset for ImageFolder {
@@ -130,6 +125,9 @@ impl Dataset for ImageFolder {
     }
     fn place(&self, index: usize) -> String {
         self.image_path(index).display().to_string()
+    }
+    fn class_of(&self, index: usize) -> Result<Option<usize>> {
+        Ok(Some(self.files[index].0))
     }
     fn load(&self, index: usize) -> Result<Sample> {
         let image = read_image(&self.image_path(index))?;

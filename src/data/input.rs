@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
-use super::augment::{AugmentConfig, centre};
+use super::augment::{Augmentation, centre};
+use super::config::OnCorrupt;
 use super::dataset::Sample;
 use super::normalise::Normalise;
 use super::photometric::Photometric;
@@ -13,20 +12,9 @@ use crate::annotation::Annotation;
 use crate::error::{Code, Error, Result};
 use crate::rng::Rng;
 
-/// What happens at a sample that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnCorrupt {
-    /// The batch is an error.
-    #[default]
-    Error,
-    /// In training the next sample of the same split takes its place; in sequential reading it is left out.
-    Skip,
-}
-
 /// What an image looks like to the network, and how unreadable samples are met.
 #[derive(Debug, Clone, PartialEq)]
-pub struct InputConfig {
+pub struct Input {
     /// Network input (height, width).
     pub size: (usize, usize),
     /// Mean and standard deviation.
@@ -38,10 +26,10 @@ pub struct InputConfig {
     pub on_corrupt: OnCorrupt,
 }
 
-impl InputConfig {
+impl Input {
     /// The default policy at this size.
-    pub fn new(height: usize, width: usize) -> InputConfig {
-        InputConfig {
+    pub fn new(height: usize, width: usize) -> Input {
+        Input {
             size: (height, width),
             normalise: Normalise::default(),
             centre: None,
@@ -72,12 +60,13 @@ impl InputConfig {
     pub fn prepare(
         &self,
         sample: &Sample,
-        augment: Option<(&AugmentConfig, &mut Rng)>,
+        augment: Option<(&Augmentation, &mut Rng)>,
     ) -> Result<(Vec<f32>, Annotation)> {
         let source = (sample.image.height, sample.image.width);
         let whole = Window::whole(source.0, source.1);
         let mut photometric = None;
         let mut border = None;
+        let mut hole = None;
         let (window, annotation) = match augment {
             None => {
                 let window = match (self.centre, &sample.annotation) {
@@ -90,12 +79,19 @@ impl InputConfig {
                 let window = config.window(rng, source, self.size, &sample.annotation);
                 photometric = config.photometric.then(|| Photometric::draw(rng));
                 border = config.border();
+                hole = config.hole(rng, self.size);
                 (window, config.kept(&sample.annotation, &window))
             }
         };
         let view = View::new(&window, source, self.size);
         let (mut planes, [rows, columns]) = view.planes(&sample.image)?;
         self.colours(&mut planes, rows, columns, photometric.as_ref(), border);
+        if let Some([rows, columns]) = hole {
+            let (height, width) = self.size;
+            for row in (0..3).flat_map(|c| rows.clone().map(move |y| c * height + y)) {
+                planes[row * width..][columns.clone()].fill(0.0);
+            }
+        }
         Ok((planes, view.annotation(&annotation)))
     }
 

@@ -86,7 +86,7 @@ impl Loader {
     /// Reads `batches` from batch `start` on, up to `prefetch` batches ahead in `threads` threads; with 0 of either, in the
     /// calling thread. `max_corrupt` is the largest share of the samples that [`OnCorrupt::Skip`] may leave out.
     ///
-    /// [`OnCorrupt::Skip`]: super::batch::OnCorrupt::Skip
+    /// [`OnCorrupt::Skip`]: super::config::OnCorrupt::Skip
     ///
     /// # Errors
     /// `Io` if a thread cannot be started.

@@ -1,13 +1,10 @@
 //! Mean and standard deviation of the network input.
 
-use serde::{Deserialize, Serialize};
-
 use crate::annotation::Image;
 use crate::error::{Code, Error, Result};
 
 /// Per-channel mean and standard deviation of R, G, B in 0 to 1. The same order in training and evaluation (4.4).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalise {
     /// Subtracted.
     pub mean: [f32; 3],
@@ -26,6 +23,18 @@ impl Default for Normalise {
 }
 
 impl Normalise {
+    /// From configured values.
+    ///
+    /// # Errors
+    /// As [`Normalise::check`].
+    pub fn new(mean: [f64; 3], std: [f64; 3]) -> Result<Normalise> {
+        let n = Normalise {
+            mean: mean.map(|v| v as f32),
+            std: std.map(|v| v as f32),
+        };
+        n.check().map(|()| n)
+    }
+
     /// # Errors
     /// `ConfigValue` for a standard deviation that is not positive or a value that is not finite.
     pub fn check(&self) -> Result<()> {

@@ -65,7 +65,7 @@ pub enum Order<'a> {
 }
 
 const VIRTUAL_STEP: Mode =
-    Mode { training: true, update_statistics: false, grad_weights: true, grad_arch: true, drop_path: 0.0 };
+    Mode { training: true, update_statistics: false, grad_weights: true, grad_arch: true, drop_path: 0.0, skip_dropout: 0.0 };
 
 impl Learner {
     /// A learner over freshly initialised parameters.

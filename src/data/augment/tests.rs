@@ -23,8 +23,9 @@ fn objects(boxes: &[(f32, f32, f32, f32)]) -> Annotation {
 
 #[test]
 fn ssd_crop_keeps_a_centre_and_follows_the_stated_shares() {
-    let config = AugmentConfig {
+    let config = Augmentation {
         crop: Crop::Ssd,
+        flip: true,
         ..Default::default()
     };
     let a = objects(&[(20.0, 30.0, 60.0, 50.0)]);
@@ -54,7 +55,7 @@ fn ssd_crop_keeps_a_centre_and_follows_the_stated_shares() {
 
 #[test]
 fn objects_out_of_the_window_are_dropped_and_ignored_ones_stay() {
-    let config = AugmentConfig {
+    let config = Augmentation {
         crop: Crop::Ssd,
         ..Default::default()
     };
@@ -88,7 +89,7 @@ fn objects_out_of_the_window_are_dropped_and_ignored_ones_stay() {
 
 #[test]
 fn other_crops() {
-    let pad = AugmentConfig {
+    let pad = Augmentation {
         crop: Crop::Pad4,
         flip: false,
         ..Default::default()
@@ -100,7 +101,7 @@ fn other_crops() {
         seen.insert(w.x as i64);
     }
     assert_eq!(seen.len(), 9);
-    let config = AugmentConfig {
+    let config = Augmentation {
         crop: Crop::RandomResized,
         flip: false,
         ..Default::default()
@@ -120,12 +121,32 @@ fn other_crops() {
         );
     }
     assert!(
-        AugmentConfig {
+        Augmentation {
             expand: 0.5,
             ..Default::default()
         }
         .check()
         .is_err()
     );
-    assert!(AugmentConfig::default().check().is_ok());
+    assert!(Augmentation::default().check().is_ok());
+    let two = Augmentation::new(&[Augment::SsdCrop, Augment::PadCrop]);
+    assert_eq!(two.unwrap_err().code(), Code::ConfigValue);
+    let a = Augmentation::new(&[Augment::Flip, Augment::ResizedCrop, Augment::Cutout]).unwrap();
+    assert_eq!(
+        (a.flip, a.photometric, a.crop, a.cutout),
+        (true, false, Crop::RandomResized, 16)
+    );
+}
+
+#[test]
+fn cutout_is_clipped_at_the_border() {
+    let a = Augmentation {
+        cutout: 16,
+        ..Default::default()
+    };
+    for i in 0..200 {
+        let [rows, columns] = a.hole(&mut rng(i), (32, 40)).unwrap();
+        assert!(rows.end <= 32 && columns.end <= 40);
+        assert!((8..=16).contains(&rows.len()) && (8..=16).contains(&columns.len()));
+    }
 }

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::annotation::{Annotation, Image};
-use crate::data::augment::{AugmentConfig, Crop};
-use crate::data::batch::{InputConfig, OnCorrupt};
+use crate::data::augment::{Augmentation, Crop};
+use crate::data::config::OnCorrupt;
 use crate::data::dataset::{Dataset, Kind, Sample};
+use crate::data::input::Input;
 use std::time::{Duration, Instant};
 
 /// Pictures of one value each; some indices fail, panic or take long.
@@ -65,13 +66,15 @@ impl Dataset for Made {
 }
 
 fn train(set: Made, on_corrupt: OnCorrupt) -> Batches {
-    let augment = AugmentConfig {
+    let augment = Augmentation {
         crop: Crop::RandomResized,
+        flip: true,
+        photometric: true,
         ..Default::default()
     };
-    let input = InputConfig {
+    let input = Input {
         on_corrupt,
-        ..InputConfig::new(8, 8)
+        ..Input::new(8, 8)
     };
     let indices = (0..set.len).collect();
     Batches::train(Arc::new(set), indices, input, 4, augment, (11, 2)).unwrap()
@@ -117,13 +120,8 @@ fn bits_depend_on_neither_threads_nor_start() {
 
 #[test]
 fn sequential_reading_ends() {
-    let batches = Batches::sequential(
-        Arc::new(made(10)),
-        (0..10).collect(),
-        InputConfig::new(9, 7),
-        4,
-    )
-    .unwrap();
+    let batches =
+        Batches::sequential(Arc::new(made(10)), (0..10).collect(), Input::new(9, 7), 4).unwrap();
     let loader = Loader::new(batches, 0, 2, 2, 0.0).unwrap();
     let sizes: Vec<Vec<usize>> = loader.map(|b| b.unwrap().indices).collect();
     assert_eq!(sizes, [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
@@ -138,8 +136,7 @@ fn errors_and_panics_arrive_in_their_place() {
             ..made(12)
         };
         let batches =
-            Batches::sequential(Arc::new(set), (0..12).collect(), InputConfig::new(9, 7), 4)
-                .unwrap();
+            Batches::sequential(Arc::new(set), (0..12).collect(), Input::new(9, 7), 4).unwrap();
         let got: Vec<_> = Loader::new(batches, 0, threads, prefetch, 0.0)
             .unwrap()
             .collect();
@@ -206,20 +203,8 @@ fn bad_arguments() {
             .err()
             .unwrap()
     };
-    assert_eq!(
-        seq(vec![], InputConfig::new(8, 8), 1).code(),
-        Code::EmptyData
-    );
-    assert_eq!(
-        seq(vec![3], InputConfig::new(8, 8), 1).code(),
-        Code::Argument
-    );
-    assert_eq!(
-        seq(vec![0], InputConfig::new(8, 8), 0).code(),
-        Code::ConfigValue
-    );
-    assert_eq!(
-        seq(vec![0], InputConfig::new(0, 8), 1).code(),
-        Code::ConfigValue
-    );
+    assert_eq!(seq(vec![], Input::new(8, 8), 1).code(), Code::EmptyData);
+    assert_eq!(seq(vec![3], Input::new(8, 8), 1).code(), Code::Argument);
+    assert_eq!(seq(vec![0], Input::new(8, 8), 0).code(), Code::ConfigValue);
+    assert_eq!(seq(vec![0], Input::new(0, 8), 1).code(), Code::ConfigValue);
 }

@@ -1,0 +1,1 @@
+//! Folders, formats, labels.

@@ -1,0 +1,4 @@
+//! The made-up scenes are what they claim to be, and not solved by colour alone.
+
+mod colour;
+mod files;
