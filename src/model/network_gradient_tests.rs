@@ -61,14 +61,19 @@ fn direction_holds(spec: &NetworkSpec, task: TaskKind, seed: u64) {
     let (net, store) = Network::build(spec, seed, DType::F64).unwrap();
     let image = random([2, 3, spec.height, spec.width], seed, DType::F64);
     // A kink inside the step shows as a disagreement that the next smaller step does not have.
-    let errors = [1e-6, 1e-7, 1e-8].map(|h| directional_error(&net, &store, &image, task, seed, h));
-    let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
-    assert!(best <= 1e-8, "seed {seed} {task}: {errors:?}");
+    let mut errors = vec![];
+    for h in [1e-6, 1e-7, 1e-8] {
+        errors.push(directional_error(&net, &store, &image, task, seed, h));
+        if errors.last().is_some_and(|e| *e <= 1e-8) {
+            return;
+        }
+    }
+    panic!("seed {seed} {task}: {errors:?}");
 }
 
 #[test]
 fn whole_network_gradients_of_classifiers() {
-    for seed in 0..8 {
+    for seed in 0..6 {
         let g = random_genotype(&mut Rng::new(seed, &[]), 2, NoneDraws::Exclude);
         let mut spec = classifier(Cells::Derived(g), 4, 8);
         spec.frame.nodes = 2;
@@ -89,7 +94,9 @@ fn whole_network_gradients_of_both_frames() {
             ..spec(kind, Cells::Derived(g), 4)
         };
         (spec.height, spec.width) = (32, 64);
-        spec.frame.channels = 8;
+        spec.frame.channels = 4;
+        // The last cell is a normal one here, so detection cell 0 reads two maps of one size.
+        spec.frame.cells = 5;
         spec.frame.nodes = 2;
         spec.frame.partial_k = 2;
         spec.seg = Cells::search("seg", &spec.frame);

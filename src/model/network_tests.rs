@@ -12,13 +12,14 @@ use std::collections::BTreeSet;
 
 const TASKS: [TaskKind; 2] = [TaskKind::Detection, TaskKind::Segmentation];
 
-/// A small frame: C 16, 5 cells with reductions at 1, 2, 4, so that the last cell is one.
+/// A small frame: 4 cells of 8 channels with reductions at 1, 2, 3, so that the last cell is one.
 fn frame(frame: Frame) -> FrameConfig {
     FrameConfig {
         frame,
-        channels: 16,
-        cells: 5,
-        reductions: (frame != Frame::Classification).then(|| vec![1, 2, 4]),
+        channels: 8,
+        cells: 4,
+        partial_k: 2,
+        reductions: (frame != Frame::Classification).then(|| vec![1, 2, 3]),
         fpn_width: 8,
         ..FrameConfig::default()
     }
@@ -213,7 +214,7 @@ fn a_task_reaches_its_own_path_only() {
     let has = |names: &[String], prefix: &str| names.iter().any(|n| n.starts_with(prefix));
     for part in [
         "stem0",
-        "cells.4",
+        "cells.3",
         "seg.cells.2",
         "det.cells.0",
         "loc.4",
@@ -441,16 +442,16 @@ fn what_does_not_fit_is_refused_by_name() {
         "the stem needs an even number of initial channels, got 7; use an even `channels`"
     );
     assert_eq!(
-        with(|s| s.frame.reductions = Some(vec![0, 2, 4])),
-        "mtnas-release taps the cell before each of three reductions, got reductions [0, 2, 4]; set `reductions` to three rising indices, the first at least 1"
+        with(|s| s.frame.reductions = Some(vec![0, 2, 3])),
+        "mtnas-release taps the cell before each of three reductions, got reductions [0, 2, 3]; set `reductions` to three rising indices, the first at least 1"
     );
     assert_eq!(
         with(|s| s.frame.reductions = Some(vec![2, 1])),
-        "reductions [2, 1] of 5 cells: they must rise and be below 5; set `reductions` to rising indices of cells"
+        "reductions [2, 1] of 4 cells: they must rise and be below 4; set `reductions` to rising indices of cells"
     );
     assert_eq!(
         with(|s| {
-            s.frame.channels = 8;
+            s.frame.partial_k = 4;
             s.seg = Cells::search("seg", &s.frame)
         }),
         "segmentation cell 3 is 2 channels wide, not a multiple of partial_k = 4; use `channels` a multiple of 16, or a smaller partial_k"
