@@ -15,30 +15,96 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("backend", &["dual", "error", "rng", "tensor"]),
     ("tensor", &["backend", "error"]),
     ("tape", &["backend", "dual", "error", "tensor"]),
-    ("ops", &["backend", "dual", "error", "rng", "tape", "tensor"]),
-    ("gradcheck", &["backend", "dual", "error", "ops", "rng", "tape", "tensor"]),
+    (
+        "ops",
+        &["backend", "dual", "error", "rng", "tape", "tensor"],
+    ),
+    (
+        "gradcheck",
+        &["backend", "dual", "error", "ops", "rng", "tape", "tensor"],
+    ),
     ("nn", &["backend", "error", "ops", "rng", "tape", "tensor"]),
-    ("optim", &["backend", "dual", "nn", "ops", "settings", "tensor"]),
-    ("space", &["error", "nn", "ops", "rng", "settings", "tape", "tensor"]),
+    (
+        "optim",
+        &["backend", "dual", "nn", "ops", "settings", "tensor"],
+    ),
+    (
+        "space",
+        &["error", "nn", "ops", "rng", "settings", "tape", "tensor"],
+    ),
     ("metrics", &["annotation", "error", "rng", "settings"]),
-    ("task", &["annotation", "backend", "dual", "error", "metrics", "ops", "rng", "settings", "tape", "tensor"]),
-    ("model", &["error", "nn", "ops", "rng", "settings", "space", "tape", "task", "tensor"]),
-    ("data", &["annotation", "error", "files", "rng", "settings", "tensor"]),
+    (
+        "task",
+        &[
+            "annotation",
+            "backend",
+            "dual",
+            "error",
+            "metrics",
+            "ops",
+            "rng",
+            "settings",
+            "tape",
+            "tensor",
+        ],
+    ),
+    (
+        "model",
+        &[
+            "error", "nn", "ops", "rng", "settings", "space", "tape", "task", "tensor",
+        ],
+    ),
+    (
+        "data",
+        &["annotation", "error", "files", "rng", "settings", "tensor"],
+    ),
     ("export", &["error", "files", "tensor"]),
-    ("report", &["annotation", "error", "files", "metrics", "model", "rng", "space", "tensor"]),
+    (
+        "report",
+        &[
+            "annotation",
+            "error",
+            "files",
+            "metrics",
+            "model",
+            "rng",
+            "space",
+            "tensor",
+        ],
+    ),
     ("dist", &["error", "tensor"]),
     (
         "search",
         &[
-            "annotation", "backend", "data", "dist", "error", "export", "files", "metrics", "model", "nn", "ops", "optim",
-            "report", "rng", "settings", "space", "tape", "task", "tensor",
+            "annotation",
+            "backend",
+            "data",
+            "dist",
+            "error",
+            "export",
+            "files",
+            "metrics",
+            "model",
+            "nn",
+            "ops",
+            "optim",
+            "report",
+            "rng",
+            "settings",
+            "space",
+            "tape",
+            "task",
+            "tensor",
         ],
     ),
     ("cli", &["*"]),
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).expect("a source directory").flatten() {
+    for entry in std::fs::read_dir(dir)
+        .expect("a source directory")
+        .flatten()
+    {
         let path = entry.path();
         if path.is_dir() {
             sources(&path, out);
@@ -62,11 +128,20 @@ fn used(text: &str) -> Vec<String> {
     for (i, _) in code.match_indices("crate::") {
         let rest = &code[i + "crate::".len()..];
         let names: Vec<&str> = match rest.strip_prefix('{') {
-            Some(list) => list.split('}').next().unwrap_or_default().split(',').collect(),
+            Some(list) => list
+                .split('}')
+                .next()
+                .unwrap_or_default()
+                .split(',')
+                .collect(),
             None => vec![rest],
         };
         for n in names {
-            let word: String = n.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let word: String = n
+                .trim()
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             found.push(word);
         }
     }
@@ -75,7 +150,11 @@ fn used(text: &str) -> Vec<String> {
 
 fn layer_of(root: &Path, path: &Path) -> Option<String> {
     let first = path.strip_prefix(root).ok()?.components().next()?;
-    let name = first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_string();
+    let name = first
+        .as_os_str()
+        .to_string_lossy()
+        .trim_end_matches(".rs")
+        .to_string();
     (name != "lib" && name != "main").then_some(name)
 }
 
@@ -84,7 +163,10 @@ fn violations(files: &[(String, PathBuf, String)]) -> Vec<String> {
     let mut bad = vec![];
     for (layer, path, text) in files {
         let Some(allowed) = table.get(layer.as_str()) else {
-            bad.push(format!("{}: layer `{layer}` is not in the table", path.display()));
+            bad.push(format!(
+                "{}: layer `{layer}` is not in the table",
+                path.display()
+            ));
             continue;
         };
         for u in used(text) {
@@ -105,12 +187,21 @@ fn files() -> Vec<(String, PathBuf, String)> {
     sources(&root, &mut paths);
     let test_file = |p: &Path| {
         let text = p.to_string_lossy();
-        text.ends_with("_tests.rs") || text.ends_with("tests.rs") || text.contains("/tests/") || text.contains("/fabricate/")
+        text.ends_with("_tests.rs")
+            || text.ends_with("tests.rs")
+            || text.contains("/tests/")
+            || text.contains("/fabricate/")
     };
     paths
         .into_iter()
         .filter(|p| !test_file(p))
-        .filter_map(|p| Some((layer_of(&root, &p)?, p.clone(), std::fs::read_to_string(&p).ok()?)))
+        .filter_map(|p| {
+            Some((
+                layer_of(&root, &p)?,
+                p.clone(),
+                std::fs::read_to_string(&p).ok()?,
+            ))
+        })
         .collect()
 }
 
@@ -122,9 +213,17 @@ fn arrows_run_one_way() {
 
 #[test]
 fn an_arrow_that_runs_back_is_caught() {
-    let planted = vec![("ops".to_string(), PathBuf::from("src/ops/x.rs"), "use crate::model::Network;\n".to_string())];
+    let planted = vec![(
+        "ops".to_string(),
+        PathBuf::from("src/ops/x.rs"),
+        "use crate::model::Network;\n".to_string(),
+    )];
     assert_eq!(violations(&planted).len(), 1);
-    let listed = vec![("tape".to_string(), PathBuf::from("t"), "use crate::{error::Error, ops::relu};\n".to_string())];
+    let listed = vec![(
+        "tape".to_string(),
+        PathBuf::from("t"),
+        "use crate::{error::Error, ops::relu};\n".to_string(),
+    )];
     assert_eq!(violations(&listed).len(), 1);
 }
 
@@ -136,8 +235,18 @@ fn unsafe_code_stays_under_backend() {
     for p in paths {
         let text = std::fs::read_to_string(&p).expect("a source file");
         let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
-        let unsafe_here = code.filter(|l| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl")).count();
-        let under_backend = p.strip_prefix(&root).is_ok_and(|p| p.starts_with("backend"));
-        assert!(unsafe_here == 0 || under_backend, "{} has unsafe code", p.display());
+        let unsafe_here = code
+            .filter(|l| {
+                l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl")
+            })
+            .count();
+        let under_backend = p
+            .strip_prefix(&root)
+            .is_ok_and(|p| p.starts_with("backend"));
+        assert!(
+            unsafe_here == 0 || under_backend,
+            "{} has unsafe code",
+            p.display()
+        );
     }
 }

@@ -16,14 +16,19 @@ use crate::search::signals::Stop;
 /// # Errors
 /// `Internal` if the pool cannot be made.
 pub(super) fn threads(n: usize) -> Result<()> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(n)
+        .build_global();
     pool.map_err(|e| Error::new(Code::Internal, format!("no thread pool: {e}")))
 }
 
 /// The first of `base`, `base-2`, `base-3`, ... that does not exist.
 pub(super) fn free_directory(base: &Path) -> PathBuf {
     let numbered = |n: usize| PathBuf::from(format!("{}-{n}", base.display()));
-    std::iter::once(base.to_path_buf()).chain((2..).map(numbered)).find(|p| !p.exists()).expect("some number is free")
+    std::iter::once(base.to_path_buf())
+        .chain((2..).map(numbered))
+        .find(|p| !p.exists())
+        .expect("some number is free")
 }
 
 /// Starts a run of `config` at `path`.
@@ -33,7 +38,13 @@ pub(super) fn free_directory(base: &Path) -> PathBuf {
 pub(super) fn start(path: PathBuf, config: Config, context: &Context) -> Result<Session> {
     threads(config.run.threads)?;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    Session::create(path, config, command, Progress::new(context.show()), Stop::on_signals()?)
+    Session::create(
+        path,
+        config,
+        command,
+        Progress::new(context.show()),
+        Stop::on_signals()?,
+    )
 }
 
 /// Writes the report of a finished run and says what came out.
@@ -57,20 +68,39 @@ pub(super) fn summary(r: &EvalRecord) -> String {
     let mut text = String::new();
     if let Some(d) = &r.detection {
         for (name, p) in &d.protocols {
-            text.push_str(&format!("mAP     {:>7}  ({name}, {} images)\n", percent(p.mean), d.images));
+            text.push_str(&format!(
+                "mAP     {:>7}  ({name}, {} images)\n",
+                percent(p.mean),
+                d.images
+            ));
         }
     }
     if let Some(s) = &r.segmentation {
         for (name, v) in &s.miou {
-            text.push_str(&format!("mIoU    {:>7}  ({name}, {} images)\n", percent(Some(*v)), s.images));
+            text.push_str(&format!(
+                "mIoU    {:>7}  ({name}, {} images)\n",
+                percent(Some(*v)),
+                s.images
+            ));
         }
-        text.push_str(&format!("pixels  {:>7}  right\n", percent(Some(s.pixel_accuracy))));
+        text.push_str(&format!(
+            "pixels  {:>7}  right\n",
+            percent(Some(s.pixel_accuracy))
+        ));
     }
     if let Some(c) = &r.classification {
-        text.push_str(&format!("top-1   {:>7}\ntop-5   {:>7}  ({} images)\n", percent(Some(c.top1)), percent(Some(c.top5)), c.images));
+        text.push_str(&format!(
+            "top-1   {:>7}\ntop-5   {:>7}  ({} images)\n",
+            percent(Some(c.top1)),
+            percent(Some(c.top5)),
+            c.images
+        ));
     }
     if let Some(c) = &r.cost {
-        text.push_str(&format!("cost    {:.3} GFLOPs (2 x conv MACs) at {}x{}, {} parameters\n", c.gflops, c.input[0], c.input[1], c.params));
+        text.push_str(&format!(
+            "cost    {:.3} GFLOPs (2 x conv MACs) at {}x{}, {} parameters\n",
+            c.gflops, c.input[0], c.input[1], c.params
+        ));
     }
     for (part, genotype) in &r.genotypes {
         text.push_str(&format!("{part:7} {genotype}\n"));

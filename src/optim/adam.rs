@@ -29,16 +29,28 @@ pub struct Adam {
 impl Adam {
     /// For a set of `n` parameters.
     pub fn new(n: usize) -> Adam {
-        Adam { moments: vec![None; n] }
+        Adam {
+            moments: vec![None; n],
+        }
     }
 
     /// One step at rate `lr`; returns the norm of the raw gradients.
-    pub fn step(&mut self, p: &mut ParamSet, grads: Vec<(ParamId, Tensor)>, c: &AdamConfig, lr: f64) -> f64 {
+    pub fn step(
+        &mut self,
+        p: &mut ParamSet,
+        grads: Vec<(ParamId, Tensor)>,
+        c: &AdamConfig,
+        lr: f64,
+    ) -> f64 {
         let norm = norm(&grads);
         let factor = clip_factor(c.clip, norm);
         for (id, g) in grads {
             let zeros = || Tensor::zeros(*g.shape(), g.dtype());
-            let s = self.moments[id.0].get_or_insert_with(|| Moments { m: zeros(), v: zeros(), t: 0 });
+            let s = self.moments[id.0].get_or_insert_with(|| Moments {
+                m: zeros(),
+                v: zeros(),
+                t: 0,
+            });
             s.t += 1;
             let correct = |b: f64| 1.0 - b.powi(s.t as i32);
             let (step, root) = (lr / correct(c.betas[0]), correct(c.betas[1]).sqrt());
@@ -66,22 +78,42 @@ mod tests {
     fn first_step_is_the_rate_in_the_direction_of_the_gradient() {
         let mut p = ParamSet::default();
         let a = p.add("a".into(), Tensor::from_f64([2], vec![1.0, -1.0]).unwrap());
-        let c = AdamConfig { weight_decay: 0.0, ..AdamConfig::default() };
+        let c = AdamConfig {
+            weight_decay: 0.0,
+            ..AdamConfig::default()
+        };
         let mut adam = Adam::new(1);
-        adam.step(&mut p, vec![(a, Tensor::from_f64([2], vec![3.0, -0.2]).unwrap())], &c, 0.01);
+        adam.step(
+            &mut p,
+            vec![(a, Tensor::from_f64([2], vec![3.0, -0.2]).unwrap())],
+            &c,
+            0.01,
+        );
         let v = p.get(a).f64s();
-        assert!((v[0] - 0.99).abs() < 1e-8 && (v[1] + 0.99).abs() < 1e-8, "{v:?}");
+        assert!(
+            (v[0] - 0.99).abs() < 1e-8 && (v[1] + 0.99).abs() < 1e-8,
+            "{v:?}"
+        );
     }
 
     #[test]
     fn second_step_by_hand() {
         let mut p = ParamSet::default();
         let a = p.add("a".into(), Tensor::from_f64([1], vec![0.5]).unwrap());
-        let c = AdamConfig { weight_decay: 0.1, betas: [0.5, 0.999], ..AdamConfig::default() };
+        let c = AdamConfig {
+            weight_decay: 0.1,
+            betas: [0.5, 0.999],
+            ..AdamConfig::default()
+        };
         let mut adam = Adam::new(1);
         let (mut w, mut m, mut v) = (0.5f64, 0.0, 0.0);
         for (t, g) in [(1, 2.0), (2, -1.0)] {
-            adam.step(&mut p, vec![(a, Tensor::from_f64([1], vec![g]).unwrap())], &c, 0.1);
+            adam.step(
+                &mut p,
+                vec![(a, Tensor::from_f64([1], vec![g]).unwrap())],
+                &c,
+                0.1,
+            );
             let g = g + 0.1 * w;
             m = 0.5 * m + 0.5 * g;
             v = 0.999 * v + 0.001 * g * g;

@@ -11,16 +11,26 @@ pub fn rate(s: &Schedule, lr: f64, step: u64, steps: u64) -> f64 {
     let t = step as f64 / steps.max(1) as f64;
     let decayed = match s.kind {
         ScheduleKind::Constant => lr,
-        ScheduleKind::Cosine => s.min + (lr - s.min) * (1.0 + (std::f64::consts::PI * t).cos()) / 2.0,
+        ScheduleKind::Cosine => {
+            s.min + (lr - s.min) * (1.0 + (std::f64::consts::PI * t).cos()) / 2.0
+        }
         ScheduleKind::LinearCosine => {
             let cosine = (1.0 + (std::f64::consts::TAU * s.periods * t).cos()) / 2.0;
             lr * ((s.alpha + 1.0 - t) * cosine + s.beta)
         }
-        ScheduleKind::Step => lr * s.factor.powi(s.milestones.iter().filter(|&&m| t >= m).count() as i32),
+        ScheduleKind::Step => {
+            lr * s
+                .factor
+                .powi(s.milestones.iter().filter(|&&m| t >= m).count() as i32)
+        }
         ScheduleKind::Poly => lr * (1.0 - t).powf(s.power),
     };
     let warm = (s.warmup * steps as f64).floor();
-    if (step as f64) < warm { decayed * (step + 1) as f64 / warm } else { decayed }
+    if (step as f64) < warm {
+        decayed * (step + 1) as f64 / warm
+    } else {
+        decayed
+    }
 }
 
 #[cfg(test)]
@@ -28,7 +38,10 @@ mod tests {
     use super::*;
 
     fn of(kind: ScheduleKind) -> Schedule {
-        Schedule { kind, ..Schedule::default() }
+        Schedule {
+            kind,
+            ..Schedule::default()
+        }
     }
 
     #[test]
@@ -44,7 +57,13 @@ mod tests {
         assert!((rate(&step, 1.0, 5000, 10000) - 0.1).abs() < 1e-15);
         assert!((rate(&step, 1.0, 9999, 10000) - 0.001).abs() < 1e-15);
         assert!((rate(&of(ScheduleKind::Poly), 1.0, 50, 100) - 0.5f64.powf(0.9)).abs() < 1e-15);
-        let warm = Schedule { warmup: 0.1, ..of(ScheduleKind::Constant) };
-        assert_eq!([0, 4, 9, 10].map(|s| rate(&warm, 1.0, s, 100)), [0.1, 0.5, 1.0, 1.0]);
+        let warm = Schedule {
+            warmup: 0.1,
+            ..of(ScheduleKind::Constant)
+        };
+        assert_eq!(
+            [0, 4, 9, 10].map(|s| rate(&warm, 1.0, s, 100)),
+            [0.1, 0.5, 1.0, 1.0]
+        );
     }
 }

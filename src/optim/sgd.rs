@@ -19,22 +19,38 @@ pub struct Sgd {
 
 /// L2 norm of all gradients together, summed tensor by tensor in order, in f64.
 pub fn norm(grads: &[(ParamId, Tensor)]) -> f64 {
-    grads.iter().map(|(_, g)| by_float!(g.dtype(), T => elementwise::dot::<T>(g.data(), g.data()).v())).sum::<f64>().sqrt()
+    grads
+        .iter()
+        .map(|(_, g)| by_float!(g.dtype(), T => elementwise::dot::<T>(g.data(), g.data()).v()))
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// What clipping multiplies gradients of this norm by; 1 when `clip` is 0.
 pub fn clip_factor(clip: f64, norm: f64) -> f64 {
-    if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 }
+    if clip > 0.0 {
+        (clip / (norm + 1e-6)).min(1.0)
+    } else {
+        1.0
+    }
 }
 
 impl Sgd {
     /// For a set of `n` parameters.
     pub fn new(n: usize) -> Sgd {
-        Sgd { momentum: vec![None; n] }
+        Sgd {
+            momentum: vec![None; n],
+        }
     }
 
     /// One step at rate `lr`; returns the norm of the raw gradients.
-    pub fn step(&mut self, w: &mut ParamSet, grads: Vec<(ParamId, Tensor)>, c: &SgdConfig, lr: f64) -> f64 {
+    pub fn step(
+        &mut self,
+        w: &mut ParamSet,
+        grads: Vec<(ParamId, Tensor)>,
+        c: &SgdConfig,
+        lr: f64,
+    ) -> f64 {
         let norm = norm(&grads);
         let factor = clip_factor(c.clip, norm);
         for (id, mut g) in grads {
@@ -72,7 +88,12 @@ mod tests {
         let mut w = ParamSet::default();
         let a = w.add("a".into(), Tensor::from_f64([1], vec![2.0]).unwrap());
         let b = w.add("b".into(), Tensor::from_f64([1], vec![1.0]).unwrap());
-        let c = SgdConfig { momentum: 0.9, weight_decay: 0.1, clip: 5.0, ..SgdConfig::default() };
+        let c = SgdConfig {
+            momentum: 0.9,
+            weight_decay: 0.1,
+            clip: 5.0,
+            ..SgdConfig::default()
+        };
         let mut sgd = Sgd::new(2);
         let g = |v: f64| vec![(a, Tensor::from_f64([1], vec![v]).unwrap())];
         let norm = sgd.step(&mut w, g(10.0), &c, 0.5);

@@ -64,8 +64,14 @@ pub enum Order<'a> {
     },
 }
 
-const VIRTUAL_STEP: Mode =
-    Mode { training: true, update_statistics: false, grad_weights: true, grad_arch: true, drop_path: 0.0, skip_dropout: 0.0 };
+const VIRTUAL_STEP: Mode = Mode {
+    training: true,
+    update_statistics: false,
+    grad_weights: true,
+    grad_arch: true,
+    drop_path: 0.0,
+    skip_dropout: 0.0,
+};
 
 impl Learner {
     /// A learner over freshly initialised parameters.
@@ -75,24 +81,45 @@ impl Learner {
     }
 
     /// Gradients of `loss`; a value that is not finite is an error that names the op where it arose.
-    fn gradients(&self, cx: Cx, mode: Mode, key: [u64; 3], loss: LossFn) -> Result<(StepReport, PassGrads, Vec<(ParamId, Tensor)>)> {
+    fn gradients(
+        &self,
+        cx: Cx,
+        mode: Mode,
+        key: [u64; 3],
+        loss: LossFn,
+    ) -> Result<(StepReport, PassGrads, Vec<(ParamId, Tensor)>)> {
         let run = |cx: Cx| -> Result<_> {
             let mut p = Pass::new(&self.store, cx, mode);
             p.key = key;
             let l = loss(&p)?;
             let value = l.total.value().item();
             let g = p.backward(&l.total)?;
-            Ok((StepReport { loss: value, parts: l.parts, norm: 0.0 }, g, p.take_statistics()))
+            Ok((
+                StepReport {
+                    loss: value,
+                    parts: l.parts,
+                    norm: 0.0,
+                },
+                g,
+                p.take_statistics(),
+            ))
         };
         let (report, g, statistics) = run(cx)?;
-        let finite = report.loss.is_finite() && g.weights.iter().chain(&g.arch).all(|(_, t)| t.all_finite());
+        let finite =
+            report.loss.is_finite() && g.weights.iter().chain(&g.arch).all(|(_, t)| t.all_finite());
         if finite {
             return Ok((report, g, statistics));
         }
         // The step is a pure function of its inputs: run it again, looking at every value, to name the culprit.
-        match run(Cx { check_finite: true, ..cx }) {
+        match run(Cx {
+            check_finite: true,
+            ..cx
+        }) {
             Err(e) => Err(e),
-            Ok(_) => Err(Error::new(Code::Diverged, format!("the loss is {}", report.loss))),
+            Ok(_) => Err(Error::new(
+                Code::Diverged,
+                format!("the loss is {}", report.loss),
+            )),
         }
     }
 
@@ -100,13 +127,26 @@ impl Learner {
     ///
     /// # Errors
     /// [`Code::Diverged`], naming the op, when a value is not finite; nothing has changed then.
-    pub fn arch_step(&mut self, cx: Cx, key: [u64; 3], loss: LossFn, order: Order, c: &AdamConfig, lr: f64) -> Result<StepReport> {
+    pub fn arch_step(
+        &mut self,
+        cx: Cx,
+        key: [u64; 3],
+        loss: LossFn,
+        order: Order,
+        c: &AdamConfig,
+        lr: f64,
+    ) -> Result<StepReport> {
         let (mut report, grads) = match order {
             Order::First => {
                 let (r, g, _) = self.gradients(cx, Mode::ARCH_STEP, key, loss)?;
                 (r, g.arch)
             }
-            Order::Second { weight_loss, xi, weights, epsilon } => self.unrolled(cx, key, loss, weight_loss, xi, weights, epsilon)?,
+            Order::Second {
+                weight_loss,
+                xi,
+                weights,
+                epsilon,
+            } => self.unrolled(cx, key, loss, weight_loss, xi, weights, epsilon)?,
         };
         report.norm = self.adam.step(&mut self.store.arch, grads, c, lr);
         Ok(report)
@@ -116,7 +156,15 @@ impl Learner {
     ///
     /// # Errors
     /// As [`Learner::arch_step`].
-    pub fn weight_step(&mut self, cx: Cx, mode: Mode, key: [u64; 3], loss: LossFn, c: &SgdConfig, lr: f64) -> Result<StepReport> {
+    pub fn weight_step(
+        &mut self,
+        cx: Cx,
+        mode: Mode,
+        key: [u64; 3],
+        loss: LossFn,
+        c: &SgdConfig,
+        lr: f64,
+    ) -> Result<StepReport> {
         let (mut report, g, statistics) = self.gradients(cx, mode, key, loss)?;
         report.norm = self.sgd.step(&mut self.store.weights, g.weights, c, lr);
         for (id, value) in statistics {
@@ -154,7 +202,10 @@ impl Learner {
         epsilon: f64,
         kept: &ParamSet,
     ) -> Result<(StepReport, Vec<(ParamId, Tensor)>)> {
-        let weight_mode = Mode { update_statistics: false, ..Mode::WEIGHT_STEP };
+        let weight_mode = Mode {
+            update_statistics: false,
+            ..Mode::WEIGHT_STEP
+        };
         let (_, g, _) = self.gradients(cx, weight_mode, key, weight_loss)?;
         for (id, g) in &g.weights {
             let w = kept.get(*id);
@@ -163,7 +214,13 @@ impl Learner {
                 let m = momentum.as_ref().map_or(0.0, |m| c.momentum * m[i]);
                 w - xi * (m + g + c.weight_decay * w)
             };
-            let moved = w.to_f64().into_iter().zip(g.to_f64()).enumerate().map(step).collect();
+            let moved = w
+                .to_f64()
+                .into_iter()
+                .zip(g.to_f64())
+                .enumerate()
+                .map(step)
+                .collect();
             let moved = Tensor::from_f64(*w.shape(), moved)?.cast(w.dtype());
             self.store.weights.set(*id, moved);
         }
@@ -178,17 +235,31 @@ impl Learner {
             self.store.weights = kept.clone();
             for (id, v) in &at_virtual.weights {
                 let w = kept.get(*id);
-                let moved = w.to_f64().iter().zip(v.to_f64()).map(|(w, v)| w + sign * r * v).collect();
-                self.store.weights.set(*id, Tensor::from_f64(*w.shape(), moved)?.cast(w.dtype()));
+                let moved = w
+                    .to_f64()
+                    .iter()
+                    .zip(v.to_f64())
+                    .map(|(w, v)| w + sign * r * v)
+                    .collect();
+                self.store
+                    .weights
+                    .set(*id, Tensor::from_f64(*w.shape(), moved)?.cast(w.dtype()));
             }
-            sides.push(self.gradients(cx, Mode::ARCH_STEP, key, weight_loss)?.1.arch);
+            sides.push(
+                self.gradients(cx, Mode::ARCH_STEP, key, weight_loss)?
+                    .1
+                    .arch,
+            );
         }
-        let side = |s: &[(ParamId, Tensor)], id: ParamId| s.iter().find(|(i, _)| *i == id).map(|(_, t)| t.to_f64());
+        let side = |s: &[(ParamId, Tensor)], id: ParamId| {
+            s.iter().find(|(i, _)| *i == id).map(|(_, t)| t.to_f64())
+        };
         let mut all = vec![];
         for (id, d) in at_virtual.arch {
             let (plus, minus) = (side(&sides[0], id), side(&sides[1], id));
             let v = d.to_f64().into_iter().enumerate().map(|(i, d)| {
-                let implicit = plus.as_ref().map_or(0.0, |p| p[i]) - minus.as_ref().map_or(0.0, |m| m[i]);
+                let implicit =
+                    plus.as_ref().map_or(0.0, |p| p[i]) - minus.as_ref().map_or(0.0, |m| m[i]);
                 d - xi * implicit / (2.0 * r)
             });
             let g = Tensor::from_f64(*d.shape(), v.collect())?.cast(d.dtype());

@@ -8,10 +8,11 @@ use crate::error::Result;
 use crate::model::{Cost, Mixing, Network};
 use crate::nn::{Mode, Pass, Store};
 use crate::report::records::{
-    ClassificationEval, Cost as CostRecord, DetectionEval, EvalRecord, PartCost, PrCurve, ProtocolResult, SegmentationEval, Which,
+    ClassificationEval, Cost as CostRecord, DetectionEval, EvalRecord, PartCost, PrCurve,
+    ProtocolResult, SegmentationEval, Which,
 };
-use crate::task::Report;
 use crate::tape::Cx;
+use crate::task::Report;
 use crate::tensor::{DType, Tensor};
 
 /// How evaluations run.
@@ -29,7 +30,12 @@ pub struct Evaluator {
 impl Evaluator {
     /// As the configuration says.
     pub fn new(c: &Config) -> Evaluator {
-        Evaluator { batch: c.eval.batch, limit: c.eval.limit, cx: Cx::default(), dtype: activation_dtype(c.run.precision) }
+        Evaluator {
+            batch: c.eval.batch,
+            limit: c.eval.limit,
+            cx: Cx::default(),
+            dtype: activation_dtype(c.run.precision),
+        }
     }
 }
 
@@ -37,7 +43,13 @@ impl Evaluator {
 ///
 /// # Errors
 /// Those of the data, the ops and the metrics.
-pub fn evaluate(e: &Evaluator, bench: &Workbench, net: &Network, store: &Store, mixing: Mixing) -> Result<Report> {
+pub fn evaluate(
+    e: &Evaluator,
+    bench: &Workbench,
+    net: &Network,
+    store: &Store,
+    mixing: Mixing,
+) -> Result<Report> {
     let mut meter = bench.task.meter();
     for batch in bench.held_out(e.batch, e.limit)? {
         let batch = batch?;
@@ -46,7 +58,12 @@ pub fn evaluate(e: &Evaluator, bench: &Workbench, net: &Network, store: &Store, 
         let values: Vec<Tensor> = outputs.iter().map(|v| v.value().clone()).collect();
         let dims = batch.images.dims();
         let sizes = vec![(dims[2], dims[3]); dims[0]];
-        for (prediction, truth) in bench.task.predict(&values, &sizes)?.into_iter().zip(&batch.annotations) {
+        for (prediction, truth) in bench
+            .task
+            .predict(&values, &sizes)?
+            .into_iter()
+            .zip(&batch.annotations)
+        {
             meter.add(prediction, truth)?;
         }
     }
@@ -72,14 +89,19 @@ pub fn record(
         detection: None,
         segmentation: None,
         classification: None,
-        cost: Some(cost_record(net.cost(), [net.spec().height, net.spec().width])),
+        cost: Some(cost_record(
+            net.cost(),
+            [net.spec().height, net.spec().width],
+        )),
     };
     for bench in benches {
         let classes = bench.task.classes().to_vec();
         let report = evaluate(e, bench, net, store, mixing)?;
         match report {
             Report::Detection(reports) => {
-                let Some(first) = reports.first() else { continue };
+                let Some(first) = reports.first() else {
+                    continue;
+                };
                 let curve = |(class, c): (usize, &crate::metrics::ClassAp)| PrCurve {
                     class,
                     recall: c.curve.iter().map(|p| p.recall).collect(),
@@ -92,11 +114,28 @@ pub fn record(
                         more.insert("AP50".to_string(), m);
                     }
                     if let Some(c) = &r.coco {
-                        let named = [("AP75", c.ap75), ("AR100", c.ar100), ("AP small", c.ap_area.small), ("AP medium", c.ap_area.medium), ("AP large", c.ap_area.large)];
-                        more.extend(named.into_iter().filter_map(|(n, v)| Some((n.to_string(), v?))));
+                        let named = [
+                            ("AP75", c.ap75),
+                            ("AR100", c.ar100),
+                            ("AP small", c.ap_area.small),
+                            ("AP medium", c.ap_area.medium),
+                            ("AP large", c.ap_area.large),
+                        ];
+                        more.extend(
+                            named
+                                .into_iter()
+                                .filter_map(|(n, v)| Some((n.to_string(), v?))),
+                        );
                     }
                     let ap = r.classes.iter().map(|c| c.ap).collect();
-                    (r.protocol.name().to_string(), ProtocolResult { ap, mean: r.map, more })
+                    (
+                        r.protocol.name().to_string(),
+                        ProtocolResult {
+                            ap,
+                            mean: r.map,
+                            more,
+                        },
+                    )
                 };
                 out.detection = Some(DetectionEval {
                     classes,
@@ -107,7 +146,11 @@ pub fn record(
                     curves: first.classes.iter().enumerate().map(curve).collect(),
                 });
             }
-            Report::Segmentation { rule, images, figures } => {
+            Report::Segmentation {
+                rule,
+                images,
+                figures,
+            } => {
                 let rules = [
                     ("present-in-ground-truth", figures.miou_present),
                     ("non-zero-diagonal", figures.miou_non_zero),
@@ -119,13 +162,20 @@ pub fn record(
                     size: Some([net.spec().height, net.spec().width]),
                     iou: figures.classes.iter().map(|c| c.iou).collect(),
                     main: rule.name().into(),
-                    miou: rules.into_iter().filter_map(|(n, v)| Some((n.to_string(), v?))).collect(),
+                    miou: rules
+                        .into_iter()
+                        .filter_map(|(n, v)| Some((n.to_string(), v?)))
+                        .collect(),
                     pixel_accuracy: figures.pixel_accuracy.unwrap_or(0.0),
                     confusion: vec![],
                 });
             }
             Report::Classification { images, top1, top5 } => {
-                out.classification = Some(ClassificationEval { images, top1: top1.unwrap_or(0.0), top5: top5.unwrap_or(0.0) });
+                out.classification = Some(ClassificationEval {
+                    images,
+                    top1: top1.unwrap_or(0.0),
+                    top5: top5.unwrap_or(0.0),
+                });
             }
         }
     }
@@ -135,7 +185,11 @@ pub fn record(
 /// Cost as the report shows it.
 pub fn cost_record(cost: &Cost, input: [usize; 2]) -> CostRecord {
     let total = cost.total();
-    let part = |(name, c): (String, crate::model::Count)| PartCost { part: name, params: c.params, conv_macs: c.macs };
+    let part = |(name, c): (String, crate::model::Count)| PartCost {
+        part: name,
+        params: c.params,
+        conv_macs: c.macs,
+    };
     CostRecord {
         input,
         params: total.params,

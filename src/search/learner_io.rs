@@ -36,7 +36,11 @@ pub fn tensors(l: &Learner) -> BTreeMap<String, Tensor> {
 
 /// Steps taken by Adam, by parameter.
 pub fn adam_steps(l: &Learner) -> BTreeMap<String, u64> {
-    let steps = l.store.arch.iter().filter_map(|(id, name, _)| Some((name.to_string(), l.adam.moments[id.0].as_ref()?.t)));
+    let steps = l
+        .store
+        .arch
+        .iter()
+        .filter_map(|(id, name, _)| Some((name.to_string(), l.adam.moments[id.0].as_ref()?.t)));
     steps.collect()
 }
 
@@ -44,9 +48,15 @@ pub fn adam_steps(l: &Learner) -> BTreeMap<String, u64> {
 ///
 /// # Errors
 /// [`Code::BadCheckpoint`], naming the tensor that is missing or does not fit.
-pub fn load(l: &mut Learner, tensors: &BTreeMap<String, Tensor>, steps: &BTreeMap<String, u64>) -> Result<()> {
+pub fn load(
+    l: &mut Learner,
+    tensors: &BTreeMap<String, Tensor>,
+    steps: &BTreeMap<String, u64>,
+) -> Result<()> {
     let group = |prefix: &str| -> BTreeMap<String, Tensor> {
-        let named = tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(prefix)?.to_string(), t.clone())));
+        let named = tensors
+            .iter()
+            .filter_map(|(n, t)| Some((n.strip_prefix(prefix)?.to_string(), t.clone())));
         named.collect()
     };
     l.store.weights.load(&group("w."))?;
@@ -54,7 +64,12 @@ pub fn load(l: &mut Learner, tensors: &BTreeMap<String, Tensor>, steps: &BTreeMa
     l.store.arch.load(&group("alpha."))?;
     let fits = |name: &str, t: &Tensor, like: &Tensor| {
         let ok = t.shape() == like.shape() && t.dtype() == like.dtype();
-        ok.then_some(()).ok_or_else(|| Error::new(Code::BadCheckpoint, format!("optimiser state of `{name}` has another shape")))
+        ok.then_some(()).ok_or_else(|| {
+            Error::new(
+                Code::BadCheckpoint,
+                format!("optimiser state of `{name}` has another shape"),
+            )
+        })
     };
     let momentum = group("momentum.");
     for (id, name, w) in l.store.weights.iter() {
@@ -70,10 +85,19 @@ pub fn load(l: &mut Learner, tensors: &BTreeMap<String, Tensor>, steps: &BTreeMa
             (Some(m), Some(v), Some(&t)) => {
                 fits(name, m, a)?;
                 fits(name, v, a)?;
-                Some(Moments { m: m.clone(), v: v.clone(), t })
+                Some(Moments {
+                    m: m.clone(),
+                    v: v.clone(),
+                    t,
+                })
             }
             (None, None, None) => None,
-            _ => return Err(Error::new(Code::BadCheckpoint, format!("optimiser state of `{name}` is incomplete"))),
+            _ => {
+                return Err(Error::new(
+                    Code::BadCheckpoint,
+                    format!("optimiser state of `{name}` is incomplete"),
+                ));
+            }
         };
     }
     Ok(())

@@ -13,6 +13,10 @@ use crate::report::records::EvalRecord;
 pub fn run(session: &mut Session) -> Result<EvalRecord> {
     match session.config.search.method {
         Method::Mtnas => pipeline::run(session),
-        other => Err(Error::new(Code::ConfigValue, format!("`search.method`: \"{other}\" cannot be run yet")).help("use \"mtnas\"")),
+        other => Err(Error::new(
+            Code::ConfigValue,
+            format!("`search.method`: \"{other}\" cannot be run yet"),
+        )
+        .help("use \"mtnas\"")),
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::config::Config;
 use super::pipeline::{Benches, Parts, network_genotype, spec};
 use super::session::Session;
 use super::stage::Outcome;
-use super::config::Config;
 use crate::error::{Code, Error, Result};
 use crate::export::safetensors::{self, TensorFile};
 use crate::files::write_atomic;
@@ -32,8 +32,14 @@ pub fn deliver(session: &Session, o: &Outcome, parts: &Parts, record: &EvalRecor
             tensors.insert(name.to_string(), t.clone());
         }
     }
-    let metadata = BTreeMap::from([("format".to_string(), "mtnas".to_string()), ("config".to_string(), session.config.to_toml())]);
-    safetensors::write(dir.join("model.safetensors"), &TensorFile { tensors, metadata })?;
+    let metadata = BTreeMap::from([
+        ("format".to_string(), "mtnas".to_string()),
+        ("config".to_string(), session.config.to_toml()),
+    ]);
+    safetensors::write(
+        dir.join("model.safetensors"),
+        &TensorFile { tensors, metadata },
+    )?;
     if let Some(cost) = &record.cost {
         write_atomic(dir.join("cost.json"), to_file(cost).as_bytes())?;
     }
@@ -48,7 +54,12 @@ pub fn read_store(path: &Path) -> Result<Store> {
     let TensorFile { tensors, .. } = safetensors::read(path)?;
     let mut store = Store::default();
     for (name, t) in tensors {
-        let set: &mut ParamSet = if name.ends_with("running_mean") || name.ends_with("running_var") { &mut store.buffers } else { &mut store.weights };
+        let set: &mut ParamSet = if name.ends_with("running_mean") || name.ends_with("running_var")
+        {
+            &mut store.buffers
+        } else {
+            &mut store.weights
+        };
         set.add(name, t);
     }
     Ok(store)
@@ -72,8 +83,15 @@ impl Final {
     /// Text of every searched part, as records keep it.
     pub fn genotypes(&self) -> BTreeMap<String, String> {
         let g = &self.genotype;
-        let parts = [("backbone", Some(&g.backbone)), ("det", g.det.as_ref()), ("seg", g.seg.as_ref())];
-        parts.into_iter().filter_map(|(n, g)| Some((n.to_string(), g?.to_string()))).collect()
+        let parts = [
+            ("backbone", Some(&g.backbone)),
+            ("det", g.det.as_ref()),
+            ("seg", g.seg.as_ref()),
+        ];
+        parts
+            .into_iter()
+            .filter_map(|(n, g)| Some((n.to_string(), g?.to_string())))
+            .collect()
     }
 }
 
@@ -84,24 +102,52 @@ impl Final {
 pub fn open(path: &Path, config: Config) -> Result<Final> {
     let dir = path.join("final");
     if !dir.join("metrics.json").is_file() {
-        return Err(Error::new(Code::NotFound, "the run has no final network yet")
-            .at(path.display())
-            .help(format!("finish it with: mtnas resume {}", path.display())));
+        return Err(
+            Error::new(Code::NotFound, "the run has no final network yet")
+                .at(path.display())
+                .help(format!("finish it with: mtnas resume {}", path.display())),
+        );
     }
-    let text = std::fs::read_to_string(dir.join("genotype.txt")).map_err(|e| Error::io(dir.join("genotype.txt"), e))?;
-    let genotype: NetworkGenotype = text.parse().map_err(|e: Error| e.at(dir.join("genotype.txt").display()))?;
-    let cells = |g: &Option<crate::space::Genotype>| g.clone().map_or(Cells::HandCrafted, Cells::Derived);
-    let parts = Parts { backbone: Cells::Derived(genotype.backbone.clone()), det: cells(&genotype.det), seg: cells(&genotype.seg) };
+    let text = std::fs::read_to_string(dir.join("genotype.txt"))
+        .map_err(|e| Error::io(dir.join("genotype.txt"), e))?;
+    let genotype: NetworkGenotype = text
+        .parse()
+        .map_err(|e: Error| e.at(dir.join("genotype.txt").display()))?;
+    let cells =
+        |g: &Option<crate::space::Genotype>| g.clone().map_or(Cells::HandCrafted, Cells::Derived);
+    let parts = Parts {
+        backbone: Cells::Derived(genotype.backbone.clone()),
+        det: cells(&genotype.det),
+        seg: cells(&genotype.seg),
+    };
     let benches = Benches::open(&config)?;
-    let spec = spec(&config, &parts, benches.det.as_deref(), benches.seg.as_deref())?;
-    let (net, mut store) = Network::build(&spec, 0, super::workbench::parameter_dtype(config.run.precision))?;
+    let spec = spec(
+        &config,
+        &parts,
+        benches.det.as_deref(),
+        benches.seg.as_deref(),
+    )?;
+    let (net, mut store) = Network::build(
+        &spec,
+        0,
+        super::workbench::parameter_dtype(config.run.precision),
+    )?;
     let TensorFile { tensors, .. } = safetensors::read(dir.join("model.safetensors"))?;
     let pick = |set: &ParamSet| -> BTreeMap<String, Tensor> {
-        tensors.iter().filter(|(n, _)| set.find(n).is_some()).map(|(n, t)| (n.clone(), t.clone())).collect()
+        tensors
+            .iter()
+            .filter(|(n, _)| set.find(n).is_some())
+            .map(|(n, t)| (n.clone(), t.clone()))
+            .collect()
     };
     let (w, b) = (pick(&store.weights), pick(&store.buffers));
     store.weights.load(&w)?;
     store.buffers.load(&b)?;
-    Ok(Final { config, benches, net, store, genotype })
+    Ok(Final {
+        config,
+        benches,
+        net,
+        store,
+        genotype,
+    })
 }
-

@@ -51,14 +51,25 @@ impl Benches {
     /// Those of the data sets.
     pub fn open(config: &Config) -> Result<Benches> {
         let open = |kind: TaskKind| -> Result<Option<Rc<Workbench>>> {
-            config.task(kind).map(|(name, t)| Workbench::open(config, name, t).map(Rc::new)).transpose()
+            config
+                .task(kind)
+                .map(|(name, t)| Workbench::open(config, name, t).map(Rc::new))
+                .transpose()
         };
-        Ok(Benches { det: open(TaskKind::Detection)?, seg: open(TaskKind::Segmentation)?, cls: open(TaskKind::Classification)? })
+        Ok(Benches {
+            det: open(TaskKind::Detection)?,
+            seg: open(TaskKind::Segmentation)?,
+            cls: open(TaskKind::Classification)?,
+        })
     }
 
     /// Those that are there, detection first.
     pub fn all(&self) -> Vec<Rc<Workbench>> {
-        [&self.det, &self.seg, &self.cls].into_iter().flatten().cloned().collect()
+        [&self.det, &self.seg, &self.cls]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 }
 
@@ -77,7 +88,12 @@ pub struct Parts {
 ///
 /// # Errors
 /// Levels that the frame does not have.
-pub fn spec(config: &Config, parts: &Parts, det: Option<&Workbench>, seg: Option<&Workbench>) -> Result<NetworkSpec> {
+pub fn spec(
+    config: &Config,
+    parts: &Parts,
+    det: Option<&Workbench>,
+    seg: Option<&Workbench>,
+) -> Result<NetworkSpec> {
     let [h, w] = config.input.size;
     let mut s = NetworkSpec::new(&config.model, h, w, parts.backbone.clone());
     s.det = parts.det.clone();
@@ -88,7 +104,10 @@ pub fn spec(config: &Config, parts: &Parts, det: Option<&Workbench>, seg: Option
             Frame::MtnasPeer => vec![6; levels],
             _ => NetworkSpec::release_anchors(levels),
         };
-        s.det_head = Some(DetHead { classes: d.task.classes().len(), anchors });
+        s.det_head = Some(DetHead {
+            classes: d.task.classes().len(),
+            anchors,
+        });
     }
     s.seg_classes = seg.map(|t| t.task.classes().len());
     Ok(s)
@@ -110,7 +129,13 @@ pub fn genotype(text: &str) -> Result<Genotype> {
 }
 
 fn given(text: &str, key: &str) -> Result<Option<Genotype>> {
-    if text.is_empty() { Ok(None) } else { genotype(text).map(Some).map_err(|e| e.at(format!("search.genotypes.{key}"))) }
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        genotype(text)
+            .map(Some)
+            .map_err(|e| e.at(format!("search.genotypes.{key}")))
+    }
 }
 
 struct Pipeline<'a> {
@@ -125,8 +150,11 @@ struct Pipeline<'a> {
 pub fn run(session: &mut Session) -> Result<EvalRecord> {
     let benches = Benches::open(&session.config)?;
     if benches.det.is_none() && benches.seg.is_none() {
-        return Err(Error::new(Code::ConfigValue, "the method \"mtnas\" needs a detection or a segmentation task")
-            .help("add [tasks.NAME] with kind = \"detection\" or \"segmentation\""));
+        return Err(Error::new(
+            Code::ConfigValue,
+            "the method \"mtnas\" needs a detection or a segmentation task",
+        )
+        .help("add [tasks.NAME] with kind = \"detection\" or \"segmentation\""));
     }
     Pipeline { session, benches }.run()
 }
@@ -136,17 +164,32 @@ impl Pipeline<'_> {
         let c = self.session.config.clone();
         let a = &c.search.ablation;
         let branches = c.model.searched_branches();
-        let mut parts = Parts { backbone: Cells::HandCrafted, det: Cells::HandCrafted, seg: Cells::HandCrafted };
+        let mut parts = Parts {
+            backbone: Cells::HandCrafted,
+            det: Cells::HandCrafted,
+            seg: Cells::HandCrafted,
+        };
         if branches && !a.co_search {
-            for (kind, key, text) in [(TaskKind::Detection, "det", &c.search.genotypes.det), (TaskKind::Segmentation, "seg", &c.search.genotypes.seg)] {
-                let bench = if kind == TaskKind::Detection { &self.benches.det } else { &self.benches.seg };
+            for (kind, key, text) in [
+                (TaskKind::Detection, "det", &c.search.genotypes.det),
+                (TaskKind::Segmentation, "seg", &c.search.genotypes.seg),
+            ] {
+                let bench = if kind == TaskKind::Detection {
+                    &self.benches.det
+                } else {
+                    &self.benches.seg
+                };
                 let found = match (given(text, key)?, bench.clone()) {
                     (Some(g), _) => Some(g),
                     (None, Some(bench)) if a.branch_search => Some(self.branch(key, bench)?),
                     _ => None,
                 };
                 let cells = found.map_or(Cells::HandCrafted, Cells::Derived);
-                if key == "det" { parts.det = cells } else { parts.seg = cells }
+                if key == "det" {
+                    parts.det = cells
+                } else {
+                    parts.seg = cells
+                }
             }
         }
         let fixed = given(&c.search.genotypes.backbone, "backbone")?;
@@ -162,11 +205,13 @@ impl Pipeline<'_> {
                     (true, _) => {
                         let init = start.as_ref().map(|o| o.store.clone());
                         let found = self.backbone(&parts, branches && a.co_search, init)?;
-                        let cells = |group: &str, old: &Cells| match found.record.genotypes.get(group) {
-                            Some(text) => genotype(text).map(Cells::Derived),
-                            None => Ok(old.clone()),
-                        };
-                        (parts.det, parts.seg) = (cells("det", &parts.det)?, cells("seg", &parts.seg)?);
+                        let cells =
+                            |group: &str, old: &Cells| match found.record.genotypes.get(group) {
+                                Some(text) => genotype(text).map(Cells::Derived),
+                                None => Ok(old.clone()),
+                            };
+                        (parts.det, parts.seg) =
+                            (cells("det", &parts.det)?, cells("seg", &parts.seg)?);
                         let backbone = cells("backbone", &parts.backbone)?;
                         supernet = Some(found);
                         backbone
@@ -180,8 +225,13 @@ impl Pipeline<'_> {
             }
         };
         let init = match c.finetune.init {
-            Init::Search => supernet.as_ref().map(|o| o.store.clone()).or(start.map(|o| o.store)),
-            Init::File => Some(Rc::new(super::model_file::read_store(&c.finetune.init_file)?)),
+            Init::Search => supernet
+                .as_ref()
+                .map(|o| o.store.clone())
+                .or(start.map(|o| o.store)),
+            Init::File => Some(Rc::new(super::model_file::read_store(
+                &c.finetune.init_file,
+            )?)),
             Init::Scratch => None,
         };
         let final_net = self.finetune("5-finetune", number::FINETUNE, &parts, init)?;
@@ -201,10 +251,23 @@ impl Pipeline<'_> {
 
     fn arch(&self, groups: &[&str], rule: Rule) -> ArchPlan {
         let s = &self.session.config.search;
-        ArchPlan { groups: groups.iter().map(|g| g.to_string()).collect(), alpha: s.alpha.clone(), warmup: s.warmup_fraction, rule }
+        ArchPlan {
+            groups: groups.iter().map(|g| g.to_string()).collect(),
+            alpha: s.alpha.clone(),
+            warmup: s.warmup_fraction,
+            rule,
+        }
     }
 
-    fn plan(&self, name: &str, number: u64, spec: NetworkSpec, tasks: Vec<Rc<Workbench>>, steps: usize, arch: ArchPlan) -> Plan {
+    fn plan(
+        &self,
+        name: &str,
+        number: u64,
+        spec: NetworkSpec,
+        tasks: Vec<Rc<Workbench>>,
+        steps: usize,
+        arch: ArchPlan,
+    ) -> Plan {
         let s = &self.session.config.search;
         Plan {
             name: name.into(),
@@ -229,9 +292,15 @@ impl Pipeline<'_> {
         let cells = searched(key, &c);
         let backbone = match c.search.branch_host {
             BranchHost::Tied => cells.clone(),
-            BranchHost::Derived => Cells::Derived(published::by_name("PC_DARTS_cifar").expect("a published genotype")),
+            BranchHost::Derived => {
+                Cells::Derived(published::by_name("PC_DARTS_cifar").expect("a published genotype"))
+            }
         };
-        let mut parts = Parts { backbone, det: Cells::HandCrafted, seg: Cells::HandCrafted };
+        let mut parts = Parts {
+            backbone,
+            det: Cells::HandCrafted,
+            seg: Cells::HandCrafted,
+        };
         let (det, seg) = if key == "det" {
             parts.det = cells;
             (Some(&*bench), None)
@@ -239,8 +308,19 @@ impl Pipeline<'_> {
             parts.seg = cells;
             (None, Some(&*bench))
         };
-        let (name, number) = if key == "det" { ("1-branch-det", number::BRANCH_DET) } else { ("2-branch-seg", number::BRANCH_SEG) };
-        let plan = self.plan(name, number, spec(&c, &parts, det, seg)?, vec![bench.clone()], c.search.iters.branch, self.arch(&[key], Rule::Stable));
+        let (name, number) = if key == "det" {
+            ("1-branch-det", number::BRANCH_DET)
+        } else {
+            ("2-branch-seg", number::BRANCH_SEG)
+        };
+        let plan = self.plan(
+            name,
+            number,
+            spec(&c, &parts, det, seg)?,
+            vec![bench.clone()],
+            c.search.iters.branch,
+            self.arch(&[key], Rule::Stable),
+        );
         genotype(&stage::run(self.session, &plan)?.record.genotypes[key])
     }
 
@@ -251,38 +331,85 @@ impl Pipeline<'_> {
         let bench = Rc::new(Workbench::presearch(&c)?);
         let mut s = NetworkSpec::new(&c.model, p.size[0], p.size[1], searched("backbone", &c));
         s.classes = Some(bench.task.classes().len());
-        let arch = ArchPlan { alpha: p.alpha.clone(), warmup: p.warmup_fraction, ..self.arch(&["backbone"], Rule::SkipLimit) };
-        let mut plan = self.plan("3-presearch", number::PRESEARCH, s, vec![bench], c.search.iters.presearch, arch);
-        (plan.batch, plan.weights, plan.weight_split) = (p.batch, p.weights.clone(), p.weight_split);
+        let arch = ArchPlan {
+            alpha: p.alpha.clone(),
+            warmup: p.warmup_fraction,
+            ..self.arch(&["backbone"], Rule::SkipLimit)
+        };
+        let mut plan = self.plan(
+            "3-presearch",
+            number::PRESEARCH,
+            s,
+            vec![bench],
+            c.search.iters.presearch,
+            arch,
+        );
+        (plan.batch, plan.weights, plan.weight_split) =
+            (p.batch, p.weights.clone(), p.weight_split);
         stage::run(self.session, &plan)
     }
 
     /// Stage 2b: the backbone under all tasks, branch architectures fixed (or searched too, for the co-search ablation).
-    fn backbone(&mut self, parts: &Parts, co_search: bool, init: Option<Rc<Store>>) -> Result<Outcome> {
+    fn backbone(
+        &mut self,
+        parts: &Parts,
+        co_search: bool,
+        init: Option<Rc<Store>>,
+    ) -> Result<Outcome> {
         let c = self.session.config.clone();
-        let mut parts = Parts { backbone: searched("backbone", &c), ..parts.clone() };
+        let mut parts = Parts {
+            backbone: searched("backbone", &c),
+            ..parts.clone()
+        };
         let mut groups = vec!["backbone"];
         if co_search {
             (parts.det, parts.seg) = (searched("det", &c), searched("seg", &c));
             groups.extend(self.benches.det.as_ref().map(|_| "det"));
             groups.push("seg");
         }
-        let spec = spec(&c, &parts, self.benches.det.as_deref(), self.benches.seg.as_deref())?;
-        let mut plan = self.plan("4-backbone", number::BACKBONE, spec, self.dense(), c.search.iters.backbone, self.arch(&groups, Rule::Stable));
+        let spec = spec(
+            &c,
+            &parts,
+            self.benches.det.as_deref(),
+            self.benches.seg.as_deref(),
+        )?;
+        let mut plan = self.plan(
+            "4-backbone",
+            number::BACKBONE,
+            spec,
+            self.dense(),
+            c.search.iters.backbone,
+            self.arch(&groups, Rule::Stable),
+        );
         plan.init = init;
         stage::run(self.session, &plan)
     }
 
     fn dense(&self) -> Vec<Rc<Workbench>> {
-        [&self.benches.det, &self.benches.seg].into_iter().flatten().cloned().collect()
+        [&self.benches.det, &self.benches.seg]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
-    fn finetune(&mut self, name: &str, number: u64, parts: &Parts, init: Option<Rc<Store>>) -> Result<Outcome> {
+    fn finetune(
+        &mut self,
+        name: &str,
+        number: u64,
+        parts: &Parts,
+        init: Option<Rc<Store>>,
+    ) -> Result<Outcome> {
         let c = self.session.config.clone();
         let plan = Plan {
             name: name.into(),
             number,
-            spec: spec(&c, parts, self.benches.det.as_deref(), self.benches.seg.as_deref())?,
+            spec: spec(
+                &c,
+                parts,
+                self.benches.det.as_deref(),
+                self.benches.seg.as_deref(),
+            )?,
             tasks: self.dense(),
             steps: c.finetune.iters as u64,
             batch: c.finetune.batch,
@@ -300,12 +427,24 @@ impl Pipeline<'_> {
     fn random(&mut self, searched: &Parts) -> Result<()> {
         let seed = self.session.config.run.seed;
         let nodes = self.session.config.model.nodes;
-        let none = if self.session.config.search.random.allow_none { NoneDraws::Include } else { NoneDraws::Exclude };
+        let none = if self.session.config.search.random.allow_none {
+            NoneDraws::Include
+        } else {
+            NoneDraws::Exclude
+        };
         let draw = |part: &str, old: &Cells| match old {
-            Cells::Derived(_) => Cells::Derived(random_genotype(&mut Rng::new(seed, &[word("random-genotype"), word(part)]), nodes, none)),
+            Cells::Derived(_) => Cells::Derived(random_genotype(
+                &mut Rng::new(seed, &[word("random-genotype"), word(part)]),
+                nodes,
+                none,
+            )),
             other => other.clone(),
         };
-        let parts = Parts { backbone: draw("backbone", &searched.backbone), det: draw("det", &searched.det), seg: draw("seg", &searched.seg) };
+        let parts = Parts {
+            backbone: draw("backbone", &searched.backbone),
+            det: draw("det", &searched.det),
+            seg: draw("seg", &searched.seg),
+        };
         let outcome = self.finetune("7-random", number::RANDOM, &parts, None)?;
         let record = self.evaluate(Which::Random, &outcome, &parts)?;
         self.write("7-random", &record)
@@ -318,17 +457,32 @@ impl Pipeline<'_> {
             Which::Supernet => BTreeMap::new(),
             _ => genotypes(parts),
         };
-        evaluate::record(&evaluate::Evaluator::new(&self.session.config), which, &benches, &o.net, &o.store, genotypes, Mixing::Parameters)
+        evaluate::record(
+            &evaluate::Evaluator::new(&self.session.config),
+            which,
+            &benches,
+            &o.net,
+            &o.store,
+            genotypes,
+            Mixing::Parameters,
+        )
     }
 
     fn write(&self, stage: &str, record: &EvalRecord) -> Result<()> {
-        write_atomic(self.session.dir.stage(stage)?.join("metrics.json"), to_file(record).as_bytes())
+        write_atomic(
+            self.session.dir.stage(stage)?.join("metrics.json"),
+            to_file(record).as_bytes(),
+        )
     }
 }
 
 /// Text of every derived part.
 pub fn genotypes(parts: &Parts) -> BTreeMap<String, String> {
-    let named = [("backbone", &parts.backbone), ("det", &parts.det), ("seg", &parts.seg)];
+    let named = [
+        ("backbone", &parts.backbone),
+        ("det", &parts.det),
+        ("seg", &parts.seg),
+    ];
     let derived = named.into_iter().filter_map(|(n, c)| match c {
         Cells::Derived(g) => Some((n.to_string(), g.to_string())),
         _ => None,
@@ -342,5 +496,9 @@ pub fn network_genotype(parts: &Parts) -> Option<NetworkGenotype> {
         Cells::Derived(g) => Some(g.clone()),
         _ => None,
     };
-    Some(NetworkGenotype { backbone: derived(&parts.backbone)?, det: derived(&parts.det), seg: derived(&parts.seg) })
+    Some(NetworkGenotype {
+        backbone: derived(&parts.backbone)?,
+        det: derived(&parts.det),
+        seg: derived(&parts.seg),
+    })
 }

@@ -28,17 +28,32 @@ pub fn write(session: &Session, benches: &[std::rc::Rc<Workbench>], o: &Outcome)
         let step = (part.indices.len() / count.max(1)).max(1);
         for &index in part.indices.iter().step_by(step).take(count) {
             let s = part.dataset.load(index)?;
-            let found = predict(bench, &o.net, &o.store, session.cx, session.activation_dtype(), &s.image)?;
+            let found = predict(
+                bench,
+                &o.net,
+                &o.store,
+                session.cx,
+                session.activation_dtype(),
+                &s.image,
+            )?;
             let classes = bench.task.classes();
             let (task, picture) = match (&s.annotation, found) {
                 (Annotation::Objects(truth), Prediction::Objects(mut d)) => {
                     d.retain(|d| d.score >= SHOWN);
                     ("det", samples::detection(&s.image, truth, &d, classes))
                 }
-                (Annotation::Labels(truth), Prediction::Labels(map)) => ("seg", samples::segmentation(&s.image, truth, &map, classes)?),
+                (Annotation::Labels(truth), Prediction::Labels(map)) => (
+                    "seg",
+                    samples::segmentation(&s.image, truth, &map, classes)?,
+                ),
                 _ => continue,
             };
-            list.push(Sample { task: task.into(), name: s.id, note: String::new(), picture });
+            list.push(Sample {
+                task: task.into(),
+                name: s.id,
+                note: String::new(),
+                picture,
+            });
         }
     }
     samples::write(&session.dir.path().join("final/samples"), &list)
@@ -48,11 +63,20 @@ pub fn write(session: &Session, benches: &[std::rc::Rc<Workbench>], o: &Outcome)
 ///
 /// # Errors
 /// Those of the ops.
-pub fn predict(bench: &Workbench, net: &Network, store: &Store, cx: Cx, dtype: DType, image: &Image) -> Result<Prediction> {
+pub fn predict(
+    bench: &Workbench,
+    net: &Network,
+    store: &Store,
+    cx: Cx,
+    dtype: DType,
+    image: &Image,
+) -> Result<Prediction> {
     let x = bench.input_of(image)?;
     let p = Pass::new(store, cx, Mode::EVAL);
     let outputs = bench.outputs(net, &p, &x, dtype, Mixing::Parameters)?;
     let values: Vec<Tensor> = outputs.iter().map(|v| v.value().clone()).collect();
-    let mut all = bench.task.predict(&values, &[(image.height, image.width)])?;
+    let mut all = bench
+        .task
+        .predict(&values, &[(image.height, image.width)])?;
     Ok(all.swap_remove(0))
 }

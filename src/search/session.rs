@@ -47,8 +47,18 @@ impl Session {
     ///
     /// # Errors
     /// As [`RunDir::create`].
-    pub fn create(path: impl Into<PathBuf>, config: Config, command: String, progress: Progress, stop: Stop) -> Result<Session> {
-        let record = RunRecord { instruction_set: isa().name().into(), command, ..RunRecord::default() };
+    pub fn create(
+        path: impl Into<PathBuf>,
+        config: Config,
+        command: String,
+        progress: Progress,
+        stop: Stop,
+    ) -> Result<Session> {
+        let record = RunRecord {
+            instruction_set: isa().name().into(),
+            command,
+            ..RunRecord::default()
+        };
         let dir = RunDir::create(path, &config, record)?;
         Session::open(dir, config, progress, stop)
     }
@@ -67,7 +77,17 @@ impl Session {
     fn open(dir: RunDir, config: Config, progress: Progress, stop: Stop) -> Result<Session> {
         let logs = dir.logs(config.log.tensorboard)?;
         let lengths = Lengths::default();
-        Ok(Session { dir, config, logs, progress, stop, cx: Cx::default(), lengths, lap: Instant::now(), images: 0 })
+        Ok(Session {
+            dir,
+            config,
+            logs,
+            progress,
+            stop,
+            cx: Cx::default(),
+            lengths,
+            lap: Instant::now(),
+            images: 0,
+        })
     }
 
     /// dtype of activations.
@@ -89,7 +109,12 @@ impl Session {
     ///
     /// # Errors
     /// As [`Checkpoints::save`].
-    pub fn save(&mut self, to: &Checkpoints, step: u64, make: impl FnOnce(Lengths) -> Result<Checkpoint>) -> Result<()> {
+    pub fn save(
+        &mut self,
+        to: &Checkpoints,
+        step: u64,
+        make: impl FnOnce(Lengths) -> Result<Checkpoint>,
+    ) -> Result<()> {
         let lengths = self.logs.sync()?;
         self.lengths = lengths;
         to.save(step, &make(lengths)?)
@@ -100,8 +125,17 @@ impl Session {
     /// # Errors
     /// A record that does not read.
     pub fn stage_record(&self, stage: &str) -> Result<Option<StageRecord>> {
-        let path = self.dir.path().join("stages").join(stage).join("stage.json");
-        if path.is_file() { read_file(&path).map(Some) } else { Ok(None) }
+        let path = self
+            .dir
+            .path()
+            .join("stages")
+            .join(stage)
+            .join("stage.json");
+        if path.is_file() {
+            read_file(&path).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Writes the genotypes, then the record that marks the stage as finished.
@@ -111,7 +145,11 @@ impl Session {
     pub fn finish_stage(&mut self, stage: &str, record: &StageRecord) -> Result<()> {
         let dir = self.dir.stage(stage)?;
         if !record.genotypes.is_empty() {
-            let text: String = record.genotypes.iter().map(|(n, g)| format!("{n} = {g}\n")).collect();
+            let text: String = record
+                .genotypes
+                .iter()
+                .map(|(n, g)| format!("{n} = {g}\n"))
+                .collect();
             write_atomic(dir.join("genotype.txt"), text.as_bytes())?;
         }
         write_atomic(dir.join("stage.json"), to_file(record).as_bytes())
@@ -121,7 +159,15 @@ impl Session {
     ///
     /// # Errors
     /// A full disk; parameters that are not finite.
-    pub fn log_alpha(&mut self, plan: &Plan, step: u64, group: &ArchGroup, store: &Store, genotype: &Genotype, record: bool) -> Result<f64> {
+    pub fn log_alpha(
+        &mut self,
+        plan: &Plan,
+        step: u64,
+        group: &ArchGroup,
+        store: &Store,
+        genotype: &Genotype,
+        record: bool,
+    ) -> Result<f64> {
         let values = group.values(store);
         let (mut sum, mut rows) = (0.0, 0.0);
         for (name, v) in values.iter().filter(|(n, _)| n.contains("alpha_")) {

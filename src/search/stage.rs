@@ -26,7 +26,10 @@ use crate::model::{Mixing, Network, NetworkSpec};
 use crate::nn::{Mode, Pass, Store};
 use crate::optim::config::{AdamConfig, SgdConfig};
 use crate::optim::rate;
-use crate::report::records::{AlphaRecord, AlphaSet, CellKind, EventRecord, MetricRecord, Phase, StageRecord, Status, TimingRecord};
+use crate::report::records::{
+    AlphaRecord, AlphaSet, CellKind, EventRecord, MetricRecord, Phase, StageRecord, Status,
+    TimingRecord,
+};
 use crate::rng::{Rng, word};
 use crate::space::PRIMITIVES;
 use crate::task::Targets;
@@ -119,8 +122,14 @@ struct Done {
 /// `Interrupted` after a checkpoint when a stop was asked for; `Diverged` after the rollbacks allowed; those of data and
 /// files.
 pub fn run(session: &mut Session, plan: &Plan) -> Result<Outcome> {
-    let (net, store) = Network::build(&plan.spec, session.seed_of(plan.number), session.parameter_dtype())?;
-    let checkpoints = session.dir.checkpoints(&plan.name, session.config.checkpoint.keep);
+    let (net, store) = Network::build(
+        &plan.spec,
+        session.seed_of(plan.number),
+        session.parameter_dtype(),
+    )?;
+    let checkpoints = session
+        .dir
+        .checkpoints(&plan.name, session.config.checkpoint.keep);
     let mut r = Running {
         plan,
         net: &net,
@@ -144,12 +153,19 @@ pub fn run(session: &mut Session, plan: &Plan) -> Result<Outcome> {
             let lengths = r.restore(&l.checkpoint)?;
             if let Some(record) = finished {
                 session.lengths = lengths;
-                return Ok(Outcome { store: Rc::new(r.learner.store), net, record });
+                return Ok(Outcome {
+                    store: Rc::new(r.learner.store),
+                    net,
+                    record,
+                });
             }
             session.logs.rewind(lengths)?;
         }
         (Some(_), None) => {
-            let text = format!("stage {} is marked as finished but has no checkpoint", plan.name);
+            let text = format!(
+                "stage {} is marked as finished but has no checkpoint",
+                plan.name
+            );
             return Err(Error::new(Code::BadCheckpoint, text).at(session.dir.path().display()));
         }
         (None, None) => {
@@ -165,10 +181,14 @@ pub fn run(session: &mut Session, plan: &Plan) -> Result<Outcome> {
         }
     }
     r.open_loaders()?;
-    session.progress.stage(&plan.name, plan.steps, r.counters.step);
+    session
+        .progress
+        .stage(&plan.name, plan.steps, r.counters.step);
     while r.counters.step < plan.steps && r.counters.stopper.stopped.is_none() {
         if session.stop.requested() {
-            session.save(&checkpoints, r.counters.step, |lengths| r.checkpoint(lengths))?;
+            session.save(&checkpoints, r.counters.step, |lengths| {
+                r.checkpoint(lengths)
+            })?;
             session.dir.set_status(Status::Interrupted)?;
             return Err(signals::interrupted(session.dir.path()));
         }
@@ -190,10 +210,22 @@ pub fn run(session: &mut Session, plan: &Plan) -> Result<Outcome> {
                 let lengths = r.restore(&good.checkpoint)?;
                 session.logs.rewind(lengths)?;
                 r.counters.rollbacks = count;
-                let text = format!("step {at}: {}; back to step {}, learning rates halved", e.message(), r.counters.step);
+                let text = format!(
+                    "step {at}: {}; back to step {}, learning rates halved",
+                    e.message(),
+                    r.counters.step
+                );
                 session.progress.warn(&text);
-                session.logs.event(&event(plan, r.counters.step, "rollback", Some(e.code().id()), text))?;
-                session.save(&checkpoints, r.counters.step, |lengths| r.checkpoint(lengths))?;
+                session.logs.event(&event(
+                    plan,
+                    r.counters.step,
+                    "rollback",
+                    Some(e.code().id()),
+                    text,
+                ))?;
+                session.save(&checkpoints, r.counters.step, |lengths| {
+                    r.checkpoint(lengths)
+                })?;
                 r.open_loaders()?;
                 continue;
             }
@@ -203,27 +235,48 @@ pub fn run(session: &mut Session, plan: &Plan) -> Result<Outcome> {
             }
         }
         session.progress.tick(r.counters.step);
-        if r.counters.step.is_multiple_of(session.config.checkpoint.every.max(1) as u64) {
-            session.save(&checkpoints, r.counters.step, |lengths| r.checkpoint(lengths))?;
+        if r.counters
+            .step
+            .is_multiple_of(session.config.checkpoint.every.max(1) as u64)
+        {
+            session.save(&checkpoints, r.counters.step, |lengths| {
+                r.checkpoint(lengths)
+            })?;
         }
     }
     r.finish(session)
 }
 
 fn event(plan: &Plan, step: u64, event: &str, code: Option<&str>, message: String) -> EventRecord {
-    EventRecord { stage: plan.name.clone(), step, event: event.into(), code: code.map(String::from), message }
+    EventRecord {
+        stage: plan.name.clone(),
+        step,
+        event: event.into(),
+        code: code.map(String::from),
+        message,
+    }
 }
 
 impl Running<'_> {
     fn open_loaders(&mut self) -> Result<()> {
         let (plan, c) = (self.plan, &self.counters);
-        let half = if plan.arch.is_some() { Half::Weight } else { Half::All };
+        let half = if plan.arch.is_some() {
+            Half::Weight
+        } else {
+            Half::All
+        };
         let open = |half: Half, starts: &[u64]| -> Result<Vec<Loader>> {
             let tasks = plan.tasks.iter().zip(starts);
-            tasks.map(|(t, &start)| t.train(half, plan.weight_split, plan.batch, plan.number, start)).collect()
+            tasks
+                .map(|(t, &start)| t.train(half, plan.weight_split, plan.batch, plan.number, start))
+                .collect()
         };
         self.weight_loaders = open(half, &c.weight_batches)?;
-        self.arch_loaders = if plan.arch.is_some() { open(Half::Arch, &c.arch_batches)? } else { vec![] };
+        self.arch_loaders = if plan.arch.is_some() {
+            open(Half::Arch, &c.arch_batches)?
+        } else {
+            vec![]
+        };
         Ok(())
     }
 
@@ -235,7 +288,12 @@ impl Running<'_> {
             Alternate::RoundRobin => vec![(step % n as u64) as usize],
             Alternate::Random => vec![rng.below(n)],
             Alternate::Proportional => {
-                let sizes: Vec<usize> = self.plan.tasks.iter().map(|t| t.source.train.indices.len()).collect();
+                let sizes: Vec<usize> = self
+                    .plan
+                    .tasks
+                    .iter()
+                    .map(|t| t.source.train.indices.len())
+                    .collect();
                 let mut pick = rng.below(sizes.iter().sum());
                 let mut task = 0;
                 while pick >= sizes[task] {
@@ -248,7 +306,12 @@ impl Running<'_> {
         }
     }
 
-    fn prepare(loaders: &mut [Loader], plan: &Plan, tasks: &[usize], used: &mut [u64]) -> Result<Vec<(Rc<Workbench>, Batch, Targets)>> {
+    fn prepare(
+        loaders: &mut [Loader],
+        plan: &Plan,
+        tasks: &[usize],
+        used: &mut [u64],
+    ) -> Result<Vec<(Rc<Workbench>, Batch, Targets)>> {
         tasks
             .iter()
             .map(|&t| {
@@ -285,42 +348,113 @@ impl Running<'_> {
             }
             Ok(sum.expect("a step has a task"))
         };
-        let weight = Self::prepare(&mut self.weight_loaders, plan, &tasks, &mut self.counters.weight_batches)?;
-        let mut images: u64 = weight.iter().map(|(_, b, _)| b.annotations.len() as u64).sum();
-        let warm = plan.arch.as_ref().map_or(u64::MAX, |a| (a.warmup * plan.steps as f64).floor() as u64);
+        let weight = Self::prepare(
+            &mut self.weight_loaders,
+            plan,
+            &tasks,
+            &mut self.counters.weight_batches,
+        )?;
+        let mut images: u64 = weight
+            .iter()
+            .map(|(_, b, _)| b.annotations.len() as u64)
+            .sum();
+        let warm = plan
+            .arch
+            .as_ref()
+            .map_or(u64::MAX, |a| (a.warmup * plan.steps as f64).floor() as u64);
         let mut arch = None;
         if let Some(a) = plan.arch.as_ref().filter(|_| step >= warm) {
-            let batches = Self::prepare(&mut self.arch_loaders, plan, &tasks, &mut self.counters.arch_batches)?;
-            images += batches.iter().map(|(_, b, _)| b.annotations.len() as u64).sum::<u64>();
-            let alpha_lr = slow * rate(&a.alpha.schedule, a.alpha.lr, step - warm, plan.steps - warm);
+            let batches = Self::prepare(
+                &mut self.arch_loaders,
+                plan,
+                &tasks,
+                &mut self.counters.arch_batches,
+            )?;
+            images += batches
+                .iter()
+                .map(|(_, b, _)| b.annotations.len() as u64)
+                .sum::<u64>();
+            let alpha_lr = slow
+                * rate(
+                    &a.alpha.schedule,
+                    a.alpha.lr,
+                    step - warm,
+                    plan.steps - warm,
+                );
             let weight_loss = |p: &Pass| total(p, &weight);
             let order = match c.search.order {
-                2 => Order::Second { weight_loss: &weight_loss, xi: lr, weights: &plan.weights, epsilon: c.search.unroll_epsilon },
+                2 => Order::Second {
+                    weight_loss: &weight_loss,
+                    xi: lr,
+                    weights: &plan.weights,
+                    epsilon: c.search.unroll_epsilon,
+                },
                 _ => Order::First,
             };
-            let report = self.learner.arch_step(cx, key, &|p| total(p, &batches), order, &a.alpha, alpha_lr)?;
+            let report = self.learner.arch_step(
+                cx,
+                key,
+                &|p| total(p, &batches),
+                order,
+                &a.alpha,
+                alpha_lr,
+            )?;
             arch = Some(report);
-            let group = net.group(&a.groups[0]).ok_or_else(|| Error::new(Code::Internal, format!("no group {}", a.groups[0])))?;
+            let group = net
+                .group(&a.groups[0])
+                .ok_or_else(|| Error::new(Code::Internal, format!("no group {}", a.groups[0])))?;
             let genotype = group.genotype(&self.learner.store, None)?;
-            if self.counters.stopper.check(a.rule, &c.search.stop, &genotype, plan.steps - warm) {
-                self.allowed = Some(self.learner.store.arch.iter().map(|(_, _, t)| t.clone()).collect());
+            if self
+                .counters
+                .stopper
+                .check(a.rule, &c.search.stop, &genotype, plan.steps - warm)
+            {
+                self.allowed = Some(
+                    self.learner
+                        .store
+                        .arch
+                        .iter()
+                        .map(|(_, _, t)| t.clone())
+                        .collect(),
+                );
             }
         }
         let share = step as f64 / plan.steps.max(1) as f64;
-        let mode = Mode { drop_path: plan.drop_path * share, ..Mode::WEIGHT_STEP };
-        let weight = self.learner.weight_step(cx, mode, key, &|p| total(p, &weight), &plan.weights, lr)?;
-        Ok(Done { tasks, weight, arch, lr, images })
+        let mode = Mode {
+            drop_path: plan.drop_path * share,
+            ..Mode::WEIGHT_STEP
+        };
+        let weight =
+            self.learner
+                .weight_step(cx, mode, key, &|p| total(p, &weight), &plan.weights, lr)?;
+        Ok(Done {
+            tasks,
+            weight,
+            arch,
+            lr,
+            images,
+        })
     }
 
     fn log(&mut self, session: &mut Session, done: &Done) -> Result<()> {
         let every = session.config.log.every.max(1) as u64;
         session.count(done.images);
         // Count by task, so that alternating tasks are all seen.
-        let seen = done.tasks.iter().map(|&t| self.counters.weight_batches[t]).max().unwrap_or(0);
+        let seen = done
+            .tasks
+            .iter()
+            .map(|&t| self.counters.weight_batches[t])
+            .max()
+            .unwrap_or(0);
         if seen % every != 1 % every && self.counters.step != self.plan.steps {
             return Ok(());
         }
-        let task = done.tasks.iter().map(|&t| self.plan.tasks[t].name.as_str()).collect::<Vec<_>>().join("+");
+        let task = done
+            .tasks
+            .iter()
+            .map(|&t| self.plan.tasks[t].name.as_str())
+            .collect::<Vec<_>>()
+            .join("+");
         let record = |kind, r: &StepReport| MetricRecord {
             stage: self.plan.name.clone(),
             step: self.counters.step,
@@ -336,26 +470,45 @@ impl Running<'_> {
             pool_share: BTreeMap::new(),
             scores: BTreeMap::new(),
         };
-        let mut train = MetricRecord { lr: Some(done.lr), ..record(Phase::Train, &done.weight) };
+        let mut train = MetricRecord {
+            lr: Some(done.lr),
+            ..record(Phase::Train, &done.weight)
+        };
         let mut figures = Figures {
             step: self.counters.step,
             loss: done.weight.loss,
-            parts: done.weight.parts.iter().map(|(n, v)| (n.to_string(), *v)).collect(),
+            parts: done
+                .weight
+                .parts
+                .iter()
+                .map(|(n, v)| (n.to_string(), *v))
+                .collect(),
             arch_loss: done.arch.as_ref().map(|a| a.loss),
             images: session.take_images(),
             ..Figures::default()
         };
         if let Some(a) = &self.plan.arch {
             for name in &a.groups {
-                let Some(group) = self.net.group(name) else { continue };
+                let Some(group) = self.net.group(name) else {
+                    continue;
+                };
                 let genotype = group.genotype(&self.learner.store, None)?;
-                let entropy = session.log_alpha(self.plan, self.counters.step, group, &self.learner.store, &genotype, done.arch.is_some())?;
+                let entropy = session.log_alpha(
+                    self.plan,
+                    self.counters.step,
+                    group,
+                    &self.learner.store,
+                    &genotype,
+                    done.arch.is_some(),
+                )?;
                 train.entropy.insert(name.clone(), entropy);
                 train.skip_share.insert(name.clone(), genotype.skip_share());
                 train.pool_share.insert(name.clone(), genotype.pool_share());
                 let chosen = genotype.normal.len();
                 figures.entropy.get_or_insert(entropy);
-                figures.skips.get_or_insert((genotype.skips(crate::space::SkipRule::NormalCell), chosen));
+                figures
+                    .skips
+                    .get_or_insert((genotype.skips(crate::space::SkipRule::NormalCell), chosen));
             }
         }
         session.logs.metric(&train)?;
@@ -364,7 +517,12 @@ impl Running<'_> {
         }
         let (seconds, images_per_s) = session.lap(figures.images);
         let (stage, step) = (self.plan.name.clone(), self.counters.step);
-        session.logs.timing(&TimingRecord { stage, step, seconds, images_per_s })?;
+        session.logs.timing(&TimingRecord {
+            stage,
+            step,
+            seconds,
+            images_per_s,
+        })?;
         session.progress.figures(&figures);
         Ok(())
     }
@@ -385,13 +543,24 @@ impl Running<'_> {
     }
 
     fn restore(&mut self, c: &Checkpoint) -> Result<Lengths> {
-        let bad = |e: serde_json::Error| Error::new(Code::BadCheckpoint, format!("its state does not read: {e}"));
+        let bad = |e: serde_json::Error| {
+            Error::new(Code::BadCheckpoint, format!("its state does not read: {e}"))
+        };
         let field = |name: &str| c.state.get(name).cloned().unwrap_or_default();
         self.counters = serde_json::from_value(field("counters")).map_err(bad)?;
         let steps = serde_json::from_value(field("adam_steps")).map_err(bad)?;
         learner_io::load(&mut self.learner, &c.tensors, &steps)?;
-        let names: Vec<String> = self.learner.store.arch.iter().map(|(_, n, _)| format!("allowed.{n}")).collect();
-        let allowed: Vec<Tensor> = names.iter().filter_map(|n| c.tensors.get(n).cloned()).collect();
+        let names: Vec<String> = self
+            .learner
+            .store
+            .arch
+            .iter()
+            .map(|(_, n, _)| format!("allowed.{n}"))
+            .collect();
+        let allowed: Vec<Tensor> = names
+            .iter()
+            .filter_map(|n| c.tensors.get(n).cloned())
+            .collect();
         self.allowed = (!names.is_empty() && allowed.len() == names.len()).then_some(allowed);
         serde_json::from_value(field("lengths")).map_err(bad)
     }
@@ -400,19 +569,41 @@ impl Running<'_> {
     fn finish(mut self, session: &mut Session) -> Result<Outcome> {
         let plan = self.plan;
         let reason = self.counters.stopper.stopped.clone();
-        let tripped = plan.arch.as_ref().is_some_and(|a| a.rule == Rule::SkipLimit) && reason.is_some();
-        if tripped && session.config.search.stop.on_trip == OnTrip::LastAllowed && let Some(allowed) = self.allowed.take() {
-            let ids: Vec<_> = self.learner.store.arch.iter().map(|(id, _, _)| id).collect();
+        let tripped = plan
+            .arch
+            .as_ref()
+            .is_some_and(|a| a.rule == Rule::SkipLimit)
+            && reason.is_some();
+        if tripped
+            && session.config.search.stop.on_trip == OnTrip::LastAllowed
+            && let Some(allowed) = self.allowed.take()
+        {
+            let ids: Vec<_> = self
+                .learner
+                .store
+                .arch
+                .iter()
+                .map(|(id, _, _)| id)
+                .collect();
             for (id, t) in ids.into_iter().zip(allowed) {
                 self.learner.store.arch.set(id, t);
             }
         }
         let mut genotypes = BTreeMap::new();
         for group in self.net.groups() {
-            genotypes.insert(group.name().to_string(), group.genotype(&self.learner.store, None)?.to_string());
+            genotypes.insert(
+                group.name().to_string(),
+                group.genotype(&self.learner.store, None)?.to_string(),
+            );
         }
         let stopped = reason.unwrap_or_else(|| "budget".into());
-        session.logs.event(&event(plan, self.counters.step, "stage-end", None, format!("ended after {} steps: {stopped}", self.counters.step)))?;
+        session.logs.event(&event(
+            plan,
+            self.counters.step,
+            "stage-end",
+            None,
+            format!("ended after {} steps: {stopped}", self.counters.step),
+        ))?;
         let record = StageRecord {
             stage: plan.name.clone(),
             steps: self.counters.step,
@@ -421,11 +612,21 @@ impl Running<'_> {
             genotypes: genotypes.clone(),
         };
         let last = session.dir.checkpoints(&plan.name, 1);
-        session.save(&last, self.counters.step, |lengths| self.checkpoint(lengths))?;
+        session.save(&last, self.counters.step, |lengths| {
+            self.checkpoint(lengths)
+        })?;
         session.finish_stage(&plan.name, &record)?;
         session.progress.finish();
-        let (net, _) = Network::build(&plan.spec, session.seed_of(plan.number), session.parameter_dtype())?;
-        Ok(Outcome { store: Rc::new(self.learner.store), net, record })
+        let (net, _) = Network::build(
+            &plan.spec,
+            session.seed_of(plan.number),
+            session.parameter_dtype(),
+        )?;
+        Ok(Outcome {
+            store: Rc::new(self.learner.store),
+            net,
+            record,
+        })
     }
 }
 
@@ -445,8 +646,17 @@ pub(super) fn alpha_records(
     [CellKind::Normal, CellKind::Reduce]
         .into_iter()
         .map(|kind| {
-            let get = |what: &str| values.iter().find(|(n, _)| n.ends_with(&format!("{what}_{}", kind.name()))).map(|(_, v)| v.clone());
-            let alpha = get("alpha").unwrap_or_default().chunks(PRIMITIVES).map(<[f64]>::to_vec).collect();
+            let get = |what: &str| {
+                values
+                    .iter()
+                    .find(|(n, _)| n.ends_with(&format!("{what}_{}", kind.name())))
+                    .map(|(_, v)| v.clone())
+            };
+            let alpha = get("alpha")
+                .unwrap_or_default()
+                .chunks(PRIMITIVES)
+                .map(<[f64]>::to_vec)
+                .collect();
             AlphaRecord {
                 stage: plan.name.clone(),
                 step,

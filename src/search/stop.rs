@@ -50,14 +50,24 @@ impl Stopper {
             return false;
         }
         let text = g.to_string();
-        self.unchanged = if self.last.as_deref() == Some(&text) { self.unchanged + 1 } else { 0 };
+        self.unchanged = if self.last.as_deref() == Some(&text) {
+            self.unchanged + 1
+        } else {
+            0
+        };
         self.last = Some(text);
         let late = self.arch_steps as f64 >= c.minimum_fraction * planned as f64;
         let count = skips(g, c.skip_cells);
         let reason = match rule {
-            Rule::Stable if self.unchanged >= c.unchanged => Some(format!("unchanged for {} checks", self.unchanged)),
-            Rule::SkipLimit if count > c.max_skip => Some(format!("{count} skip-connects, more than {}", c.max_skip)),
-            Rule::SkipCount(limit) if skips(g, SkipCells::Normal) >= limit => Some(format!("{count} skip-connects in the normal cell")),
+            Rule::Stable if self.unchanged >= c.unchanged => {
+                Some(format!("unchanged for {} checks", self.unchanged))
+            }
+            Rule::SkipLimit if count > c.max_skip => {
+                Some(format!("{count} skip-connects, more than {}", c.max_skip))
+            }
+            Rule::SkipCount(limit) if skips(g, SkipCells::Normal) >= limit => {
+                Some(format!("{count} skip-connects in the normal cell"))
+            }
             _ => None,
         };
         if late && self.stopped.is_none() {
@@ -73,12 +83,21 @@ mod tests {
     use crate::space::published::by_name as published;
 
     fn config() -> StopConfig {
-        StopConfig { unchanged: 3, max_skip: 2, check_every: 1, minimum_fraction: 0.2, ..StopConfig::default() }
+        StopConfig {
+            unchanged: 3,
+            max_skip: 2,
+            check_every: 1,
+            minimum_fraction: 0.2,
+            ..StopConfig::default()
+        }
     }
 
     #[test]
     fn stable_after_k_unchanged_checks_and_not_before_the_minimum() {
-        let (a, b) = (published("DARTS_V1").unwrap(), published("DARTS_V2").unwrap());
+        let (a, b) = (
+            published("DARTS_V1").unwrap(),
+            published("DARTS_V2").unwrap(),
+        );
         let mut s = Stopper::default();
         for g in [&a, &a, &b, &b, &b] {
             s.check(Rule::Stable, &config(), g, 10);
@@ -98,7 +117,10 @@ mod tests {
     #[test]
     fn skip_limit_trips_above_t() {
         // DARTS_V1 has 4 skips in its normal cell, DARTS_V2 has 2.
-        let (v1, v2) = (published("DARTS_V1").unwrap(), published("DARTS_V2").unwrap());
+        let (v1, v2) = (
+            published("DARTS_V1").unwrap(),
+            published("DARTS_V2").unwrap(),
+        );
         let mut s = Stopper::default();
         assert!(s.check(Rule::SkipLimit, &config(), &v2, 4));
         assert_eq!(s.stopped, None);

@@ -21,7 +21,7 @@ use crate::rng::{Rng, word};
 use crate::tape::Var;
 use crate::task::config::{TaskConfig, TaskKind};
 use crate::task::priors::PriorLayout;
-use crate::task::{ClassificationTask, DetectionTask, SegmentationTask, Task, Targets};
+use crate::task::{ClassificationTask, DetectionTask, SegmentationTask, Targets, Task};
 use crate::tensor::{DType, Tensor};
 
 /// One task, opened.
@@ -66,7 +66,11 @@ pub fn activation_dtype(p: Precision) -> DType {
 
 /// dtype of parameters: f32 masters for bf16.
 pub fn parameter_dtype(p: Precision) -> DType {
-    if p == Precision::F64 { DType::F64 } else { DType::F32 }
+    if p == Precision::F64 {
+        DType::F64
+    } else {
+        DType::F32
+    }
 }
 
 /// Where the priors of a frame lie.
@@ -89,8 +93,11 @@ impl Workbench {
     /// Those of the data set and of the task's own keys.
     pub fn open(config: &Config, name: &str, t: &TaskConfig) -> Result<Workbench> {
         let data = config.data.get(&t.data).ok_or_else(|| {
-            Error::new(Code::ConfigValue, format!("`tasks.{name}.data`: there is no data set `{}`", t.data))
-                .help(format!("add a table [data.{}]", t.data))
+            Error::new(
+                Code::ConfigValue,
+                format!("`tasks.{name}.data`: there is no data set `{}`", t.data),
+            )
+            .help(format!("add a table [data.{}]", t.data))
         })?;
         Workbench::with_data(config, name, t, data, config.input.size)
     }
@@ -102,27 +109,53 @@ impl Workbench {
     pub fn presearch(config: &Config) -> Result<Workbench> {
         let p = &config.search.presearch;
         let data = config.data.get(&p.data).ok_or_else(|| {
-            Error::new(Code::ConfigValue, format!("`search.presearch.data`: there is no data set `{}`", p.data))
-                .help("name a classification data set, or set `search.ablation.presearch = false`")
+            Error::new(
+                Code::ConfigValue,
+                format!("`search.presearch.data`: there is no data set `{}`", p.data),
+            )
+            .help("name a classification data set, or set `search.ablation.presearch = false`")
         })?;
-        let t = TaskConfig { kind: TaskKind::Classification, data: p.data.clone(), ..TaskConfig::default() };
+        let t = TaskConfig {
+            kind: TaskKind::Classification,
+            data: p.data.clone(),
+            ..TaskConfig::default()
+        };
         Workbench::with_data(config, "presearch", &t, data, p.size)
     }
 
-    fn with_data(config: &Config, name: &str, t: &TaskConfig, data: &DataSetConfig, size: [usize; 2]) -> Result<Workbench> {
+    fn with_data(
+        config: &Config,
+        name: &str,
+        t: &TaskConfig,
+        data: &DataSetConfig,
+        size: [usize; 2],
+    ) -> Result<Workbench> {
         let seed = config.run.seed;
         let source = Source::open(data, (size[0], size[1]), seed)?;
         let classes = source.train.dataset.classes().to_vec();
         let task: Arc<dyn Task> = match t.kind {
             TaskKind::Detection => {
                 let layout = prior_layout(&config.model, size)?;
-                Arc::new(DetectionTask::new(classes, layout, &t.detection.clone().unwrap_or_default())?)
+                Arc::new(DetectionTask::new(
+                    classes,
+                    layout,
+                    &t.detection.clone().unwrap_or_default(),
+                )?)
             }
-            TaskKind::Segmentation => Arc::new(SegmentationTask::new(classes, &t.segmentation.clone().unwrap_or_default())?),
-            TaskKind::Classification => Arc::new(ClassificationTask::new(classes, &t.classification.clone().unwrap_or_default())?),
+            TaskKind::Segmentation => Arc::new(SegmentationTask::new(
+                classes,
+                &t.segmentation.clone().unwrap_or_default(),
+            )?),
+            TaskKind::Classification => Arc::new(ClassificationTask::new(
+                classes,
+                &t.classification.clone().unwrap_or_default(),
+            )?),
         };
         let mut input = Input::new(size[0], size[1]);
-        input.normalise = Normalise::new(data.mean.unwrap_or(config.input.mean), data.std.unwrap_or(config.input.std))?;
+        input.normalise = Normalise::new(
+            data.mean.unwrap_or(config.input.mean),
+            data.std.unwrap_or(config.input.std),
+        )?;
         input.on_corrupt = data.on_corrupt;
         Ok(Workbench {
             name: name.into(),
@@ -148,16 +181,46 @@ impl Workbench {
     ///
     /// # Errors
     /// Those of the loader; an empty half.
-    pub fn train(&self, half: Half, weight_share: f64, batch: usize, stage: u64, start: u64) -> Result<Loader> {
+    pub fn train(
+        &self,
+        half: Half,
+        weight_share: f64,
+        batch: usize,
+        stage: u64,
+        start: u64,
+    ) -> Result<Loader> {
         let indices = match half {
             Half::All => self.source.train.indices.clone(),
-            Half::Weight => self.source.train.halves(weight_share, self.seed)?.weight_split,
-            Half::Arch => self.source.train.halves(weight_share, self.seed)?.arch_split,
+            Half::Weight => {
+                self.source
+                    .train
+                    .halves(weight_share, self.seed)?
+                    .weight_split
+            }
+            Half::Arch => {
+                self.source
+                    .train
+                    .halves(weight_share, self.seed)?
+                    .arch_split
+            }
         };
         let key = (self.seed, 2 * stage + u64::from(half == Half::Arch));
         let set = self.source.train.dataset.clone();
-        let batches = Batches::train(set, indices, self.input.clone(), batch, self.augment.clone(), key)?;
-        Loader::new(batches, start, self.threads.max(1), self.prefetch, self.max_corrupt)
+        let batches = Batches::train(
+            set,
+            indices,
+            self.input.clone(),
+            batch,
+            self.augment.clone(),
+            key,
+        )?;
+        Loader::new(
+            batches,
+            start,
+            self.threads.max(1),
+            self.prefetch,
+            self.max_corrupt,
+        )
     }
 
     /// The held-out split once, in order.
@@ -169,8 +232,19 @@ impl Workbench {
         if limit > 0 {
             indices.truncate(limit);
         }
-        let batches = Batches::sequential(self.source.val.dataset.clone(), indices, self.input.clone(), batch)?;
-        Loader::new(batches, 0, self.threads.max(1), self.prefetch, self.max_corrupt)
+        let batches = Batches::sequential(
+            self.source.val.dataset.clone(),
+            indices,
+            self.input.clone(),
+            batch,
+        )?;
+        Loader::new(
+            batches,
+            0,
+            self.threads.max(1),
+            self.prefetch,
+            self.max_corrupt,
+        )
     }
 
     /// One picture as network input `(1, 3, H, W)`.
@@ -178,7 +252,11 @@ impl Workbench {
     /// # Errors
     /// `Internal` if the resizer refuses.
     pub fn input_of(&self, image: &Image) -> Result<Tensor> {
-        let sample = Sample { id: String::new(), image: image.clone(), annotation: Annotation::Objects(vec![]) };
+        let sample = Sample {
+            id: String::new(),
+            image: image.clone(),
+            annotation: Annotation::Objects(vec![]),
+        };
         let (values, _) = self.input.prepare(&sample, None)?;
         Tensor::from_f32([1, 3, self.input.size.0, self.input.size.1], values)
     }
@@ -190,33 +268,63 @@ impl Workbench {
     pub fn targets(&self, batch: &Batch) -> Result<Targets> {
         let mut annotations = batch.annotations.clone();
         if self.shuffled {
-            let order = Rng::new(self.seed, &[word("shuffled-labels"), batch.step]).permutation(annotations.len());
-            annotations = order.into_iter().map(|i| batch.annotations[i].clone()).collect();
+            let order = Rng::new(self.seed, &[word("shuffled-labels"), batch.step])
+                .permutation(annotations.len());
+            annotations = order
+                .into_iter()
+                .map(|i| batch.annotations[i].clone())
+                .collect();
         }
-        self.task.targets(&annotations).map_err(|e| e.note(format!("samples: {}", batch.ids.join(", "))))
+        self.task
+            .targets(&annotations)
+            .map_err(|e| e.note(format!("samples: {}", batch.ids.join(", "))))
     }
 
     /// The loss of a batch on a pass, times the task's weight.
     ///
     /// # Errors
     /// Those of the ops.
-    pub fn loss(&self, net: &Network, p: &Pass, batch: &Batch, targets: &Targets, dtype: DType, mixing: Mixing) -> Result<Loss> {
+    pub fn loss(
+        &self,
+        net: &Network,
+        p: &Pass,
+        batch: &Batch,
+        targets: &Targets,
+        dtype: DType,
+        mixing: Mixing,
+    ) -> Result<Loss> {
         let outputs = self.outputs(net, p, &batch.images, dtype, mixing)?;
         let loss = self.task.loss(&outputs, targets)?;
-        let total = if self.weight == 1.0 { loss.total } else { crate::ops::scale(&loss.total, self.weight)? };
-        Ok(Loss { total, parts: loss.parts })
+        let total = if self.weight == 1.0 {
+            loss.total
+        } else {
+            crate::ops::scale(&loss.total, self.weight)?
+        };
+        Ok(Loss {
+            total,
+            parts: loss.parts,
+        })
     }
 
     /// The head's outputs for images `(N, 3, H, W)`, in the order the task wants.
     ///
     /// # Errors
     /// Those of the ops.
-    pub fn outputs(&self, net: &Network, p: &Pass, images: &Tensor, dtype: DType, mixing: Mixing) -> Result<Vec<Var>> {
+    pub fn outputs(
+        &self,
+        net: &Network,
+        p: &Pass,
+        images: &Tensor,
+        dtype: DType,
+        mixing: Mixing,
+    ) -> Result<Vec<Var>> {
         let x = p.tape.leaf(images.cast(dtype));
         Ok(match net.forward_with(p, &x, self.kind(), mixing)? {
             Outputs::Detection { loc, conf } => vec![loc, conf],
             Outputs::Segmentation(y) => vec![y],
-            Outputs::Classification { logits, auxiliary } => [Some(logits), auxiliary].into_iter().flatten().collect(),
+            Outputs::Classification { logits, auxiliary } => {
+                [Some(logits), auxiliary].into_iter().flatten().collect()
+            }
         })
     }
 }

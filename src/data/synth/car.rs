@@ -54,34 +54,94 @@ impl Car {
     /// The faces of a car that stands with its middle at (x, z) and heads to `yaw` (0: away from the camera, along Z;
     /// positive turns right).
     pub fn faces(&self, x: f32, z: f32, yaw: f32, object: u16, faces: &mut Vec<Face>) {
-        let (ahead, right) = (v3(yaw.sin(), 0.0, yaw.cos()), v3(yaw.cos(), 0.0, -yaw.sin()));
+        let (ahead, right) = (
+            v3(yaw.sin(), 0.0, yaw.cos()),
+            v3(yaw.cos(), 0.0, -yaw.sin()),
+        );
         let [length, width, height] = self.size;
-        let at = |along: f32, across: f32, up: f32| v3(x, up, z) + ahead.times(along) + right.times(across);
+        let at = |along: f32, across: f32, up: f32| {
+            v3(x, up, z) + ahead.times(along) + right.times(across)
+        };
         let mut add = |origin: V3, a: V3, b: V3, part: Part, slant: (f32, f32)| {
             let paint = Paint::Car(CarPart { car: *self, part });
-            faces.push(Face { origin, a, b, slant, paint, object });
+            faces.push(Face {
+                origin,
+                a,
+                b,
+                slant,
+                paint,
+                object,
+            });
         };
         let (l, w) = (length / 2.0, width / 2.0);
         let up = v3(0.0, self.waist, 0.0);
         for side in [-w, w] {
-            add(at(-l, side, 0.0), ahead.times(length), up, Part::Side, (0.0, 0.0));
+            add(
+                at(-l, side, 0.0),
+                ahead.times(length),
+                up,
+                Part::Side,
+                (0.0, 0.0),
+            );
         }
-        add(at(l, -w, 0.0), right.times(width), up, Part::Front, (0.0, 0.0));
-        add(at(-l, -w, 0.0), right.times(width), up, Part::Rear, (0.0, 0.0));
-        add(at(-l, -w, self.waist), ahead.times(length), right.times(width), Part::Top, (0.0, 0.0));
+        add(
+            at(l, -w, 0.0),
+            right.times(width),
+            up,
+            Part::Front,
+            (0.0, 0.0),
+        );
+        add(
+            at(-l, -w, 0.0),
+            right.times(width),
+            up,
+            Part::Rear,
+            (0.0, 0.0),
+        );
+        add(
+            at(-l, -w, self.waist),
+            ahead.times(length),
+            right.times(width),
+            Part::Top,
+            (0.0, 0.0),
+        );
         // The cabin is a little narrower than the body.
         let (from, to) = (-l + self.cabin.0 * length, -l + self.cabin.1 * length);
         let (run, rise, cw) = (to - from, height - self.waist, w * 0.9);
         let slant = (self.lean.0 / run, self.lean.1 / run);
         for side in [-cw, cw] {
-            add(at(from, side, self.waist), ahead.times(run), v3(0.0, rise, 0.0), Part::Window, slant);
+            add(
+                at(from, side, self.waist),
+                ahead.times(run),
+                v3(0.0, rise, 0.0),
+                Part::Window,
+                slant,
+            );
         }
         let rear = ahead.times(self.lean.0) + v3(0.0, rise, 0.0);
         let front = ahead.times(-self.lean.1) + v3(0.0, rise, 0.0);
-        add(at(from, -cw, self.waist), right.times(2.0 * cw), rear, Part::Screen, (0.04, 0.04));
-        add(at(to, -cw, self.waist), right.times(2.0 * cw), front, Part::Screen, (0.04, 0.04));
+        add(
+            at(from, -cw, self.waist),
+            right.times(2.0 * cw),
+            rear,
+            Part::Screen,
+            (0.04, 0.04),
+        );
+        add(
+            at(to, -cw, self.waist),
+            right.times(2.0 * cw),
+            front,
+            Part::Screen,
+            (0.04, 0.04),
+        );
         let roof = run - self.lean.0 - self.lean.1;
-        add(at(from + self.lean.0, -cw, height), ahead.times(roof), right.times(2.0 * cw), Part::Top, (0.0, 0.0));
+        add(
+            at(from + self.lean.0, -cw, height),
+            ahead.times(roof),
+            right.times(2.0 * cw),
+            Part::Top,
+            (0.0, 0.0),
+        );
     }
 }
 
@@ -115,14 +175,26 @@ impl CarPart {
             Part::Top => plain(scale(self.car.body, 1.05)),
             Part::Window => {
                 let pillar = [0.06, 0.46, 0.94].iter().any(|&p: &f32| {
-                    let shift = if p < 0.3 { v * 0.22 } else { -v * 0.22 * ((p > 0.9) as u8 as f32) };
+                    let shift = if p < 0.3 {
+                        v * 0.22
+                    } else {
+                        -v * 0.22 * ((p > 0.9) as u8 as f32)
+                    };
                     (u - p - shift).abs() < 0.035
                 });
-                if pillar || !(0.08..0.86).contains(&v) { plain(self.car.body) } else { plain(self.glass(u, v)) }
+                if pillar || !(0.08..0.86).contains(&v) {
+                    plain(self.car.body)
+                } else {
+                    plain(self.glass(u, v))
+                }
             }
             Part::Screen => {
                 let rim = (u - 0.5).abs() > 0.44 || !(0.06..0.88).contains(&v);
-                if rim { plain(self.car.body) } else { plain(self.glass(u, v)) }
+                if rim {
+                    plain(self.car.body)
+                } else {
+                    plain(self.glass(u, v))
+                }
             }
         }
     }
@@ -137,7 +209,11 @@ impl CarPart {
         let plain = |c: Rgb| Texel::plain(c, label::CAR);
         let wheel = self.wheel(x, y);
         if wheel < 1.0 {
-            return plain(if wheel < 0.58 { [0.32, 0.32, 0.33] } else { [0.02; 3] });
+            return plain(if wheel < 0.58 {
+                [0.32, 0.32, 0.33]
+            } else {
+                [0.02; 3]
+            });
         }
         let length = self.car.size[0];
         if wheel < 1.18 || y < 0.3 {
@@ -152,8 +228,14 @@ impl CarPart {
                 return self.lamp(false);
             }
         }
-        let seam = [0.34, 0.56, 0.74].iter().any(|s| (x - s * length).abs() < 0.016);
-        let k = if seam { 0.55 } else { 0.72 + 0.35 * y / self.car.waist };
+        let seam = [0.34, 0.56, 0.74]
+            .iter()
+            .any(|s| (x - s * length).abs() < 0.016);
+        let k = if seam {
+            0.55
+        } else {
+            0.72 + 0.35 * y / self.car.waist
+        };
         plain(scale(self.car.body, k))
     }
 
@@ -185,6 +267,10 @@ impl CarPart {
             true => ([0.8, 0.8, 0.76], [3.2, 3.0, 2.5]),
             false => ([0.45, 0.03, 0.02], [1.5, 0.07, 0.04]),
         };
-        Texel { colour, glow: if self.car.lights { glow } else { [0.0; 3] }, label: label::CAR }
+        Texel {
+            colour,
+            glow: if self.car.lights { glow } else { [0.0; 3] },
+            label: label::CAR,
+        }
     }
 }

@@ -52,19 +52,29 @@ impl SynthConfig {
         let bad = |text: String| Err(Error::new(Code::ConfigValue, text));
         let [h, w] = self.size;
         if !(48..=2048).contains(&h) || !(64..=4096).contains(&w) {
-            return bad(format!("`size` must be from 48 x 64 to 2048 x 4096, got {h} x {w}"));
+            return bad(format!(
+                "`size` must be from 48 x 64 to 2048 x 4096, got {h} x {w}"
+            ));
         }
         if self.train == 0 || self.val == 0 || self.train > 999_999 || self.val > 999_999 {
-            return bad(format!("`train` and `val` must be 1 to 999999, got {} and {}", self.train, self.val));
+            return bad(format!(
+                "`train` and `val` must be 1 to 999999, got {} and {}",
+                self.train, self.val
+            ));
         }
         if self.folder_train > 0 && self.folder_val == 0 {
             return bad("`folder_val` must be at least 1 with an image folder".into());
         }
         if !(16..=512).contains(&self.folder_size) {
-            return bad(format!("`folder_size` must be 16 to 512, got {}", self.folder_size));
+            return bad(format!(
+                "`folder_size` must be 16 to 512, got {}",
+                self.folder_size
+            ));
         }
         match self.cifar && self.folder_train == 0 {
-            true => bad("`cifar` needs `folder_train` and `folder_val`, the pictures of each class".into()),
+            true => bad(
+                "`cifar` needs `folder_train` and `folder_val`, the pictures of each class".into(),
+            ),
             false => Ok(()),
         }
     }

@@ -13,7 +13,16 @@ use crate::rng::Rng;
 
 /// The classes, in alphabetical order.
 pub const CLASSES: [&str; 10] = [
-    "car", "cyclist", "facade", "hedge", "pavement", "pedestrian", "road", "sign-disc", "sign-square", "sign-triangle",
+    "car",
+    "cyclist",
+    "facade",
+    "hedge",
+    "pavement",
+    "pedestrian",
+    "road",
+    "sign-disc",
+    "sign-square",
+    "sign-triangle",
 ];
 
 /// One picture of class `class`, `side` pixels square.
@@ -21,14 +30,32 @@ pub fn crop(rng: &mut Rng, town: &Town, class: usize, side: usize) -> Image {
     let light = Light::draw(rng);
     let mut g = street::ground(rng, town, &light, false);
     let mut faces = vec![];
-    street::build(rng, town, &light, &mut g, Furniture { signs: 0, poles: false }, &mut faces);
+    street::build(
+        rng,
+        town,
+        &light,
+        &mut g,
+        Furniture {
+            signs: 0,
+            poles: false,
+        },
+        &mut faces,
+    );
     let name = CLASSES[class];
     let camera = match name {
-        "facade" | "hedge" | "pavement" | "road" => surface(rng, town, name, &mut g, &light, &mut faces, side),
+        "facade" | "hedge" | "pavement" | "road" => {
+            surface(rng, town, name, &mut g, &light, &mut faces, side)
+        }
         _ => object(rng, town, name, &mut g, &light, &mut faces, side),
     };
     faces.push(floor(g));
-    let drawing = draw(&camera, &faces, 1, |t, n, d| light.shade(t, n, d), |ray| light.sky(ray));
+    let drawing = draw(
+        &camera,
+        &faces,
+        1,
+        |t, n, d| light.shade(t, n, d),
+        |ray| light.sky(ray),
+    );
     light.expose(&drawing.colour, side, side)
 }
 
@@ -39,7 +66,14 @@ fn look_at(rng: &mut Rng, side: usize, at: (f32, f32, f32), metres: f32, up: f32
     let mut shift = || rng.range(-0.1, 0.1) as f32 * s;
     let cx = s / 2.0 - at.0 * focal / at.2 + shift();
     let cy = s / 2.0 - (up - at.1) * focal / at.2 + shift();
-    Camera { height: side, width: side, focal, cx, cy, up }
+    Camera {
+        height: side,
+        width: side,
+        focal,
+        cx,
+        cy,
+        up,
+    }
 }
 
 fn object(
@@ -74,7 +108,13 @@ fn object(
         }
         "pedestrian" => {
             let person = any_person(rng, town);
-            faces.push(Face::upright(foot, person.width, person.height, Paint::Person(person), 1));
+            faces.push(Face::upright(
+                foot,
+                person.width,
+                person.height,
+                Paint::Person(person),
+                1,
+            ));
             (person.width, person.height, 0.0)
         }
         _ => {
@@ -84,7 +124,13 @@ fn object(
                 _ => Shape::Triangle,
             };
             let sign = any_sign(rng, Some(shape));
-            faces.push(Face::upright(foot, sign.board, sign.height, Paint::Sign(sign), 1));
+            faces.push(Face::upright(
+                foot,
+                sign.board,
+                sign.height,
+                Paint::Sign(sign),
+                1,
+            ));
             (sign.board, sign.board, sign.height - sign.board)
         }
     };
@@ -108,12 +154,20 @@ fn surface(
         "road" | "pavement" => {
             // Seen from above at a slant: low in the picture, a window of a wider view.
             faces.clear();
-            let x = g.middle_at(z) + if name == "road" { rng.range(-0.7, 0.7) as f32 * g.half } else { g.half + 0.3 + g.walk / 2.0 };
+            let x = g.middle_at(z)
+                + if name == "road" {
+                    rng.range(-0.7, 0.7) as f32 * g.half
+                } else {
+                    g.half + 0.3 + g.walk / 2.0
+                };
             if name == "pavement" {
                 g.walk = g.walk.max(3.0);
             }
             let metres = metres * 0.6;
-            Camera { cy: -0.15 * side as f32, ..look_at(rng, side, (x, 0.0, z), metres, up + 1.0) }
+            Camera {
+                cy: -0.15 * side as f32,
+                ..look_at(rng, side, (x, 0.0, z), metres, up + 1.0)
+            }
         }
         "facade" => {
             let lit = if light.dark() { 0.4 } else { 0.0 };
@@ -124,7 +178,13 @@ fn surface(
             let along = v3(1.0, 0.0, slope).unit().times(26.0);
             let origin = v3(x, 0.0, back) - along.times(0.5);
             faces.clear();
-            faces.push(Face::new(origin, along, v3(0.0, f.height, 0.0), Paint::Facade(f), 0));
+            faces.push(Face::new(
+                origin,
+                along,
+                v3(0.0, f.height, 0.0),
+                Paint::Facade(f),
+                0,
+            ));
             let y = rng.range(1.8, (f.height - 1.0).min(8.0) as f64) as f32;
             look_at(rng, side, (x, y, back), metres, up)
         }
@@ -138,7 +198,13 @@ fn surface(
                 grain: rng.range(2.0, 4.5) as f32,
                 seed: rng.u32(),
             };
-            faces.push(Face::upright(v3(0.0, 0.0, z), 30.0, height, Paint::Plant(plant), 0));
+            faces.push(Face::upright(
+                v3(0.0, 0.0, z),
+                30.0,
+                height,
+                Paint::Plant(plant),
+                0,
+            ));
             let y = rng.range(1.5, height as f64 * 0.75) as f32;
             let x = rng.range(-5.0, 5.0) as f32;
             look_at(rng, side, (x, y, z), metres * 0.8, up)

@@ -41,7 +41,11 @@ impl Cyclist {
         let head = (0.2f32, 1.6f32);
         let (hx, hy) = (p.0 - head.0, p.1 - head.1);
         if hx * hx + hy * hy < 0.0205 {
-            return if hy > 0.02 || hx < -0.05 { part(self.helmet, 1.0) } else { part(self.skin, 1.0) };
+            return if hy > 0.02 || hx < -0.05 {
+                part(self.helmet, 1.0)
+            } else {
+                part(self.skin, 1.0)
+            };
         }
         let (hip, shoulder, hand) = ((-0.22, 0.98), (0.1, 1.42), (0.42, 1.04));
         let elbow = (0.22, 1.16);
@@ -69,15 +73,28 @@ impl Cyclist {
         let part = |colour: Rgb| Some(Texel::plain(colour, label::BICYCLE));
         let (rear, front) = ((-0.54, 0.34), (0.54, 0.34));
         let (pedals, saddle, bar) = ((-0.03, 0.3), (-0.2, 0.86), (0.4, 0.92));
-        let tubes = [(rear, pedals), (pedals, saddle), (pedals, bar), (saddle, bar), (rear, saddle), (bar, front)];
+        let tubes = [
+            (rear, pedals),
+            (pedals, saddle),
+            (pedals, bar),
+            (saddle, bar),
+            (rear, saddle),
+            (bar, front),
+        ];
         if tubes.iter().any(|&(a, b)| capsule(p, a, b, 0.032)) {
             return part(self.frame);
         }
-        if capsule(p, (0.36, 1.0), (0.46, 1.02), 0.035) || capsule(p, (-0.3, 0.9), (-0.14, 0.9), 0.04) {
+        if capsule(p, (0.36, 1.0), (0.46, 1.02), 0.035)
+            || capsule(p, (-0.3, 0.9), (-0.14, 0.9), 0.04)
+        {
             return part([0.04; 3]);
         }
         if self.lights && capsule(p, (0.5, 0.86), (0.5, 0.86), 0.06) {
-            return Some(Texel { colour: [1.0; 3], glow: [1.6, 1.5, 1.2], label: label::BICYCLE });
+            return Some(Texel {
+                colour: [1.0; 3],
+                glow: [1.6, 1.5, 1.2],
+                label: label::BICYCLE,
+            });
         }
         for hub in [rear, front] {
             let (dx, dy) = (p.0 - hub.0, p.1 - hub.1);
@@ -85,7 +102,10 @@ impl Cyclist {
             if (0.265..0.345).contains(&d) {
                 return part([0.025; 3]);
             }
-            if d < 0.045 || (d < 0.3 && (dy.atan2(dx) * 4.0 / std::f32::consts::PI + 0.5).rem_euclid(1.0) < 0.12) {
+            if d < 0.045
+                || (d < 0.3
+                    && (dy.atan2(dx) * 4.0 / std::f32::consts::PI + 0.5).rem_euclid(1.0) < 0.12)
+            {
                 return part([0.25; 3]);
             }
         }

@@ -59,7 +59,11 @@ impl Facade {
         let top = (j + 1.0) * self.floor > self.height - 0.3;
         if !top && fx.abs() < w + 0.035 && fy.abs() < h + 0.035 {
             let frame = fx.abs() > w || fy.abs() > h || (fx.abs() < 0.02 && h > 0.15);
-            return if frame { self.plain(self.trim) } else { self.pane(i as i32, j as i32, fx / w, fy / h) };
+            return if frame {
+                self.plain(self.trim)
+            } else {
+                self.pane(i as i32, j as i32, fx / w, fy / h)
+            };
         }
         if !top && fx.abs() < w + 0.07 && (fy + h + 0.06).abs() < 0.03 {
             return self.plain(scale(self.trim, 1.1));
@@ -79,11 +83,19 @@ impl Facade {
                 let row = (y / 0.22).floor();
                 let brick = x / 0.5 + 0.5 * (row as i32 % 2) as f32;
                 let joint = (y / 0.22).fract() < 0.16 || brick.fract() < 0.08;
-                if joint { 1.25 } else { 0.78 + 0.4 * hash(brick.floor() as i32, row as i32, self.seed) }
+                if joint {
+                    1.25
+                } else {
+                    0.78 + 0.4 * hash(brick.floor() as i32, row as i32, self.seed)
+                }
             }
             Wall::Panel => {
                 let joint = (x / self.pitch).fract() < 0.03 || (y / self.floor).fract() < 0.035;
-                if joint { 0.6 } else { 0.93 + 0.14 * hash((x / self.pitch) as i32, (y / self.floor) as i32, self.seed) }
+                if joint {
+                    0.6
+                } else {
+                    0.93 + 0.14 * hash((x / self.pitch) as i32, (y / self.floor) as i32, self.seed)
+                }
             }
         };
         // Splash water and exhaust darken the foot.
@@ -111,7 +123,9 @@ impl Facade {
         let board = |c: u32| 0.12 + 0.6 * hash(i, c as i32, self.seed ^ 5);
         if y > 2.55 {
             // The board above a shop, with something like letters.
-            let letters = (0.2..0.8).contains(&fx) && (2.72..3.02).contains(&y) && hash((x / 0.16) as i32, 1, self.seed) < 0.6;
+            let letters = (0.2..0.8).contains(&fx)
+                && (2.72..3.02).contains(&y)
+                && hash((x / 0.16) as i32, 1, self.seed) < 0.6;
             let colour = [board(0), board(1), board(2)];
             let mut t = self.plain(if letters { [0.8, 0.8, 0.75] } else { colour });
             t.glow = scale(colour, self.lit * 0.8);

@@ -51,8 +51,14 @@ impl Ground {
             Texel::plain(self.road(across, p), label::ROAD)
         } else if side < self.half + 0.22 {
             let grain = 0.9 + 0.2 * smooth(p.z * 1.1, p.x, self.seed ^ 7);
-            Texel::plain(scale(mix(self.paving, [0.5; 3], 0.4), grain * 1.15), label::SIDEWALK)
-        } else if self.grass > 0.0 && side > self.half + self.walk && side < self.half + self.walk + self.grass {
+            Texel::plain(
+                scale(mix(self.paving, [0.5; 3], 0.4), grain * 1.15),
+                label::SIDEWALK,
+            )
+        } else if self.grass > 0.0
+            && side > self.half + self.walk
+            && side < self.half + self.walk + self.grass
+        {
             let grain = 0.55 + 0.9 * cloudy(p.x * 5.0, p.z * 3.0, self.seed ^ 9);
             Texel::plain(scale(self.lawn, grain), label::TERRAIN)
         } else {
@@ -74,7 +80,11 @@ impl Ground {
         }
         let asphalt = scale(self.asphalt, k);
         let worn = smooth(p.x * 6.0, p.z * 2.0, self.seed ^ 3);
-        let paint = if self.marked(across, p.z) { 0.95 - 0.5 * worn } else { 0.0 };
+        let paint = if self.marked(across, p.z) {
+            0.95 - 0.5 * worn
+        } else {
+            0.0
+        };
         mix(asphalt, self.line, paint * (1.0 - p.z / 120.0).max(0.2))
     }
 

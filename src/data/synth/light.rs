@@ -54,7 +54,11 @@ impl Light {
             _ => Hour::Night,
         };
         let mut r = |lo: f64, hi: f64| rng.range(lo, hi) as f32;
-        let around = if hour == Hour::LowSun { r(-0.7, 0.7) } else { r(-3.1, 3.1) };
+        let around = if hour == Hour::LowSun {
+            r(-0.7, 0.7)
+        } else {
+            r(-3.1, 3.1)
+        };
         let up: f32 = match hour {
             Hour::LowSun => r(0.06, 0.22),
             _ => r(0.5, 1.1),
@@ -141,13 +145,23 @@ impl Light {
         let up = ray.y.max(0.0);
         let mut c = mix(self.horizon, self.zenith, up.powf(0.55).min(1.0));
         let (x, y) = (ray.x / (up + 0.12) * 1.6, 1.3 / (up + 0.12));
-        let clouds = (cloudy(x + 40.0, y, self.seed) * 2.2 - 1.25 + self.cloud * 0.6).clamp(0.0, 1.0);
-        let bright = [0.86f32, 0.86, 0.88].map(|v| v * (self.ambient[0] * 1.6 + self.direct[0] * 0.3).min(1.0));
-        c = mix(c, bright, clouds * 0.75 * (1.0 - (self.fog * 25.0).min(1.0)));
+        let clouds =
+            (cloudy(x + 40.0, y, self.seed) * 2.2 - 1.25 + self.cloud * 0.6).clamp(0.0, 1.0);
+        let bright = [0.86f32, 0.86, 0.88]
+            .map(|v| v * (self.ambient[0] * 1.6 + self.direct[0] * 0.3).min(1.0));
+        c = mix(
+            c,
+            bright,
+            clouds * 0.75 * (1.0 - (self.fog * 25.0).min(1.0)),
+        );
         let sun = ray.dot(self.sun).max(0.0);
         let glow = self.glare * (sun.powi(24) * 0.7 + sun.powi(400) * 3.0);
         c = std::array::from_fn(|i| c[i] + self.direct[i] * glow);
-        Texel { colour: c, glow: [0.0; 3], label: label::SKY }
+        Texel {
+            colour: c,
+            glow: [0.0; 3],
+            label: label::SKY,
+        }
     }
 
     /// Light as the camera records it: bloom, exposure, white balance, vignette, sensor noise, 8 bits.
@@ -157,26 +171,43 @@ impl Light {
         for y in 0..height {
             for x in 0..width {
                 let i = y * width + x;
-                let (dx, dy) = (x as f32 / width as f32 - 0.5, y as f32 / height as f32 - 0.5);
+                let (dx, dy) = (
+                    x as f32 / width as f32 - 0.5,
+                    y as f32 / height as f32 - 0.5,
+                );
                 let vignette = 1.0 - 0.35 * (dx * dx + dy * dy);
                 for c in 0..3 {
-                    let light = (colour[i][c] + 0.35 * bloom[i][c]) * self.exposure * self.balance[c] * vignette;
+                    let light = (colour[i][c] + 0.35 * bloom[i][c])
+                        * self.exposure
+                        * self.balance[c]
+                        * vignette;
                     // A soft shoulder keeps lamps from clipping at once; the square root is the display's gamma.
                     let v = (light / (1.0 + 0.22 * light * light)).max(0.0).sqrt();
                     let v = 0.5 + (v - 0.5) * self.contrast;
                     let at = |k: u32| hash(x as i32, y as i32, self.seed ^ (c as u32 * 7 + k));
                     let noise = at(11) + at(12) + at(13) - 1.5;
-                    data.push(((v + noise * self.grain * 2.0) * 255.0).round().clamp(0.0, 255.0) as u8);
+                    data.push(
+                        ((v + noise * self.grain * 2.0) * 255.0)
+                            .round()
+                            .clamp(0.0, 255.0) as u8,
+                    );
                 }
             }
         }
-        Image { height, width, data }
+        Image {
+            height,
+            width,
+            data,
+        }
     }
 }
 
 /// Light above full white, spread over its neighbourhood: two box blurs.
 fn bloom(colour: &[Rgb], height: usize, width: usize) -> Vec<Rgb> {
-    let mut over: Vec<Rgb> = colour.iter().map(|c| c.map(|v| (v - 0.9).max(0.0))).collect();
+    let mut over: Vec<Rgb> = colour
+        .iter()
+        .map(|c| c.map(|v| (v - 0.9).max(0.0)))
+        .collect();
     if over.iter().all(|c| c.iter().all(|&v| v == 0.0)) {
         return over;
     }

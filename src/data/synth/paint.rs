@@ -56,7 +56,11 @@ pub struct Texel {
 impl Texel {
     /// A surface that sends out no light.
     pub fn plain(colour: Rgb, label: u8) -> Texel {
-        Texel { colour, glow: [0.0; 3], label }
+        Texel {
+            colour,
+            glow: [0.0; 3],
+            label,
+        }
     }
 }
 

@@ -42,7 +42,11 @@ impl Person {
         let (hx, hy) = (p.0 * 1.15, p.1 - 0.925);
         if hx * hx + hy * hy < 0.0052 {
             let face = hy < 0.02 && (self.front || hx * s.signum() > -0.015);
-            return if face { part(self.skin, 1.0) } else { part(self.hair, 1.0) };
+            return if face {
+                part(self.skin, 1.0)
+            } else {
+                part(self.hair, 1.0)
+            };
         }
         if capsule(p, (0.0, 0.84), (0.0, 0.88), 0.03) {
             return part(self.skin, 0.8);
@@ -57,14 +61,28 @@ impl Person {
             let hand = (shoulder.0 - side * swing * 0.7 + side * 0.02, 0.50);
             let elbow = ((shoulder.0 + hand.0) / 2.0 + side * 0.02, 0.65);
             if capsule(p, shoulder, elbow, 0.034) || capsule(p, elbow, hand, 0.028) {
-                return if p.1 < 0.515 { part(self.skin, 0.9) } else { part(self.coat, k) };
+                return if p.1 < 0.515 {
+                    part(self.skin, 0.9)
+                } else {
+                    part(self.coat, k)
+                };
             }
         }
         let waist = if self.long { 0.32 } else { 0.50 };
         let wide = if self.front { 0.105 } else { 0.075 };
-        let flare = if self.long { 0.03 * (0.8 - p.1) / 0.4 } else { 0.0 };
-        if p.1 > waist && p.1 < 0.83 && p.0.abs() < wide + flare - 0.02 * (p.1 - 0.65).max(0.0) * 5.0 {
-            return part(self.coat, 0.85 + 0.3 * p.1 - 0.1 * p.0.signum() * p.0.abs() * 5.0);
+        let flare = if self.long {
+            0.03 * (0.8 - p.1) / 0.4
+        } else {
+            0.0
+        };
+        if p.1 > waist
+            && p.1 < 0.83
+            && p.0.abs() < wide + flare - 0.02 * (p.1 - 0.65).max(0.0) * 5.0
+        {
+            return part(
+                self.coat,
+                0.85 + 0.3 * p.1 - 0.1 * p.0.signum() * p.0.abs() * 5.0,
+            );
         }
         for (side, k) in [(-1.0f32, 0.75), (1.0, 1.0)] {
             let hip = (side * if self.front { 0.05 } else { 0.015 }, 0.50);

@@ -36,7 +36,11 @@ impl V3 {
     }
     /// Vector product.
     pub fn cross(self, o: V3) -> V3 {
-        v3(self.y * o.z - self.z * o.y, self.z * o.x - self.x * o.z, self.x * o.y - self.y * o.x)
+        v3(
+            self.y * o.z - self.z * o.y,
+            self.z * o.x - self.x * o.z,
+            self.x * o.y - self.y * o.x,
+        )
     }
     /// Scaled.
     pub fn times(self, k: f32) -> V3 {
@@ -113,17 +117,35 @@ pub struct Face {
 impl Face {
     /// A rectangle without slants.
     pub fn new(origin: V3, a: V3, b: V3, paint: Paint, object: u16) -> Face {
-        Face { origin, a, b, slant: (0.0, 0.0), paint, object }
+        Face {
+            origin,
+            a,
+            b,
+            slant: (0.0, 0.0),
+            paint,
+            object,
+        }
     }
 
     /// An upright patch that faces the camera, its bottom centre at `foot`.
     pub fn upright(foot: V3, width: f32, height: f32, paint: Paint, object: u16) -> Face {
         let origin = foot - v3(width / 2.0, 0.0, 0.0);
-        Face::new(origin, v3(width, 0.0, 0.0), v3(0.0, height, 0.0), paint, object)
+        Face::new(
+            origin,
+            v3(width, 0.0, 0.0),
+            v3(0.0, height, 0.0),
+            paint,
+            object,
+        )
     }
 
     fn corners(&self) -> [V3; 4] {
-        [self.origin, self.origin + self.a, self.origin + self.b, self.origin + self.a + self.b]
+        [
+            self.origin,
+            self.origin + self.a,
+            self.origin + self.b,
+            self.origin + self.a + self.b,
+        ]
     }
 }
 
@@ -174,8 +196,18 @@ pub fn draw(
     sky: impl Fn(V3) -> Texel,
 ) -> Drawing {
     let (height, width) = (camera.height * POINTS, camera.width * POINTS);
-    let none = Point { depth: FAR, face: u32::MAX, u: 0.0, v: 0.0 };
-    let mut buffer = Buffer { height, width, points: vec![none; height * width], stamp: vec![0; height * width] };
+    let none = Point {
+        depth: FAR,
+        face: u32::MAX,
+        u: 0.0,
+        v: 0.0,
+    };
+    let mut buffer = Buffer {
+        height,
+        width,
+        points: vec![none; height * width],
+        stamp: vec![0; height * width],
+    };
     let mut seen = vec![Seen::default(); objects];
     let mut extent = vec![None; objects];
     for (i, face) in faces.iter().enumerate() {
@@ -190,21 +222,31 @@ pub fn draw(
     for (s, e) in seen.iter_mut().zip(&extent) {
         s.truncated = e.map_or(1.0, |full| outside_share(&full, camera));
     }
-    let (mut colour, mut label) = (vec![[0.0; 3]; camera.height * camera.width], vec![0; camera.height * camera.width]);
+    let (mut colour, mut label) = (
+        vec![[0.0; 3]; camera.height * camera.width],
+        vec![0; camera.height * camera.width],
+    );
     for y in 0..camera.height {
         for x in 0..camera.width {
             let mut labels = [0u8; POINTS * POINTS];
             let mut sum = [0.0; 3];
             for k in 0..POINTS * POINTS {
                 let (py, px) = (y * POINTS + k / POINTS, x * POINTS + k % POINTS);
-                let ray = camera.ray((px as f32 + 0.5) / POINTS as f32, (py as f32 + 0.5) / POINTS as f32);
+                let ray = camera.ray(
+                    (px as f32 + 0.5) / POINTS as f32,
+                    (py as f32 + 0.5) / POINTS as f32,
+                );
                 let p = buffer.points[py * width + px];
                 let (c, l) = match faces.get(p.face as usize) {
                     Some(face) => {
                         let at = ray.times(p.depth) + v3(0.0, camera.up, 0.0);
                         let texel = face.paint.at(p.u, p.v, at).unwrap_or_default();
                         let normal = face.a.cross(face.b).unit();
-                        let normal = if normal.dot(ray) > 0.0 { normal.times(-1.0) } else { normal };
+                        let normal = if normal.dot(ray) > 0.0 {
+                            normal.times(-1.0)
+                        } else {
+                            normal
+                        };
                         (shade(texel, normal, p.depth), texel.label)
                     }
                     None => {
@@ -219,7 +261,11 @@ pub fn draw(
             label[y * camera.width + x] = most_frequent(&labels);
         }
     }
-    Drawing { colour, label, objects: seen }
+    Drawing {
+        colour,
+        label,
+        objects: seen,
+    }
 }
 
 /// Of equal counts the first wins.
@@ -245,8 +291,18 @@ fn outside_share(b: &BBox, camera: &Camera) -> f32 {
 }
 
 fn union(a: Option<BBox>, x: f32, y: f32) -> Option<BBox> {
-    let b = a.unwrap_or(BBox { x1: x, y1: y, x2: x, y2: y });
-    Some(BBox { x1: b.x1.min(x), y1: b.y1.min(y), x2: b.x2.max(x), y2: b.y2.max(y) })
+    let b = a.unwrap_or(BBox {
+        x1: x,
+        y1: y,
+        x2: x,
+        y2: y,
+    });
+    Some(BBox {
+        x1: b.x1.min(x),
+        y1: b.y1.min(y),
+        x2: b.x2.max(x),
+        y2: b.y2.max(y),
+    })
 }
 
 impl Buffer {
@@ -308,7 +364,9 @@ impl Buffer {
                 }
                 let u = a0 + depth * ray.dot(face.a) / a2;
                 let v = b0 + depth * ray.dot(face.b) / b2;
-                let inside = (0.0..=1.0).contains(&v) && u >= face.slant.0 * v && u <= 1.0 - face.slant.1 * v;
+                let inside = (0.0..=1.0).contains(&v)
+                    && u >= face.slant.0 * v
+                    && u <= 1.0 - face.slant.1 * v;
                 if !inside || !face.paint.covers(u, v) {
                     continue;
                 }
@@ -317,11 +375,17 @@ impl Buffer {
                     let s = &mut seen[object - 1];
                     let (l, t) = (x as f32 / p, y as f32 / p);
                     let known = (s.covered > 0).then_some(s.bbox);
-                    s.bbox = union(union(known, l, t), l + 1.0 / p, t + 1.0 / p).unwrap_or_default();
+                    s.bbox =
+                        union(union(known, l, t), l + 1.0 / p, t + 1.0 / p).unwrap_or_default();
                     s.covered += 1;
                 }
                 if !hidden {
-                    self.points[i] = Point { depth, face: index, u, v };
+                    self.points[i] = Point {
+                        depth,
+                        face: index,
+                        u,
+                        v,
+                    };
                 }
             }
         }

@@ -75,7 +75,11 @@ pub fn camera(rng: &mut Rng, (height, width): (usize, usize)) -> Camera {
 pub fn any_car(rng: &mut Rng, town: &Town, dark: bool, van: bool) -> Car {
     let mut r = |lo: f64, hi: f64| rng.range(lo, hi) as f32;
     let (k, h) = (town.car_size.0 as f32, town.car_size.1 as f32);
-    let (length, height) = if van { (r(4.8, 5.4), r(2.0, 2.3)) } else { (r(3.7, 4.7) * k, r(1.42, 1.66) * h) };
+    let (length, height) = if van {
+        (r(4.8, 5.4), r(2.0, 2.3))
+    } else {
+        (r(3.7, 4.7) * k, r(1.42, 1.66) * h)
+    };
     let boot = r(0.0, 1.0) < 0.5;
     let cabin = match (van, boot) {
         (true, _) => (0.01, r(0.86, 0.92)),
@@ -98,7 +102,9 @@ pub fn any_car(rng: &mut Rng, town: &Town, dark: bool, van: bool) -> Car {
 pub fn any_person(rng: &mut Rng, town: &Town) -> Person {
     let height = rng.range(1.5, 1.92) as f32;
     let front = rng.coin(0.5);
-    let stride = rng.range(0.2, 0.75) as f32 * if front { 0.4 } else { 1.0 } * if rng.coin(0.5) { 1.0 } else { -1.0 };
+    let stride = rng.range(0.2, 0.75) as f32
+        * if front { 0.4 } else { 1.0 }
+        * if rng.coin(0.5) { 1.0 } else { -1.0 };
     let tone = rng.f32();
     Person {
         height,
@@ -138,7 +144,12 @@ impl User {
         };
         let (k, h) = (camera.focal / self.z, self.size[0]);
         let (x, y) = (camera.cx + self.x * k, camera.cy + camera.up * k);
-        BBox { x1: x - across * k / 2.0, y1: y - h * k, x2: x + across * k / 2.0, y2: y }
+        BBox {
+            x1: x - across * k / 2.0,
+            y1: y - h * k,
+            x2: x + across * k / 2.0,
+            y2: y,
+        }
     }
 
     fn faces(&self, object: u16, faces: &mut Vec<Face>) {
@@ -146,7 +157,13 @@ impl User {
             Body::Car(car) => car.faces(self.x, self.z, self.yaw, object, faces),
             Body::Upright(paint, width) => {
                 let foot = v3(self.x, 0.0, self.z);
-                faces.push(Face::upright(foot, *width, self.size[0], paint.clone(), object));
+                faces.push(Face::upright(
+                    foot,
+                    *width,
+                    self.size[0],
+                    paint.clone(),
+                    object,
+                ));
             }
         }
     }
@@ -169,7 +186,14 @@ fn farthest(camera: &Camera) -> f64 {
     (camera.focal * 1.6 / least).min(45.0) as f64
 }
 
-fn place(rng: &mut Rng, town: &Town, light: &Light, g: &Ground, camera: &Camera, what: usize) -> User {
+fn place(
+    rng: &mut Rng,
+    town: &Town,
+    light: &Light,
+    g: &Ground,
+    camera: &Camera,
+    what: usize,
+) -> User {
     let far = farthest(camera);
     let depth = |rng: &mut Rng, near: f64| 1.0 / rng.range(1.0 / far, 1.0 / near) as f32;
     let side = if rng.coin(0.6) { 1.0f32 } else { -1.0 };
@@ -183,16 +207,33 @@ fn place(rng: &mut Rng, town: &Town, light: &Light, g: &Ground, camera: &Camera,
             let (x, yaw) = match rng.f64() {
                 p if p < 0.3 => (lane, wobble),
                 p if p < 0.55 => (-lane, PI + wobble),
-                p if p < 0.8 => (side * (g.half - 1.0), if rng.coin(0.7) == (side > 0.0) { wobble } else { PI + wobble }),
+                p if p < 0.8 => (
+                    side * (g.half - 1.0),
+                    if rng.coin(0.7) == (side > 0.0) {
+                        wobble
+                    } else {
+                        PI + wobble
+                    },
+                ),
                 _ => {
                     let reach = 0.35 * camera.width as f64 / camera.focal as f64 * z as f64;
                     let yaw = if rng.coin(0.5) { FRAC_PI_2 } else { -FRAC_PI_2 };
-                    (rng.range(-reach, reach) as f32 - g.middle_at(z), yaw + 4.0 * wobble)
+                    (
+                        rng.range(-reach, reach) as f32 - g.middle_at(z),
+                        yaw + 4.0 * wobble,
+                    )
                 }
             };
             let size = [car.size[2], car.size[1], car.size[0]];
             let kind = if van { "Van" } else { "Car" };
-            User { kind, size, x: g.middle_at(z) + x, z, yaw, paint: Body::Car(car) }
+            User {
+                kind,
+                size,
+                x: g.middle_at(z) + x,
+                z,
+                yaw,
+                paint: Body::Car(car),
+            }
         }
         1 => {
             let person = any_person(rng, town);
@@ -204,11 +245,30 @@ fn place(rng: &mut Rng, town: &Town, light: &Light, g: &Ground, camera: &Camera,
             };
             let size = [person.height, 0.6, 0.6 + person.stride.abs()];
             let yaw = match (person.front, person.stride > 0.0) {
-                (true, _) => if rng.coin(0.5) { 0.0 } else { PI },
-                (false, ahead) => if ahead { FRAC_PI_2 } else { -FRAC_PI_2 },
+                (true, _) => {
+                    if rng.coin(0.5) {
+                        0.0
+                    } else {
+                        PI
+                    }
+                }
+                (false, ahead) => {
+                    if ahead {
+                        FRAC_PI_2
+                    } else {
+                        -FRAC_PI_2
+                    }
+                }
             };
             let width = person.width;
-            User { kind: "Pedestrian", size, x: g.middle_at(z) + x, z, yaw, paint: Body::Upright(Paint::Person(person), width) }
+            User {
+                kind: "Pedestrian",
+                size,
+                x: g.middle_at(z) + x,
+                z,
+                yaw,
+                paint: Body::Upright(Paint::Person(person), width),
+            }
         }
         _ => {
             let rider = any_cyclist(rng, town, light.dark());
@@ -222,7 +282,14 @@ fn place(rng: &mut Rng, town: &Town, light: &Light, g: &Ground, camera: &Camera,
             let yaw = turned.asin() * if rider.mirrored { -1.0 } else { 1.0 };
             let size = [cyclist::HEIGHT, 0.6, cyclist::LENGTH];
             let paint = Body::Upright(Paint::Cyclist(rider), cyclist::LENGTH * turned);
-            User { kind: "Cyclist", size, x: g.middle_at(z) + x, z, yaw, paint }
+            User {
+                kind: "Cyclist",
+                size,
+                x: g.middle_at(z) + x,
+                z,
+                yaw,
+                paint,
+            }
         }
     }
 }
@@ -248,10 +315,12 @@ fn populate(
             let user = place(rng, town, light, g, camera, what);
             let b = user.guess(camera);
             let middle = (b.x1 + b.x2) / 2.0;
-            let in_view = middle > 0.02 * camera.width as f32 && middle < 0.98 * camera.width as f32;
+            let in_view =
+                middle > 0.02 * camera.width as f32 && middle < 0.98 * camera.width as f32;
             let crowded = users.iter().any(|o| {
                 let apart = ((o.x - user.x).powi(2) + (o.z - user.z).powi(2)).sqrt();
-                apart < (o.size[2] + user.size[2]) / 2.0 + 0.3 || overlap(&o.guess(camera), &b) > 0.45
+                apart < (o.size[2] + user.size[2]) / 2.0 + 0.3
+                    || overlap(&o.guess(camera), &b) > 0.45
             });
             if in_view && !crowded {
                 users.push(user);
@@ -268,7 +337,11 @@ fn populate(
 fn overlap(a: &BBox, b: &BBox) -> f32 {
     let x = a.x2.min(b.x2) - a.x1.max(b.x1);
     let y = a.y2.min(b.y2) - a.y1.max(b.y1);
-    if x <= 0.0 || y <= 0.0 { 0.0 } else { x * y / a.area().min(b.area()).max(1e-6) }
+    if x <= 0.0 || y <= 0.0 {
+        0.0
+    } else {
+        x * y / a.area().min(b.area()).max(1e-6)
+    }
 }
 
 /// Draws one scene of a town.
@@ -277,7 +350,10 @@ pub fn scene(rng: &mut Rng, town: &Town, contents: Contents) -> Scene {
     let camera = camera(rng, contents.size);
     let mut g = street::ground(rng, town, &light, contents.poles);
     let mut faces = vec![];
-    let furniture = Furniture { signs: [0, 1, 1, 2][rng.below(4)], poles: contents.poles };
+    let furniture = Furniture {
+        signs: [0, 1, 1, 2][rng.below(4)],
+        poles: contents.poles,
+    };
     street::build(rng, town, &light, &mut g, furniture, &mut faces);
     let users = populate(rng, town, &light, &g, &camera, contents.cyclists);
     g.shadows.extend(users.iter().map(User::shadow));
@@ -285,17 +361,41 @@ pub fn scene(rng: &mut Rng, town: &Town, contents: Contents) -> Scene {
         user.faces(i as u16 + 1, &mut faces);
     }
     faces.push(floor(g));
-    let drawing = draw(&camera, &faces, users.len(), |t, n, d| light.shade(t, n, d), |ray| light.sky(ray));
-    let objects = users.iter().zip(&drawing.objects).filter_map(|(u, s)| line(u, s, &camera)).collect();
+    let drawing = draw(
+        &camera,
+        &faces,
+        users.len(),
+        |t, n, d| light.shade(t, n, d),
+        |ray| light.sky(ray),
+    );
+    let objects = users
+        .iter()
+        .zip(&drawing.objects)
+        .filter_map(|(u, s)| line(u, s, &camera))
+        .collect();
     let (height, width) = contents.size;
     let image = light.expose(&drawing.colour, height, width);
     let Drawing { label, .. } = drawing;
-    Scene { image, labels: LabelMap { height, width, data: label }, objects }
+    Scene {
+        image,
+        labels: LabelMap {
+            height,
+            width,
+            data: label,
+        },
+        objects,
+    }
 }
 
 /// The face of the ground.
 pub fn floor(g: Ground) -> Face {
-    Face::new(v3(-200.0, 0.0, 0.5), v3(400.0, 0.0, 0.0), v3(0.0, 0.0, 400.0), Paint::Ground(Box::new(g)), 0)
+    Face::new(
+        v3(-200.0, 0.0, 0.5),
+        v3(400.0, 0.0, 0.0),
+        v3(0.0, 0.0, 400.0),
+        Paint::Ground(Box::new(g)),
+        0,
+    )
 }
 
 fn turn(angle: f32) -> f32 {

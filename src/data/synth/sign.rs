@@ -56,7 +56,11 @@ impl Sign {
             3 => x * x + (y + 0.1) * (y + 0.1) < 0.07,
             _ => false,
         };
-        let colour = if d > 0.72 || mark { self.rim } else { self.field };
+        let colour = if d > 0.72 || mark {
+            self.rim
+        } else {
+            self.field
+        };
         Some(Texel::plain(colour, label::SIGN))
     }
 }

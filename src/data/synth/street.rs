@@ -39,7 +39,11 @@ pub fn ground(rng: &mut Rng, town: &Town, light: &Light, grass: bool) -> Ground 
         asphalt: town.asphalt(rng),
         paving: town.paving(rng),
         lawn: scale(town.leaf(rng), 0.8),
-        line: if rng.coin(0.8) { [worn; 3] } else { [worn, worn * 0.75, worn * 0.2] },
+        line: if rng.coin(0.8) {
+            [worn; 3]
+        } else {
+            [worn, worn * 0.75, worn * 0.2]
+        },
         stone,
         crossing,
         shadows: vec![],
@@ -58,8 +62,19 @@ pub struct Furniture {
 }
 
 /// Houses, plants and signs along the street. Shadows of trees are added to the ground.
-pub fn build(rng: &mut Rng, town: &Town, light: &Light, g: &mut Ground, furniture: Furniture, faces: &mut Vec<Face>) {
-    let lit = if light.dark() { rng.range(0.15, 0.6) as f32 } else { 0.0 };
+pub fn build(
+    rng: &mut Rng,
+    town: &Town,
+    light: &Light,
+    g: &mut Ground,
+    furniture: Furniture,
+    faces: &mut Vec<Face>,
+) {
+    let lit = if light.dark() {
+        rng.range(0.15, 0.6) as f32
+    } else {
+        0.0
+    };
     for side in [-1.0f32, 1.0] {
         row(rng, town, side, g, lit, faces);
         trees(rng, town, side, g, faces);
@@ -79,14 +94,21 @@ fn line(g: &Ground) -> f32 {
 }
 
 fn wall(origin: V3, along: V3, facade: Facade) -> Face {
-    Face::new(origin, along, v3(0.0, facade.height, 0.0), Paint::Facade(facade), 0)
+    Face::new(
+        origin,
+        along,
+        v3(0.0, facade.height, 0.0),
+        Paint::Facade(facade),
+        0,
+    )
 }
 
 fn row(rng: &mut Rng, town: &Town, side: f32, g: &Ground, lit: f32, faces: &mut Vec<Face>) {
     let mut z = rng.range(-6.0, 2.0) as f32;
     while z < END {
         let length = rng.range(7.0, 20.0) as f32;
-        let x = g.middle_at((z + length / 2.0).min(60.0)) + side * (line(g) + rng.range(0.0, 1.2) as f32);
+        let x = g.middle_at((z + length / 2.0).min(60.0))
+            + side * (line(g) + rng.range(0.0, 1.2) as f32);
         if rng.coin(0.27) {
             // A garden: a hedge along the street, something taller behind.
             let height = rng.range(1.3, 3.4) as f32;
@@ -100,23 +122,57 @@ fn row(rng: &mut Rng, town: &Town, side: f32, g: &Ground, lit: f32, faces: &mut 
             };
             let hedge = plant(rng, length, height);
             let up = |h: f32| v3(0.0, h, 0.0);
-            faces.push(Face::new(v3(x, 0.0, z), v3(0.0, 0.0, length), up(height), Paint::Plant(hedge), 0));
+            faces.push(Face::new(
+                v3(x, 0.0, z),
+                v3(0.0, 0.0, length),
+                up(height),
+                Paint::Plant(hedge),
+                0,
+            ));
             let tall = rng.range(4.0, 9.0) as f32;
             let (across, wood) = (v3(side * HOUSE, 0.0, 0.0), plant(rng, HOUSE, tall));
-            faces.push(Face::new(v3(x, 0.0, z + length), across, up(tall), Paint::Plant(wood), 0));
+            faces.push(Face::new(
+                v3(x, 0.0, z + length),
+                across,
+                up(tall),
+                Paint::Plant(wood),
+                0,
+            ));
         } else {
             let front = town.facade(rng, length, lit);
-            let gable = Facade { length: HOUSE, seed: front.seed ^ 77, ..front };
+            let gable = Facade {
+                length: HOUSE,
+                seed: front.seed ^ 77,
+                ..front
+            };
             faces.push(wall(v3(x, 0.0, z), v3(0.0, 0.0, length), front));
             faces.push(wall(v3(x, 0.0, z), v3(side * HOUSE, 0.0, 0.0), gable));
         }
-        z += length + if rng.coin(0.3) { rng.range(0.5, 3.0) as f32 } else { 0.0 };
+        z += length
+            + if rng.coin(0.3) {
+                rng.range(0.5, 3.0) as f32
+            } else {
+                0.0
+            };
     }
     // A tall hedge far behind closes the gaps.
     let height = rng.range(3.0, 7.0) as f32;
     let x = g.middle + side * (line(g) + HOUSE + 2.0);
-    let far = Plant { width: 140.0, height, colour: town.leaf(rng), tree: false, grain: 1.5, seed: rng.u32() };
-    faces.push(Face::new(v3(x, 0.0, 0.0), v3(0.0, 0.0, 140.0), v3(0.0, height, 0.0), Paint::Plant(far), 0));
+    let far = Plant {
+        width: 140.0,
+        height,
+        colour: town.leaf(rng),
+        tree: false,
+        grain: 1.5,
+        seed: rng.u32(),
+    };
+    faces.push(Face::new(
+        v3(x, 0.0, 0.0),
+        v3(0.0, 0.0, 140.0),
+        v3(0.0, height, 0.0),
+        Paint::Plant(far),
+        0,
+    ));
 }
 
 fn trees(rng: &mut Rng, town: &Town, side: f32, g: &mut Ground, faces: &mut Vec<Face>) {
@@ -136,7 +192,13 @@ fn trees(rng: &mut Rng, town: &Town, side: f32, g: &mut Ground, faces: &mut Vec<
             seed: rng.u32(),
         };
         let x = g.middle_at(z) + side * (g.half + g.walk * rng.range(0.55, 0.95) as f32);
-        faces.push(Face::upright(v3(x, 0.0, z), tree.width, height, Paint::Plant(tree), 0));
+        faces.push(Face::upright(
+            v3(x, 0.0, z),
+            tree.width,
+            height,
+            Paint::Plant(tree),
+            0,
+        ));
         g.shadows.push([x, z, 0.5, 0.35]);
         z += gap * rng.range(0.8, 1.3) as f32;
     }
@@ -150,17 +212,47 @@ fn backdrop(rng: &mut Rng, town: &Town, g: &Ground, lit: f32, faces: &mut Vec<Fa
         let left = v3(x + g.middle_at(60.0), 0.0, z);
         match rng.f64() {
             p if p < 0.45 => {
-                faces.push(wall(left, v3(width, 0.0, 0.0), town.facade(rng, width, lit)));
+                faces.push(wall(
+                    left,
+                    v3(width, 0.0, 0.0),
+                    town.facade(rng, width, lit),
+                ));
             }
             p if p < 0.85 => {
                 let height = rng.range(6.0, 14.0) as f32;
-                let wood = Plant { width, height, colour: town.leaf(rng), tree: false, grain: 0.9, seed: rng.u32() };
-                faces.push(Face::new(left, v3(width, 0.0, 0.0), v3(0.0, height, 0.0), Paint::Plant(wood), 0));
+                let wood = Plant {
+                    width,
+                    height,
+                    colour: town.leaf(rng),
+                    tree: false,
+                    grain: 0.9,
+                    seed: rng.u32(),
+                };
+                faces.push(Face::new(
+                    left,
+                    v3(width, 0.0, 0.0),
+                    v3(0.0, height, 0.0),
+                    Paint::Plant(wood),
+                    0,
+                ));
             }
             _ => {
                 let height = rng.range(2.0, 4.0) as f32;
-                let hedge = Plant { width, height, colour: town.leaf(rng), tree: false, grain: 1.2, seed: rng.u32() };
-                faces.push(Face::new(left, v3(width, 0.0, 0.0), v3(0.0, height, 0.0), Paint::Plant(hedge), 0));
+                let hedge = Plant {
+                    width,
+                    height,
+                    colour: town.leaf(rng),
+                    tree: false,
+                    grain: 1.2,
+                    seed: rng.u32(),
+                };
+                faces.push(Face::new(
+                    left,
+                    v3(width, 0.0, 0.0),
+                    v3(0.0, height, 0.0),
+                    Paint::Plant(hedge),
+                    0,
+                ));
             }
         }
         x += width;
@@ -170,7 +262,12 @@ fn backdrop(rng: &mut Rng, town: &Town, g: &Ground, lit: f32, faces: &mut Vec<Fa
 /// Any traffic sign.
 pub fn any_sign(rng: &mut Rng, shape: Option<Shape>) -> Sign {
     let shape = shape.unwrap_or([Shape::Triangle, Shape::Disc, Shape::Square][rng.below(3)]);
-    let (red, blue, white, yellow) = ([0.5, 0.03, 0.03], [0.03, 0.1, 0.45], [0.75; 3], [0.7, 0.5, 0.05]);
+    let (red, blue, white, yellow) = (
+        [0.5, 0.03, 0.03],
+        [0.03, 0.1, 0.45],
+        [0.75; 3],
+        [0.7, 0.5, 0.05],
+    );
     let (rim, field) = match (shape, rng.below(3)) {
         (Shape::Triangle, 0) => (red, yellow),
         (Shape::Triangle, _) => (red, white),
@@ -184,7 +281,15 @@ pub fn any_sign(rng: &mut Rng, shape: Option<Shape>) -> Sign {
     let board = rng.range(0.8, 1.15) as f32;
     let height = board + rng.range(1.7, 2.3) as f32;
     let mark = rng.below(4) as u8;
-    Sign { shape, board, height, rim: scale(rim, tone), field: scale(field, tone), mark, post: label::STATIC }
+    Sign {
+        shape,
+        board,
+        height,
+        rim: scale(rim, tone),
+        field: scale(field, tone),
+        mark,
+        post: label::STATIC,
+    }
 }
 
 fn sign(rng: &mut Rng, g: &Ground, poles: bool, faces: &mut Vec<Face>) {
@@ -193,7 +298,13 @@ fn sign(rng: &mut Rng, g: &Ground, poles: bool, faces: &mut Vec<Face>) {
     let z = 1.0 / rng.range(1.0 / 19.0, 1.0 / 7.0) as f32;
     let side = if rng.coin(0.7) { 1.0 } else { -1.0 };
     let x = g.middle_at(z) + side * (g.half + rng.range(0.4, 1.0) as f32);
-    faces.push(Face::upright(v3(x, 0.0, z), sign.board, sign.height, Paint::Sign(sign), 0));
+    faces.push(Face::upright(
+        v3(x, 0.0, z),
+        sign.board,
+        sign.height,
+        Paint::Sign(sign),
+        0,
+    ));
 }
 
 fn lamps(rng: &mut Rng, g: &Ground, faces: &mut Vec<Face>) {
@@ -203,7 +314,13 @@ fn lamps(rng: &mut Rng, g: &Ground, faces: &mut Vec<Face>) {
         let x = g.middle_at(z) + side * (g.half + 0.35);
         let post = Paint::Flat(Texel::plain([0.2, 0.21, 0.21], label::POLE));
         faces.push(Face::upright(v3(x, 0.0, z), 0.16, 5.5, post.clone(), 0));
-        faces.push(Face::new(v3(x - side * 1.4, 5.4, z), v3(1.4 * side, 0.0, 0.0), v3(0.0, 0.14, 0.0), post, 0));
+        faces.push(Face::new(
+            v3(x - side * 1.4, 5.4, z),
+            v3(1.4 * side, 0.0, 0.0),
+            v3(0.0, 0.14, 0.0),
+            post,
+            0,
+        ));
         z += rng.range(14.0, 20.0) as f32;
     }
 }

@@ -65,13 +65,35 @@ impl Town {
         let season = rng.f64();
         let leaves = (0..4)
             .map(|_| {
-                let green = [rng.range(0.05, 0.16), rng.range(0.13, 0.26), rng.range(0.03, 0.08)].map(|v| v as f32);
-                let autumn = [rng.range(0.22, 0.4), rng.range(0.12, 0.26), rng.range(0.03, 0.07)].map(|v| v as f32);
+                let green = [
+                    rng.range(0.05, 0.16),
+                    rng.range(0.13, 0.26),
+                    rng.range(0.03, 0.08),
+                ]
+                .map(|v| v as f32);
+                let autumn = [
+                    rng.range(0.22, 0.4),
+                    rng.range(0.12, 0.26),
+                    rng.range(0.03, 0.07),
+                ]
+                .map(|v| v as f32);
                 let dull = near_grey(rng, 0.08, 0.22, 0.15);
-                mix(mix(green, autumn, (season as f32 * 1.3 - 0.3).clamp(0.0, 1.0)), dull, rng.f32() * 0.45)
+                mix(
+                    mix(green, autumn, (season as f32 * 1.3 - 0.3).clamp(0.0, 1.0)),
+                    dull,
+                    rng.f32() * 0.45,
+                )
             })
             .collect();
-        let cars = (0..8).map(|i| if i < 3 { near_grey(rng, 0.03, 0.75, 0.05) } else { any_colour(rng) }).collect();
+        let cars = (0..8)
+            .map(|i| {
+                if i < 3 {
+                    near_grey(rng, 0.03, 0.75, 0.05)
+                } else {
+                    any_colour(rng)
+                }
+            })
+            .collect();
         Town {
             name,
             walls,
@@ -80,7 +102,10 @@ impl Town {
             floor: rng.range(2.8, 3.6) as f32,
             pitch: rng.range(2.1, 3.4) as f32,
             window: (rng.range(0.36, 0.62) as f32, rng.range(0.4, 0.62) as f32),
-            storeys: { let low = rng.range(2.0, 3.2); (low, low + rng.range(1.5, 4.0)) },
+            storeys: {
+                let low = rng.range(2.0, 3.2);
+                (low, low + rng.range(1.5, 4.0))
+            },
             shops: rng.range(0.1, 0.7),
             bricks: rng.range(0.0, 0.6),
             asphalt: near_grey(rng, 0.07, 0.34, 0.06),
@@ -107,11 +132,18 @@ impl Town {
             height: storeys * floor + 0.6,
             wall,
             colour: scale(base, rng.range(0.75, 1.25) as f32),
-            trim: if rng.coin(0.6) { [0.62, 0.6, 0.56] } else { scale(base, 0.5) },
+            trim: if rng.coin(0.6) {
+                [0.62, 0.6, 0.56]
+            } else {
+                scale(base, 0.5)
+            },
             glass: near_grey(rng, 0.05, 0.3, 0.15),
             floor,
             pitch: jitter(rng, self.pitch, 0.15),
-            window: (jitter(rng, self.window.0, 0.12), jitter(rng, self.window.1, 0.12)),
+            window: (
+                jitter(rng, self.window.0, 0.12),
+                jitter(rng, self.window.1, 0.12),
+            ),
             shop: rng.coin(self.shops),
             lit,
             seed: rng.u32(),
@@ -120,7 +152,10 @@ impl Town {
 
     /// Colour of leaves.
     pub fn leaf(&self, rng: &mut Rng) -> Rgb {
-        scale(self.leaves[rng.below(self.leaves.len())], rng.range(0.7, 1.3) as f32)
+        scale(
+            self.leaves[rng.below(self.leaves.len())],
+            rng.range(0.7, 1.3) as f32,
+        )
     }
 
     /// Colour of a car: its own, or that of the surroundings, so that colour alone tells little.

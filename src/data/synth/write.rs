@@ -56,7 +56,11 @@ fn stream(config: &SynthConfig, part: &str, half: Half, number: usize) -> (Rng, 
 /// Scene `number` of the KITTI part.
 pub fn kitti_scene(config: &SynthConfig, half: Half, number: usize) -> Scene {
     let (mut rng, town) = stream(config, "kitti", half, number);
-    let contents = Contents { size: (config.size[0], config.size[1]), cyclists: true, poles: config.rare_classes };
+    let contents = Contents {
+        size: (config.size[0], config.size[1]),
+        cyclists: true,
+        poles: config.rare_classes,
+    };
     scene(&mut rng, &town, contents)
 }
 
@@ -64,7 +68,11 @@ pub fn kitti_scene(config: &SynthConfig, half: Half, number: usize) -> Scene {
 pub fn cityscapes_scene(config: &SynthConfig, half: Half, number: usize) -> (Scene, &'static str) {
     let (mut rng, town) = stream(config, "cityscapes", half, number);
     let rare = config.rare_classes;
-    let contents = Contents { size: (config.size[0], config.size[1]), cyclists: rare, poles: rare };
+    let contents = Contents {
+        size: (config.size[0], config.size[1]),
+        cyclists: rare,
+        poles: rare,
+    };
     (scene(&mut rng, &town, contents), town.name)
 }
 
@@ -83,16 +91,25 @@ pub fn folder_picture(config: &SynthConfig, half: Half, class: usize, number: us
 /// `ConfigValue`; `CannotCreate` if `dir` holds anything else; `CannotCreate` or `Io` for a disk that is full or not writable.
 pub fn generate(dir: &Path, config: &SynthConfig) -> Result<()> {
     config.check()?;
-    let recipe = toml::to_string(config).map_err(|e| Error::new(Code::Internal, format!("recipe: {e}")))?;
+    let recipe =
+        toml::to_string(config).map_err(|e| Error::new(Code::Internal, format!("recipe: {e}")))?;
     if std::fs::read_to_string(dir.join(RECIPE)).is_ok_and(|old| old == recipe) {
         return Ok(());
     }
-    if dir.exists() && std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))?.next().is_some() {
+    if dir.exists()
+        && std::fs::read_dir(dir)
+            .map_err(|e| Error::io(dir, e))?
+            .next()
+            .is_some()
+    {
         return Err(Error::new(Code::CannotCreate, "the folder is not empty")
             .at(dir.display())
             .help("name a new folder, or remove this one first"));
     }
-    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = dir
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     make(parent)?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let building = parent.join(format!(".{name}.part-{}", std::process::id()));
@@ -132,18 +149,35 @@ fn write_all(root: &Path, config: &SynthConfig) -> Result<()> {
 }
 
 fn kitti(root: &Path, config: &SynthConfig) -> Result<()> {
-    let (images, labels, lists) = (root.join("training/image_2"), root.join("training/label_2"), root.join("ImageSets"));
-    [&images, &labels, &lists].into_iter().try_for_each(|d| make(d))?;
+    let (images, labels, lists) = (
+        root.join("training/image_2"),
+        root.join("training/label_2"),
+        root.join("ImageSets"),
+    );
+    [&images, &labels, &lists]
+        .into_iter()
+        .try_for_each(|d| make(d))?;
     each(config.train + config.val, |i| {
-        let (half, number) = if i < config.train { (Half::Train, i) } else { (Half::Val, i - config.train) };
+        let (half, number) = if i < config.train {
+            (Half::Train, i)
+        } else {
+            (Half::Val, i - config.train)
+        };
         let scene = kitti_scene(config, half, number);
-        write_file(&images.join(format!("{i:06}.png")), &encode_png(&scene.image)?)?;
+        write_file(
+            &images.join(format!("{i:06}.png")),
+            &encode_png(&scene.image)?,
+        )?;
         let text: String = scene.objects.iter().map(|o| format!("{o}\n")).collect();
         write_file(&labels.join(format!("{i:06}.txt")), text.as_bytes())
     })?;
-    let list = |range: std::ops::Range<usize>| range.map(|i| format!("{i:06}\n")).collect::<String>();
+    let list =
+        |range: std::ops::Range<usize>| range.map(|i| format!("{i:06}\n")).collect::<String>();
     write_file(&lists.join("train.txt"), list(0..config.train).as_bytes())?;
-    write_file(&lists.join("val.txt"), list(config.train..config.train + config.val).as_bytes())
+    write_file(
+        &lists.join("val.txt"),
+        list(config.train..config.train + config.val).as_bytes(),
+    )
 }
 
 fn cityscapes(root: &Path, config: &SynthConfig) -> Result<()> {
@@ -153,7 +187,11 @@ fn cityscapes(root: &Path, config: &SynthConfig) -> Result<()> {
             make(&folder("leftImg8bit", town))?;
             make(&folder("gtFine", town))?;
         }
-        let count = if half == Half::Train { config.train } else { config.val };
+        let count = if half == Half::Train {
+            config.train
+        } else {
+            config.val
+        };
         each(count, |i| {
             let (scene, town) = cityscapes_scene(config, half, i);
             let id = format!("{town}_{i:06}_000019");
@@ -172,7 +210,10 @@ fn cityscapes(root: &Path, config: &SynthConfig) -> Result<()> {
 }
 
 fn folder(root: &Path, config: &SynthConfig) -> Result<()> {
-    for (half, count) in [(Half::Train, config.folder_train), (Half::Val, config.folder_val)] {
+    for (half, count) in [
+        (Half::Train, config.folder_train),
+        (Half::Val, config.folder_val),
+    ] {
         for (class, name) in crops::CLASSES.iter().enumerate() {
             let dir = root.join(half.name()).join(name);
             make(&dir)?;
@@ -191,9 +232,10 @@ fn folder(root: &Path, config: &SynthConfig) -> Result<()> {
 
 fn cifar10(root: &Path, config: &SynthConfig) -> Result<()> {
     make(root)?;
-    for (half, count, file) in
-        [(Half::Train, config.folder_train, "data_batch_1.bin"), (Half::Val, config.folder_val, "test_batch.bin")]
-    {
+    for (half, count, file) in [
+        (Half::Train, config.folder_train, "data_batch_1.bin"),
+        (Half::Val, config.folder_val, "test_batch.bin"),
+    ] {
         let mut records = vec![];
         // Classes take turns, as if shuffled.
         for i in 0..count {

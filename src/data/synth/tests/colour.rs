@@ -2,9 +2,9 @@
 //! scenes. They are fitted on training scenes in the way that favours them, so that failing is not their fault.
 
 use crate::annotation::{BBox, Image};
+use crate::data::synth::SynthConfig;
 use crate::data::synth::scene::Scene;
 use crate::data::synth::write::{Half, cityscapes_scene, kitti_scene};
-use crate::data::synth::SynthConfig;
 
 const BINS: usize = 16;
 
@@ -25,14 +25,19 @@ fn miou(truth: &[usize], guess: &[usize], classes: usize) -> f64 {
         c[t][1] += 1;
         c[g][2] += 1;
     }
-    let present: Vec<f64> =
-        c.iter().filter(|c| c[1] > 0).map(|c| c[0] as f64 / (c[1] + c[2] - c[0]) as f64).collect();
+    let present: Vec<f64> = c
+        .iter()
+        .filter(|c| c[1] > 0)
+        .map(|c| c[0] as f64 / (c[1] + c[2] - c[0]) as f64)
+        .collect();
     present.iter().sum::<f64>() / present.len() as f64
 }
 
 /// Pixels of the trained classes: colours and class numbers.
 fn pixels(scenes: &[Scene], ids: &[u8], every: usize) -> (Vec<[u8; 3]>, Vec<usize>) {
-    let all = scenes.iter().flat_map(|s| s.image.data.chunks_exact(3).zip(&s.labels.data));
+    let all = scenes
+        .iter()
+        .flat_map(|s| s.image.data.chunks_exact(3).zip(&s.labels.data));
     all.step_by(every)
         .filter_map(|(p, l)| Some(([p[0], p[1], p[2]], ids.iter().position(|i| i == l)?)))
         .unzip()
@@ -48,7 +53,9 @@ fn table(colours: &[[u8; 3]], truth: &[usize], classes: usize, balanced: bool) -
     }
     let best = |c: &Vec<f64>| {
         let weight = |k: usize| if balanced { c[k] / total[k] } else { c[k] };
-        (0..classes).max_by(|&a, &b| weight(a).total_cmp(&weight(b))).unwrap()
+        (0..classes)
+            .max_by(|&a, &b| weight(a).total_cmp(&weight(b)))
+            .unwrap()
     };
     count.iter().map(best).collect()
 }
@@ -84,7 +91,10 @@ fn regression(colours: &[[u8; 3]], truth: &[usize], classes: usize) -> Vec<[f32;
 }
 
 fn softmax(w: &[[f32; 10]], x: &[f32; 10]) -> Vec<f32> {
-    let z: Vec<f32> = w.iter().map(|w| w.iter().zip(x).map(|(a, b)| a * b).sum()).collect();
+    let z: Vec<f32> = w
+        .iter()
+        .map(|w| w.iter().zip(x).map(|(a, b)| a * b).sum())
+        .collect();
     let max = z.iter().copied().fold(f32::MIN, f32::max);
     let e: Vec<f32> = z.iter().map(|v| (v - max).exp()).collect();
     let sum: f32 = e.iter().sum();
@@ -129,7 +139,10 @@ const KINDS: [&str; 3] = ["Car", "Pedestrian", "Cyclist"];
 /// Boxes of a kind; those of `DontCare` count for every kind, as ignored.
 fn boxes(scene: &Scene, kind: &str) -> Vec<(BBox, bool)> {
     let neighbour = if kind == "Car" { "Van" } else { "DontCare" };
-    let of = scene.objects.iter().filter(|o| [kind, neighbour, "DontCare"].contains(&o.kind));
+    let of = scene
+        .objects
+        .iter()
+        .filter(|o| [kind, neighbour, "DontCare"].contains(&o.kind));
     of.map(|o| (o.bbox, o.kind != kind)).collect()
 }
 
@@ -140,13 +153,26 @@ fn ratio(train: &[Scene], kind: &str) -> Vec<f32> {
     for s in train {
         let boxes = boxes(s, kind);
         for (i, p) in s.image.data.chunks_exact(3).enumerate() {
-            let (x, y) = ((i % s.image.width) as f32 + 0.5, (i / s.image.width) as f32 + 0.5);
-            let hit = boxes.iter().any(|(b, _)| b.x1 < x && x < b.x2 && b.y1 < y && y < b.y2);
-            if hit { inside[bin(p)] += 1.0 } else { outside[bin(p)] += 1.0 }
+            let (x, y) = (
+                (i % s.image.width) as f32 + 0.5,
+                (i / s.image.width) as f32 + 0.5,
+            );
+            let hit = boxes
+                .iter()
+                .any(|(b, _)| b.x1 < x && x < b.x2 && b.y1 < y && y < b.y2);
+            if hit {
+                inside[bin(p)] += 1.0
+            } else {
+                outside[bin(p)] += 1.0
+            }
         }
     }
     let (a, b) = (inside.iter().sum::<f64>(), outside.iter().sum::<f64>());
-    inside.iter().zip(&outside).map(|(i, o)| (i / a / (o / b)) as f32).collect()
+    inside
+        .iter()
+        .zip(&outside)
+        .map(|(i, o)| (i / a / (o / b)) as f32)
+        .collect()
 }
 
 /// Connected groups of pixels whose colour speaks for the kind: (score, box).
@@ -168,7 +194,12 @@ fn blobs(image: &Image, ratio: &[f32], threshold: f32, least: usize) -> Vec<(f32
             n += 1;
             sum += value[i];
             b = [b[0].min(x), b[1].min(y), b[2].max(x + 1), b[3].max(y + 1)];
-            let near = [(x > 0, i.wrapping_sub(1)), (x + 1 < w, i + 1), (y > 0, i.wrapping_sub(w)), (y + 1 < h, i + w)];
+            let near = [
+                (x > 0, i.wrapping_sub(1)),
+                (x + 1 < w, i + 1),
+                (y > 0, i.wrapping_sub(w)),
+                (y + 1 < h, i + w),
+            ];
             for (ok, j) in near {
                 if ok && open[j] {
                     open[j] = false;
@@ -177,7 +208,12 @@ fn blobs(image: &Image, ratio: &[f32], threshold: f32, least: usize) -> Vec<(f32
             }
         }
         if n >= least {
-            let bbox = BBox { x1: b[0] as f32, y1: b[1] as f32, x2: b[2] as f32, y2: b[3] as f32 };
+            let bbox = BBox {
+                x1: b[0] as f32,
+                y1: b[1] as f32,
+                x2: b[2] as f32,
+                y2: b[3] as f32,
+            };
             found.push((sum / n as f32, bbox));
         }
     }
@@ -201,7 +237,8 @@ fn average_precision(detections: &[Vec<(f32, BBox)>], truth: &[Vec<(BBox, bool)>
     let mut taken: Vec<Vec<bool>> = truth.iter().map(|t| vec![false; t.len()]).collect();
     let (mut hits, mut misses, mut curve) = (0.0, 0.0, vec![]);
     for (_, i, b) in all {
-        let best = (0..truth[i].len()).max_by(|&p, &q| iou(&truth[i][p].0, b).total_cmp(&iou(&truth[i][q].0, b)));
+        let best = (0..truth[i].len())
+            .max_by(|&p, &q| iou(&truth[i][p].0, b).total_cmp(&iou(&truth[i][q].0, b)));
         match best.filter(|&k| iou(&truth[i][k].0, b) >= 0.5) {
             Some(k) if truth[i][k].1 => continue,
             Some(k) if !taken[i][k] => {
@@ -230,14 +267,25 @@ fn coloured_blobs_are_no_detector() {
     for kind in KINDS {
         let ratio = ratio(&train, kind);
         let score = |set: &[Scene], threshold: f32, least: usize| {
-            let found: Vec<_> = set.iter().map(|s| blobs(&s.image, &ratio, threshold, least)).collect();
+            let found: Vec<_> = set
+                .iter()
+                .map(|s| blobs(&s.image, &ratio, threshold, least))
+                .collect();
             let truth: Vec<_> = set.iter().map(|s| boxes(s, kind)).collect();
             average_precision(&found, &truth)
         };
-        let choices = [1.2f32, 1.6, 2.2, 3.0, 4.5, 7.0].into_iter().flat_map(|t| [8, 30, 90].map(|n| (t, n)));
-        let fitted = choices.map(|(t, n)| (score(&train, t, n), t, n)).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+        let choices = [1.2f32, 1.6, 2.2, 3.0, 4.5, 7.0]
+            .into_iter()
+            .flat_map(|t| [8, 30, 90].map(|n| (t, n)));
+        let fitted = choices
+            .map(|(t, n)| (score(&train, t, n), t, n))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .unwrap();
         let held_out = score(&val, fitted.1, fitted.2);
-        println!("{kind}: blobs reach AP {:.3} in training, {held_out:.3} held out", fitted.0);
+        println!(
+            "{kind}: blobs reach AP {:.3} in training, {held_out:.3} held out",
+            fitted.0
+        );
         sum += held_out / 3.0;
     }
     assert!(sum <= 0.10, "coloured blobs reach mAP {sum:.3}");
@@ -248,6 +296,9 @@ fn the_scorer_knows_a_perfect_detector() {
     let config = SynthConfig::default();
     let val = scenes(10, |i| kitti_scene(&config, Half::Val, i));
     let truth: Vec<_> = val.iter().map(|s| boxes(s, "Car")).collect();
-    let perfect: Vec<Vec<_>> = truth.iter().map(|t| t.iter().map(|(b, _)| (1.0, *b)).collect()).collect();
+    let perfect: Vec<Vec<_>> = truth
+        .iter()
+        .map(|t| t.iter().map(|(b, _)| (1.0, *b)).collect())
+        .collect();
     assert_eq!(average_precision(&perfect, &truth), 1.0);
 }
