@@ -155,12 +155,12 @@ pub fn prediction<D: AsRef<str>, S: AsRef<str>>(
 
 /// Writes pictures and `samples.json` into `dir`, which is made if needed. Errors: those of writing.
 pub fn write(dir: &Path, samples: &[Sample]) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+    crate::files::create_dir(dir)?;
     let mut list = Vec::new();
     for (i, s) in samples.iter().enumerate() {
         let file = format!("{}-{i:03}.png", s.task);
         let path = dir.join(&file);
-        std::fs::write(&path, draw::png(&s.picture)?).map_err(|e| Error::io(&path, e))?;
+        crate::files::write_atomic(&path, &draw::png(&s.picture)?)?;
         list.push(SampleRecord {
             file,
             task: s.task.clone(),
@@ -169,7 +169,7 @@ pub fn write(dir: &Path, samples: &[Sample]) -> Result<()> {
         });
     }
     let path = dir.join("samples.json");
-    std::fs::write(&path, records::to_file(&list)).map_err(|e| Error::io(&path, e))
+    crate::files::write_atomic(&path, records::to_file(&list).as_bytes())
 }
 
 /// The entries of `samples.json` with their files; an empty list if there is none. Errors: a damaged list, a file name

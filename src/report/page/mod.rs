@@ -14,7 +14,7 @@ mod summary;
 
 use super::run::Run;
 use super::svg::escape;
-use crate::{Error, Result};
+use crate::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::path::Path;
 
@@ -77,16 +77,11 @@ pub fn render(run: &Run) -> String {
     page.into_string()
 }
 
-/// Renders the run in `dir` into the file `out`, through a temporary file beside it. Gives back what the run lacks, in
+/// Renders the run in `dir` into the file `out`, which is replaced whole or not at all. Gives back what the run lacks, in
 /// words. Errors: [`crate::Code::NotFound`] for a directory that is no run; those of writing.
 pub fn write(dir: &Path, out: &Path) -> Result<Vec<String>> {
     let run = Run::open(dir)?;
-    let page = render(&run);
-    let mut name = out.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let part = out.with_file_name(name);
-    std::fs::write(&part, page).map_err(|e| Error::io(&part, e))?;
-    std::fs::rename(&part, out).map_err(|e| Error::io(out, e))?;
+    crate::files::write_atomic(out, render(&run).as_bytes())?;
     Ok(run.notes)
 }
 
