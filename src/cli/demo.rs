@@ -28,6 +28,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let mut overrides = vec![root("kitti", "kitti"), root("cityscapes", "cityscapes"), root("objects", "folder")];
     overrides.extend(context.overrides()?);
     let config = Config::from_toml_with(CONFIG, "configs/demo.toml", &overrides)?;
+    running::threads(config.run.threads)?;
     std::fs::create_dir_all(&arguments.dir).map_err(|e| crate::Error::io(&arguments.dir, e))?;
     synth::generate(&data, &SynthConfig { size: config.input.size, ..SynthConfig::default() })?;
     let path = running::free_directory(&arguments.dir.join("run"));

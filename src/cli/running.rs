@@ -31,12 +31,11 @@ pub(super) fn free_directory(base: &Path) -> PathBuf {
         .expect("some number is free")
 }
 
-/// Starts a run of `config` at `path`.
+/// Starts a run of `config` at `path`; [`threads`] comes first.
 ///
 /// # Errors
 /// As [`Session::create`].
 pub(super) fn start(path: PathBuf, config: Config, context: &Context) -> Result<Session> {
-    threads(config.run.threads)?;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     Session::create(
         path,

@@ -23,6 +23,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let config = Config::load(&arguments.config, &context.overrides()?)?;
     let name = arguments.config.file_stem().unwrap_or_default();
     let path = arguments.run.unwrap_or_else(|| running::free_directory(&Path::new("runs").join(name)));
+    running::threads(config.run.threads)?;
     let mut session = running::start(path, config, context)?;
     let result = method::run(&mut session)?;
     running::conclude(&session, &result, context)?;
