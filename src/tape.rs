@@ -534,7 +534,9 @@ mod tests {
                 .into())
         }
         fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
-            Ok(vec![Some(Grad::Whole(self.forward(&[b.dy.clone()])?.y))])
+            Ok(vec![Some(Grad::Whole(
+                self.forward(std::slice::from_ref(b.dy))?.y,
+            ))])
         }
     }
 

@@ -1,7 +1,7 @@
 //! Work on several threads with results that do not depend on their number.
 //!
 //! Outputs are cut into pieces that one thread writes whole; sums over a batch go through a fixed number of logical
-//! shards and a fixed tree ([`shards`], [`tree_sum`]), whoever computes them.
+//! shards and a fixed tree ([`shards`], [`tree_fold`]), whoever computes them.
 
 use std::cell::Cell;
 use std::ops::Range;

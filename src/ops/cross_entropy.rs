@@ -164,7 +164,7 @@ impl CrossEntropy {
             kernel::cross_entropy_bwd(&p[n * v.row()..][..v.row()], &a, &b, &w, dx);
             for (i, &t) in t.iter().enumerate().filter(|(_, t)| live(**t)) {
                 let d = &mut dx[t as usize * v.inner + i];
-                *d = *d - a[i];
+                *d -= a[i];
             }
         });
     }

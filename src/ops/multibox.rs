@@ -217,7 +217,7 @@ impl Multibox {
                             .zip(z)
                             .for_each(|(d, &z)| *d = (z - all).exp() * g);
                         let d = &mut d[labels[i] as usize];
-                        *d = *d - g;
+                        *d -= g;
                     }
                 }
             },

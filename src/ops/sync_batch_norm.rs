@@ -1,6 +1,6 @@
 //! Batch normalisation over several groups (devices, ranks) as one batch: every group gives (count, mean, M2) per channel,
 //! these are merged by Chan's rule (Chan, Golub, LeVeque 1979), and the backward merges the groups' sums of `dy` and
-//! `dy (x - mean)` by the same tree. Groups may be uneven or empty. Never as E[x^2] - E[x]^2, which loses every digit once
+//! `dy (x - mean)` by the same tree. Groups may be uneven or empty. Never as `E[x^2] - E[x]^2`, which loses every digit once
 //! the mean is large against the deviation.
 //!
 //! `y = gamma (x - mean) / sqrt(var + eps) + beta`; with `xhat = (x - mean) / sqrt(var + eps)` and M values per channel
@@ -333,7 +333,7 @@ mod tests {
         (mean, var)
     }
 
-    /// By E[x^2] - E[x]^2 in the working precision.
+    /// By `E[x^2] - E[x]^2` in the working precision.
     fn one_pass(x: &[f32]) -> f64 {
         let n = x.len() as f32;
         let (s, q) = x

@@ -62,7 +62,7 @@ impl Adam {
                     let g = g * T::c(factor) + T::c(c.weight_decay) * *p;
                     *m = b1 * *m + (T::c(1.0) - b1) * g;
                     *v = b2 * *v + (T::c(1.0) - b2) * g * g;
-                    *p = *p - T::c(step) * *m / (v.sqrt() / T::c(root) + T::c(c.eps));
+                    *p -= T::c(step) * *m / (v.sqrt() / T::c(root) + T::c(c.eps));
                 }
             });
         }

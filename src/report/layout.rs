@@ -93,7 +93,7 @@ fn orders(k: usize, lane: &mut Vec<usize>, look: &mut dyn FnMut(&[usize])) {
     }
     for i in 0..k {
         orders(k - 1, lane, look);
-        lane.swap(if k % 2 == 0 { i } else { 0 }, k - 1);
+        lane.swap(if k.is_multiple_of(2) { i } else { 0 }, k - 1);
     }
 }
 

@@ -212,7 +212,7 @@ pub fn short(v: f64) -> String {
             }
         }
         0.0 => "0".into(),
-        a if a >= 1e7 || a < 1e-4 => {
+        a if !(1e-4..1e7).contains(&a) => {
             let text = format!("{v:.2e}");
             let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
             format!("{}e{exponent}", trimmed(mantissa.to_string()))

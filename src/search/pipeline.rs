@@ -1,5 +1,5 @@
 //! Algorithm 1 of MTNAS (ACCV 2020) from data to metrics: branch search per task, pre-search, backbone search, derivation,
-//! finetune, evaluation, each a [`stage`](super::stage) that can be taken up again.
+//! finetune, evaluation, each a [`stage`] that can be taken up again.
 //!
 //! Ablations (Tables 1 and 2) leave stages out: a branch that is not searched is hand-crafted or given, a backbone that is
 //! not searched is given or that of the pre-search.

@@ -143,7 +143,7 @@ impl Progress {
 /// `[branch:det  1250/5000  25%]`
 fn head(stage: &str, step: u64, steps: u64) -> String {
     let width = steps.to_string().len();
-    let percent = if steps == 0 { 100 } else { 100 * step / steps };
+    let percent = (100 * step).checked_div(steps).unwrap_or(100);
     format!("[{stage} {step:>width$}/{steps} {percent:>3}%]")
 }
 

@@ -4,6 +4,9 @@
 //! every tap of a run of outputs is one contiguous run of the scratch. Narrow maps at stride 1 are handled as one flat run
 //! over all rows (the few outputs between two rows are computed and thrown away), wide ones row by row.
 
+// Only NaN differs from itself.
+#![allow(clippy::eq_op)]
+
 use super::lanes::V;
 use super::{Float, LANES, simd};
 

@@ -63,6 +63,7 @@ impl<T: Float> V<T> {
 
     /// Lane-wise sum.
     #[inline(always)]
+    #[allow(clippy::should_implement_trait)] // an operator would not be `inline(always)`
     pub fn add(self, a: V<T>) -> Self {
         let mut r = self.0;
         for l in 0..LANES {
@@ -78,7 +79,7 @@ impl<T: Float> V<T> {
         let mut n = LANES / 2;
         while n > 0 {
             for l in 0..n {
-                r[l] = r[l] + r[l + n];
+                r[l] += r[l + n];
             }
             n /= 2;
         }

@@ -1,6 +1,6 @@
 //! Slice kernels of the CPU: plain sizes in, vectorised by the compiler for the widest instruction set found at run time.
 //!
-//! A kernel is written once as a portable loop over fixed-width lanes inside [`simd!`], which compiles it for AVX-512,
+//! A kernel is written once as a portable loop over fixed-width lanes inside `simd!`, which compiles it for AVX-512,
 //! AVX2 + FMA and the baseline and picks one at run time. Every path uses fused multiply-add (`mul_add`).
 
 pub mod combine;
@@ -26,7 +26,9 @@ use crate::dual::Scalar;
 pub const LANES: usize = 16;
 
 /// f32 or f64, as the fast kernels need it.
-pub trait Float: Element + Scalar + std::ops::MulAssign + PartialOrd + std::iter::Sum {
+pub trait Float:
+    Element + Scalar + std::ops::MulAssign + std::ops::SubAssign + PartialOrd + std::iter::Sum
+{
     /// `self * a + b` with one rounding.
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// Absolute value.

@@ -3,7 +3,7 @@
 use super::lanes::V;
 use super::{Float, LANES, simd};
 
-/// Count, mean and sum of squared deviations: merged by Chan's rule, never as E[x^2] - E[x]^2, which loses every digit
+/// Count, mean and sum of squared deviations: merged by Chan's rule, never as `E[x^2] - E[x]^2`, which loses every digit
 /// once the mean is large against the deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Moments {
@@ -50,7 +50,7 @@ simd! {
             for h in 0..2 {
                 let mut d = V::load(&v[h * LANES..]);
                 for l in 0..LANES {
-                    d.0[l] = d.0[l] - shift;
+                    d.0[l] -= shift;
                 }
                 a[h] = a[h].add(d);
                 q[h] = q[h].fma(d, d);
@@ -106,7 +106,7 @@ simd! {
                     if relu {
                         g.0[l] = if xv.0[l].mul_add(a, b) > T::ZERO { g.0[l] } else { T::ZERO };
                     }
-                    xv.0[l] = xv.0[l] - mean;
+                    xv.0[l] -= mean;
                 }
                 s[h] = s[h].add(g);
                 q[h] = q[h].fma(g, xv);

@@ -93,7 +93,7 @@ fn object(
         "car" => {
             let van = rng.coin(0.15);
             let car = any_car(rng, town, light.dark(), van);
-            let yaw = rng.range(-3.14, 3.14) as f32;
+            let yaw = rng.range(-std::f64::consts::PI, std::f64::consts::PI) as f32;
             car.faces(x, z, yaw, 1, faces);
             let across = car.size[1].max(car.size[0] * yaw.sin().abs());
             g.shadows.push([x, z, across * 0.55, 1.1]);

@@ -89,10 +89,10 @@ impl Ground {
     }
 
     fn marked(&self, across: f32, z: f32) -> bool {
-        if let Some(c) = self.crossing {
-            if (c - 0.8..c + 3.6).contains(&z) {
-                return (c..c + 2.8).contains(&z) && (across / 0.5).rem_euclid(2.0) < 1.0;
-            }
+        if let Some(c) = self.crossing
+            && (c - 0.8..c + 3.6).contains(&z)
+        {
+            return (c..c + 2.8).contains(&z) && (across / 0.5).rem_euclid(2.0) < 1.0;
         }
         let dash = z.rem_euclid(6.0) < 3.0;
         (across.abs() < 0.09 && dash) || (across.abs() - self.half + 0.35).abs() < 0.07

@@ -1,6 +1,6 @@
 //! Made-up data sets: seeded driving scenes in the real formats, so that the whole program runs on a bare machine.
 //!
-//! [`scene`] composes a [`street`] of a [`town`], its [`light`] and road users; [`render`] draws it; [`write`] lays out
+//! [`scene`] composes a [`street`] of a [`town`], its [`light`] and road users; [`render`] draws it; [`mod@write`] lays out
 //! KITTI, Cityscapes, an image folder and CIFAR-10. A picture is a function of (seed, part, split, number) alone.
 //!
 //! Colours of objects overlap with those of the background, towns of the held-out scenes never occur in training, and

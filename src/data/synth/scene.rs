@@ -130,7 +130,7 @@ pub fn any_cyclist(rng: &mut Rng, town: &Town, dark: bool) -> Cyclist {
         legs: scale(town.cloth(rng), 0.7),
         skin: [0.14 + 0.5 * tone, 0.08 + 0.36 * tone, 0.05 + 0.26 * tone],
         helmet: town.cloth(rng),
-        pedal: rng.range(0.0, 6.28) as f32,
+        pedal: rng.range(0.0, std::f64::consts::TAU) as f32,
         lights: dark,
     }
 }

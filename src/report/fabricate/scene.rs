@@ -16,7 +16,7 @@ struct Scene {
 fn scene(seed: u64) -> Scene {
     let (h, w) = SIZE;
     let mut rng = Rng::new(seed, &[1]);
-    let horizon = 48 + rng.below(12) as usize;
+    let horizon = 48 + rng.below(12);
     let mut labels = LabelMap {
         height: h,
         width: w,
@@ -59,7 +59,7 @@ fn scene(seed: u64) -> Scene {
     }
     for i in 0..3 + rng.below(3) as i64 {
         let depth = 0.25 + 0.75 * rng.f64();
-        let class = rng.below(3) as usize;
+        let class = rng.below(3);
         let (bw, bh) = if class == 0 {
             (52.0, 34.0)
         } else {
