@@ -4,8 +4,10 @@
 //! that nobody needs any more is freed at once. First order only: second-order DARTS is two more first-order passes.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::backend::host::elementwise;
 use crate::dual::Dual;
@@ -30,6 +32,19 @@ pub struct Cx {
     pub path: Path,
     /// Check every output; an operation that yields NaN or infinity is an error that names it.
     pub check_finite: bool,
+    /// Note the wall-clock time of every operation, for [`Tape::profile`].
+    pub profile: bool,
+}
+
+/// What the operations of one name cost on a tape.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OpTime {
+    /// Forward calls.
+    pub calls: u64,
+    /// Seconds of the forwards.
+    pub forward: f64,
+    /// Seconds of the backwards.
+    pub backward: f64,
 }
 
 /// What an operation's backward reads besides the gradient.
@@ -177,6 +192,7 @@ struct Node {
 struct Inner {
     cx: Cx,
     nodes: RefCell<Vec<Node>>,
+    times: RefCell<BTreeMap<&'static str, OpTime>>,
 }
 
 /// Records operations; clones share the record.
@@ -245,6 +261,7 @@ impl Tape {
         Tape(Rc::new(Inner {
             cx,
             nodes: RefCell::new(Vec::new()),
+            times: RefCell::default(),
         }))
     }
 
@@ -261,6 +278,21 @@ impl Tape {
     /// True before anything is recorded.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Times by name of the operation, if [`Cx::profile`] is set; `(sum of gradients)` is where several meet.
+    pub fn profile(&self) -> BTreeMap<&'static str, OpTime> {
+        self.0.times.borrow().clone()
+    }
+
+    fn start(&self) -> Option<Instant> {
+        self.0.cx.profile.then(Instant::now)
+    }
+
+    fn note(&self, name: &'static str, start: Option<Instant>, add: impl FnOnce(&mut OpTime, f64)) {
+        if let Some(start) = start {
+            add(self.0.times.borrow_mut().entry(name).or_default(), start.elapsed().as_secs_f64());
+        }
     }
 
     fn push(&self, node: Node, value: Tensor) -> Var {
@@ -316,10 +348,15 @@ impl Tape {
         let dtypes: Vec<DType> = x.iter().map(|v| v.value.dtype()).collect();
         let expected = op.infer(&shapes)?;
         let operands = compute_dtype(op.name(), x.iter().map(|v| &v.value))?;
+        let start = self.start();
         let Output { mut y, saved } = match self.0.cx.path {
             Path::Fast => op.forward(&operands)?,
             Path::Reference => op.forward_reference(&operands)?,
         };
+        self.note(op.name(), start, |t, s| {
+            t.calls += 1;
+            t.forward += s;
+        });
         assert_eq!(
             *y.shape(),
             expected,
@@ -430,10 +467,13 @@ impl Tape {
                 dy: &dy,
                 need: &need,
             };
+            let start = self.start();
             let dx = match self.0.cx.path {
                 Path::Fast => op.backward(&b)?,
                 Path::Reference => op.backward_reference(&b)?,
             };
+            self.note(op.name(), start, |t, s| t.backward += s);
+            let start = self.start();
             debug_assert_eq!(dx.len(), inputs.len(), "{}", op.name());
             for (k, g) in dx.into_iter().enumerate() {
                 if let (Some(g), true) = (g, need[k]) {
@@ -448,6 +488,7 @@ impl Tape {
                     accumulate(&mut grads[inputs[k]], g, shapes[k], dtypes[k]);
                 }
             }
+            self.note("(sum of gradients)", start, |t, s| t.backward += s);
         }
         Ok(Grads(grads))
     }

@@ -59,6 +59,7 @@ pub fn pull(
     let tape = Tape::new(Cx {
         path,
         check_finite: false,
+        ..Cx::default()
     });
     let vars: Vec<_> = x
         .iter()

@@ -449,6 +449,7 @@ mod tests {
             let tape = Tape::new(Cx {
                 path,
                 check_finite: true,
+                ..Cx::default()
             });
             let x = tape.param(Tensor::from_f32([1, 2], vec![3.0, 1.0]).unwrap());
             let t = tape.leaf(Tensor::from_i32([1], vec![255]).unwrap());

@@ -46,6 +46,15 @@ pub struct StepReport {
     pub norm: f64,
 }
 
+/// What a weight step is about to change.
+#[derive(Debug, Default)]
+pub struct WeightUpdate {
+    /// Raw gradients of the weights that the loss reaches.
+    pub gradients: Vec<(ParamId, Tensor)>,
+    /// New running statistics.
+    pub statistics: Vec<(ParamId, Tensor)>,
+}
+
 /// How an architecture step sees the weights.
 #[derive(Clone, Copy)]
 pub enum Order<'a> {
@@ -123,32 +132,50 @@ impl Learner {
         }
     }
 
+    /// Gradients of an architecture step on `loss`, the loss over the architecture half. Second order moves the weights and puts
+    /// them back; otherwise nothing changes.
+    ///
+    /// # Errors
+    /// [`Code::Diverged`], naming the op, when a value is not finite.
+    pub fn arch_gradients(&mut self, cx: Cx, key: [u64; 3], loss: LossFn, order: Order) -> Result<(StepReport, Vec<(ParamId, Tensor)>)> {
+        match order {
+            Order::First => {
+                let (r, g, _) = self.gradients(cx, Mode::ARCH_STEP, key, loss)?;
+                Ok((r, g.arch))
+            }
+            Order::Second { weight_loss, xi, weights, epsilon } => self.unrolled(cx, key, loss, weight_loss, xi, weights, epsilon),
+        }
+    }
+
+    /// Gradients of a weight step on `loss`, the loss over the weight half, and the running statistics after it. Nothing changes.
+    ///
+    /// # Errors
+    /// As [`Learner::arch_gradients`].
+    pub fn weight_gradients(&self, cx: Cx, mode: Mode, key: [u64; 3], loss: LossFn) -> Result<(StepReport, WeightUpdate)> {
+        let (report, g, statistics) = self.gradients(cx, mode, key, loss)?;
+        Ok((report, WeightUpdate { gradients: g.weights, statistics }))
+    }
+
+    /// Moves the architecture parameters; returns the norm of the raw gradients.
+    pub fn apply_arch(&mut self, gradients: Vec<(ParamId, Tensor)>, c: &AdamConfig, lr: f64) -> f64 {
+        self.adam.step(&mut self.store.arch, gradients, c, lr)
+    }
+
+    /// Moves the weights and the running statistics; returns the norm of the raw gradients.
+    pub fn apply_weights(&mut self, update: WeightUpdate, c: &SgdConfig, lr: f64) -> f64 {
+        for (id, value) in update.statistics {
+            self.store.buffers.set(id, value);
+        }
+        self.sgd.step(&mut self.store.weights, update.gradients, c, lr)
+    }
+
     /// One architecture step on `loss`, the loss over the architecture half.
     ///
     /// # Errors
     /// [`Code::Diverged`], naming the op, when a value is not finite; nothing has changed then.
-    pub fn arch_step(
-        &mut self,
-        cx: Cx,
-        key: [u64; 3],
-        loss: LossFn,
-        order: Order,
-        c: &AdamConfig,
-        lr: f64,
-    ) -> Result<StepReport> {
-        let (mut report, grads) = match order {
-            Order::First => {
-                let (r, g, _) = self.gradients(cx, Mode::ARCH_STEP, key, loss)?;
-                (r, g.arch)
-            }
-            Order::Second {
-                weight_loss,
-                xi,
-                weights,
-                epsilon,
-            } => self.unrolled(cx, key, loss, weight_loss, xi, weights, epsilon)?,
-        };
-        report.norm = self.adam.step(&mut self.store.arch, grads, c, lr);
+    pub fn arch_step(&mut self, cx: Cx, key: [u64; 3], loss: LossFn, order: Order, c: &AdamConfig, lr: f64) -> Result<StepReport> {
+        let (mut report, gradients) = self.arch_gradients(cx, key, loss, order)?;
+        report.norm = self.apply_arch(gradients, c, lr);
         Ok(report)
     }
 
@@ -156,20 +183,9 @@ impl Learner {
     ///
     /// # Errors
     /// As [`Learner::arch_step`].
-    pub fn weight_step(
-        &mut self,
-        cx: Cx,
-        mode: Mode,
-        key: [u64; 3],
-        loss: LossFn,
-        c: &SgdConfig,
-        lr: f64,
-    ) -> Result<StepReport> {
-        let (mut report, g, statistics) = self.gradients(cx, mode, key, loss)?;
-        report.norm = self.sgd.step(&mut self.store.weights, g.weights, c, lr);
-        for (id, value) in statistics {
-            self.store.buffers.set(id, value);
-        }
+    pub fn weight_step(&mut self, cx: Cx, mode: Mode, key: [u64; 3], loss: LossFn, c: &SgdConfig, lr: f64) -> Result<StepReport> {
+        let (mut report, update) = self.weight_gradients(cx, mode, key, loss)?;
+        report.norm = self.apply_weights(update, c, lr);
         Ok(report)
     }
 

@@ -86,6 +86,21 @@ pub fn prior_layout(frame: &FrameConfig, size: [usize; 2]) -> Result<PriorLayout
     }
 }
 
+/// The task that a table of the configuration describes, over `classes` and an input of `size` (height, width).
+///
+/// # Errors
+/// Those of the task's own keys.
+pub fn task_of(config: &Config, t: &TaskConfig, classes: Vec<String>, size: [usize; 2]) -> Result<Arc<dyn Task>> {
+    Ok(match t.kind {
+        TaskKind::Detection => {
+            let layout = prior_layout(&config.model, size)?;
+            Arc::new(DetectionTask::new(classes, layout, &t.detection.clone().unwrap_or_default())?)
+        }
+        TaskKind::Segmentation => Arc::new(SegmentationTask::new(classes, &t.segmentation.clone().unwrap_or_default())?),
+        TaskKind::Classification => Arc::new(ClassificationTask::new(classes, &t.classification.clone().unwrap_or_default())?),
+    })
+}
+
 impl Workbench {
     /// Opens the task `name` of `config`.
     ///
@@ -133,24 +148,7 @@ impl Workbench {
         let seed = config.run.seed;
         let source = Source::open(data, (size[0], size[1]), seed)?;
         let classes = source.train.dataset.classes().to_vec();
-        let task: Arc<dyn Task> = match t.kind {
-            TaskKind::Detection => {
-                let layout = prior_layout(&config.model, size)?;
-                Arc::new(DetectionTask::new(
-                    classes,
-                    layout,
-                    &t.detection.clone().unwrap_or_default(),
-                )?)
-            }
-            TaskKind::Segmentation => Arc::new(SegmentationTask::new(
-                classes,
-                &t.segmentation.clone().unwrap_or_default(),
-            )?),
-            TaskKind::Classification => Arc::new(ClassificationTask::new(
-                classes,
-                &t.classification.clone().unwrap_or_default(),
-            )?),
-        };
+        let task = task_of(config, t, classes, size)?;
         let mut input = Input::new(size[0], size[1]);
         input.normalise = Normalise::new(
             data.mean.unwrap_or(config.input.mean),

@@ -19,7 +19,7 @@ pub struct DecodeConfig {
     /// a last step that means to do this and does nothing.)
     pub per_image: Option<usize>,
     /// Scales of the centre and of the size offsets, as in matching.
-    pub variances: [f32; 2],
+    pub variances: [f64; 2],
     /// Clip boxes to the image after suppression and drop those outside it, as the ground truth is clipped. The released
     /// code does not clip.
     pub clip: bool,
@@ -102,9 +102,9 @@ pub fn decode(
         let boxes: Vec<BBox> = best
             .iter()
             .map(|&i| {
-                let t: [f32; 4] = std::array::from_fn(|k| loc[i * width + k]);
+                let t: [f64; 4] = std::array::from_fn(|k| loc[i * width + k] as f64);
                 let edges = decode_box(t, priors.boxes()[i], config.variances);
-                let [x1, y1, x2, y2] = edges.map(|e| e.clamp(-FAR, FAR));
+                let [x1, y1, x2, y2] = edges.map(|e| (e as f32).clamp(-FAR, FAR));
                 BBox {
                     x1: x1 * w,
                     y1: y1 * h,

@@ -24,9 +24,9 @@ fn logits(label: i32, p: f32) -> [f32; 3] {
 fn ideal(objects: &[Object], width: usize) -> (Vec<f32>, Vec<f32>) {
     let t = matcher().targets(objects, SIZE, 2).unwrap();
     let conf = t.labels.iter().flat_map(|&l| logits(l, 0.999)).collect();
-    let pad = |o: &[f32]| {
+    let pad = |o: &[f64]| {
         o.iter()
-            .copied()
+            .map(|&v| v as f32)
             .chain(std::iter::repeat_n(7.0, width - 4))
             .collect::<Vec<_>>()
     };

@@ -32,8 +32,8 @@ pub struct DetectionTask {
 impl From<&DetectionConfig> for MatchConfig {
     fn from(c: &DetectionConfig) -> MatchConfig {
         MatchConfig {
-            positive: c.match_iou as f32,
-            variances: c.priors.variances.map(|v| v as f32),
+            positive: c.match_iou,
+            variances: c.priors.variances,
             ..MatchConfig::default()
         }
     }
@@ -46,7 +46,7 @@ impl From<&DetectionConfig> for DecodeConfig {
             per_class: c.top_k,
             iou: c.nms_iou as f32,
             per_image: (c.max_boxes > 0).then_some(c.max_boxes),
-            variances: c.priors.variances.map(|v| v as f32),
+            variances: c.priors.variances,
             ..DecodeConfig::default()
         }
     }
@@ -133,13 +133,13 @@ fn background_loss<T: Float>(row: &[T]) -> T {
 /// Smooth L1 over the positives, divided, for the record.
 fn location_part(loc: &Tensor, targets: &Targets) -> f64 {
     let loc = float(loc);
-    let (values, offsets) = (loc.dims()[2], targets.get("offset").f32s());
+    let (values, offsets) = (loc.dims()[2], targets.get("offset").f64s());
     let mut sum = 0.0;
     by_float!(loc.dtype(), T => {
         let loc = loc.data::<T>();
         for (i, _) in targets.get("label").i32s().iter().enumerate().filter(|(_, t)| **t > 0) {
             for k in 0..4 {
-                let d = (loc[i * values + k].v() - offsets[4 * i + k] as f64).abs();
+                let d = (loc[i * values + k].v() - offsets[4 * i + k]).abs();
                 sum += if d < 1.0 { 0.5 * d * d } else { d - 0.5 };
             }
         }
@@ -185,7 +185,7 @@ impl Task for DetectionTask {
         Ok(Targets {
             tensors: vec![
                 ("label", Tensor::from_i32([n, p], labels)?),
-                ("offset", Tensor::from_f32([n, p, 4], offsets)?),
+                ("offset", Tensor::from_f64([n, p, 4], offsets)?),
             ],
             denominator: positives.max(1) as f64,
         })

@@ -3,7 +3,8 @@
 //! Both sides are clamped to the image for the overlap (IoU). Every object claims the prior that it overlaps most, at any
 //! IoU, a later object taking it from an earlier one; every other prior takes the object that it overlaps most if IoU >= 0.5;
 //! the rest is background. Ties go to the lowest index. The clamped object is encoded against the unclamped prior:
-//! (centre difference / prior size / 0.1, ln(size / prior size) / 0.2).
+//! (centre difference / prior size / 0.1, ln(size / prior size) / 0.2). All in f64: which prior is whose does not hang on rounding,
+//! and an f64 search has f64 targets.
 
 use super::priors::Priors;
 use crate::annotation::{BBox, Object};
@@ -13,12 +14,12 @@ use crate::error::{Code, Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MatchConfig {
     /// A prior of at least this IoU with an object is positive.
-    pub positive: f32,
+    pub positive: f64,
     /// A background prior of which at least this share lies in an ignored object is neither positive nor negative. (Ours:
     /// the paper's data have no ignored objects.)
-    pub ignore: f32,
+    pub ignore: f64,
     /// Scales of the centre and of the size offsets.
-    pub variances: [f32; 2],
+    pub variances: [f64; 2],
 }
 
 impl Default for MatchConfig {
@@ -40,7 +41,7 @@ pub struct Matched {
     /// 0 = background, 1 + class of the object, or [`NEITHER`]; one for each prior.
     pub labels: Vec<i32>,
     /// Four offsets a prior (centre x, centre y, width, height), 0 where the label is not positive.
-    pub offsets: Vec<f32>,
+    pub offsets: Vec<f64>,
 }
 
 impl Matched {
@@ -51,10 +52,10 @@ impl Matched {
 }
 
 /// A box relative to the image, edges x1 y1 x2 y2.
-type Edges = [f32; 4];
+type Edges = [f64; 4];
 
 /// Offsets of box `g` (edges, relative) against prior `p` (centre and size, relative).
-pub fn encode(g: Edges, p: [f32; 4], variances: [f32; 2]) -> [f32; 4] {
+pub fn encode(g: Edges, p: [f64; 4], variances: [f64; 2]) -> [f64; 4] {
     [
         ((g[0] + g[2]) / 2.0 - p[0]) / (variances[0] * p[2]),
         ((g[1] + g[3]) / 2.0 - p[1]) / (variances[0] * p[3]),
@@ -65,10 +66,10 @@ pub fn encode(g: Edges, p: [f32; 4], variances: [f32; 2]) -> [f32; 4] {
 
 /// Largest size offset, times its variance, that [`decode`] follows: a box 22,000 times its prior is nowhere near an image,
 /// and the exponential stays finite.
-const MAX_LOG_SIZE: f32 = 10.0;
+const MAX_LOG_SIZE: f64 = 10.0;
 
 /// The inverse of [`encode`]: edges of the box that offsets `t` mean at prior `p`.
-pub fn decode(t: [f32; 4], p: [f32; 4], variances: [f32; 2]) -> Edges {
+pub fn decode(t: [f64; 4], p: [f64; 4], variances: [f64; 2]) -> Edges {
     let (cx, cy) = (
         p[0] + t[0] * variances[0] * p[2],
         p[1] + t[1] * variances[0] * p[3],
@@ -83,10 +84,10 @@ pub fn decode(t: [f32; 4], p: [f32; 4], variances: [f32; 2]) -> Edges {
 fn relative(b: &BBox, size: (usize, usize), input: (usize, usize)) -> Edges {
     let axis = |lo: f32, hi: f32, side: usize, pixels: usize| {
         let (lo, hi) = (
-            (lo / side as f32).clamp(0.0, 1.0),
-            (hi / side as f32).clamp(0.0, 1.0),
+            (lo as f64 / side as f64).clamp(0.0, 1.0),
+            (hi as f64 / side as f64).clamp(0.0, 1.0),
         );
-        let pixel = 1.0 / pixels as f32;
+        let pixel = 1.0 / pixels as f64;
         if hi - lo >= pixel {
             return (lo, hi);
         }
@@ -131,14 +132,14 @@ fn check(objects: &[Object], size: (usize, usize), classes: usize) -> Result<()>
 #[derive(Debug, Clone)]
 pub struct Matcher {
     priors: Priors,
-    edges: [Vec<f32>; 4],
+    edges: [Vec<f64>; 4],
     config: MatchConfig,
 }
 
 impl Matcher {
     /// Prepares `priors`.
     pub fn new(priors: Priors, config: MatchConfig) -> Matcher {
-        let column = |f: &dyn Fn(&[f32; 4]) -> f32| {
+        let column = |f: &dyn Fn(&[f64; 4]) -> f64| {
             priors
                 .boxes()
                 .iter()
@@ -169,7 +170,7 @@ impl Matcher {
     }
 
     /// Intersection with box `g` and area of each prior, both clamped.
-    fn overlaps<'a>(&'a self, g: &'a Edges) -> impl Iterator<Item = (f32, f32)> + 'a {
+    fn overlaps<'a>(&'a self, g: &'a Edges) -> impl Iterator<Item = (f64, f64)> + 'a {
         let [x1, y1, x2, y2] = &self.edges;
         (0..self.priors.len()).map(move |i| {
             let w = (x2[i].min(g[2]) - x1[i].max(g[0])).max(0.0);
@@ -193,7 +194,7 @@ impl Matcher {
             .iter()
             .map(|o| relative(&o.bbox, size, self.priors.input()))
             .collect();
-        let mut best = vec![(0f32, usize::MAX); n];
+        let mut best = vec![(0f64, usize::MAX); n];
         let mut claims = vec![];
         for (k, g) in boxes
             .iter()
@@ -201,7 +202,7 @@ impl Matcher {
             .filter(|(k, _)| !objects[*k].ignore)
         {
             let area = (g[2] - g[0]) * (g[3] - g[1]);
-            let (mut top, mut claim) = (0f32, None);
+            let (mut top, mut claim) = (0f64, None);
             for (i, (common, prior)) in self.overlaps(g).enumerate() {
                 let iou = common / (area + prior - common);
                 if iou > top {
@@ -214,7 +215,7 @@ impl Matcher {
             claims.extend(claim.map(|i| (i, k)));
         }
         for (i, k) in claims {
-            best[i] = (f32::INFINITY, k);
+            best[i] = (f64::INFINITY, k);
         }
         let mut out = Matched {
             labels: vec![0; n],

@@ -59,7 +59,7 @@ fn offsets_by_hand() {
         .unwrap();
     let i = (2 * 4 + 1) * 2;
     assert_eq!(positives(&m), [(i, 1)]);
-    let want = [4.0 / 16.0 / 0.1, -2.0 / 16.0 / 0.1, 0.0, 0.5f32.ln() / 0.2];
+    let want = [4.0 / 16.0 / 0.1, -2.0 / 16.0 / 0.1, 0.0, 0.5f64.ln() / 0.2];
     for (a, b) in m.offsets[4 * i..4 * i + 4].iter().zip(want) {
         assert!((a - b).abs() < 1e-5, "{a} against {b}");
     }
@@ -130,8 +130,8 @@ fn overlap_is_measured_inside_the_image_and_the_prior_stays_whole() {
     let want = [
         2.0 / 24.0 / 0.1,
         2.0 / 24.0 / 0.1,
-        (20f32 / 24.0).ln() / 0.2,
-        (20f32 / 24.0).ln() / 0.2,
+        (20f64 / 24.0).ln() / 0.2,
+        (20f64 / 24.0).ln() / 0.2,
     ];
     for (a, b) in m.offsets[4..8].iter().zip(want) {
         assert!((a - b).abs() < 1e-5, "{a} against {b}");
@@ -227,24 +227,24 @@ fn bad_boxes_are_errors_with_the_object() {
 }
 
 /// The rule written out over a full table of overlaps.
-fn oracle(m: &Matcher, objects: &[Object], (height, width): (f32, f32)) -> Vec<i32> {
-    let clamp = |e: [f32; 4]| e.map(|v| v.clamp(0.0, 1.0));
+fn oracle(m: &Matcher, objects: &[Object], (height, width): (f64, f64)) -> Vec<i32> {
+    let clamp = |e: [f64; 4]| e.map(|v| v.clamp(0.0, 1.0));
     let prior =
-        |&[x, y, w, h]: &[f32; 4]| clamp([x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0]);
+        |&[x, y, w, h]: &[f64; 4]| clamp([x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0]);
     let truth = |o: &Object| {
         clamp([
-            o.bbox.x1 / width,
-            o.bbox.y1 / height,
-            o.bbox.x2 / width,
-            o.bbox.y2 / height,
+            o.bbox.x1 as f64 / width,
+            o.bbox.y1 as f64 / height,
+            o.bbox.x2 as f64 / width,
+            o.bbox.y2 as f64 / height,
         ])
     };
-    let iou = |a: [f32; 4], b: [f32; 4]| {
+    let iou = |a: [f64; 4], b: [f64; 4]| {
         let (w, h) = (
             (a[2].min(b[2]) - a[0].max(b[0])).max(0.0),
             (a[3].min(b[3]) - a[1].max(b[1])).max(0.0),
         );
-        let area = |r: [f32; 4]| (r[2] - r[0]) * (r[3] - r[1]);
+        let area = |r: [f64; 4]| (r[2] - r[0]) * (r[3] - r[1]);
         w * h / (area(a) + area(b) - w * h)
     };
     let row = |o: &Object| {
@@ -254,7 +254,7 @@ fn oracle(m: &Matcher, objects: &[Object], (height, width): (f32, f32)) -> Vec<i
             .map(|p| iou(truth(o), prior(p)))
             .collect()
     };
-    let table: Vec<Vec<f32>> = objects.iter().map(row).collect();
+    let table: Vec<Vec<f64>> = objects.iter().map(row).collect();
     // `max_by` keeps the last of equals; reversed, that is the lowest index.
     let mut owner: Vec<Option<usize>> = (0..m.priors().len())
         .map(|i| {
@@ -302,7 +302,7 @@ fn labels_equal_a_table_of_all_overlaps_and_offsets_decode_to_the_objects() {
             );
             let near = |o: &Object| {
                 let b = o.bbox;
-                let want = [b.x1 / 192.0, b.y1 / 128.0, b.x2 / 192.0, b.y2 / 128.0];
+                let want = [b.x1 / 192.0, b.y1 / 128.0, b.x2 / 192.0, b.y2 / 128.0].map(f64::from);
                 o.class as i32 + 1 == label && e.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-4)
             };
             assert!(objects.iter().any(near), "seed {seed}, prior {i}");

@@ -215,7 +215,7 @@ impl PriorLayout {
                     boxes.extend(
                         shapes
                             .iter()
-                            .map(|&(bw, bh)| [x / w, y / h, bw / w, bh / h].map(|v| v as f32)),
+                            .map(|&(bw, bh)| [x / w, y / h, bw / w, bh / h]),
                     );
                 }
             }
@@ -233,12 +233,12 @@ impl PriorLayout {
 pub struct Priors {
     height: usize,
     width: usize,
-    boxes: Vec<[f32; 4]>,
+    boxes: Vec<[f64; 4]>,
 }
 
 impl Priors {
     /// Centre x, centre y, width, height of each prior, relative to the image; in the order of the network's outputs.
-    pub fn boxes(&self) -> &[[f32; 4]] {
+    pub fn boxes(&self) -> &[[f64; 4]] {
         &self.boxes
     }
 

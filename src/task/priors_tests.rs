@@ -1,8 +1,8 @@
 use super::*;
 
-fn close(a: [f32; 4], b: [f64; 4]) {
+fn close(a: [f64; 4], b: [f64; 4]) {
     for k in 0..4 {
-        assert!((a[k] as f64 - b[k]).abs() < 1e-6, "{a:?} against {b:?}");
+        assert!((a[k] - b[k]).abs() < 1e-6, "{a:?} against {b:?}");
     }
 }
 
@@ -59,7 +59,7 @@ fn first_and_last_boxes() {
         p.boxes()[sixth + 5 * 6],
         [1.375, 0.2, 220.0 / 512.0, 220.0 / 320.0],
     );
-    let largest = p.boxes().iter().map(|b| b[0]).fold(0.0, f32::max);
+    let largest = p.boxes().iter().map(|b| b[0]).fold(0.0, f64::max);
     assert_eq!(largest, 1.75);
 }
 

@@ -1,0 +1,92 @@
+//! `mtnas bench`: timings on made-up inputs, in the form that `scripts/compare-step` reads.
+
+use std::cell::RefCell;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::{Context, running};
+use crate::backend::host::isa;
+use crate::error::Result;
+use crate::search::step_timing::{Profile, Times, Workload, median, time};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Time the architecture and the weight phase of a search step
+    #[command(
+        after_help = "Examples:\n  mtnas bench step --mode cifar --batch 16 --threads 1\n  mtnas bench step --mode mtnas-peer --batch 2 --height 128 --width 192 --iters 6 --profile\n\n\
+        The workloads are those of benches/peers/step.py; scripts/compare-step runs both in turn."
+    )]
+    Step(Step),
+}
+
+#[derive(Debug, Args)]
+struct Step {
+    /// cifar, mtnas-peer or mtnas-release
+    #[arg(long, default_value = "cifar")]
+    mode: String,
+    /// Images of each phase
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Rows of the input
+    #[arg(long, value_name = "N")]
+    height: Option<usize>,
+    /// Columns of the input
+    #[arg(long, value_name = "N")]
+    width: Option<usize>,
+    /// Timed steps; tasks take turns
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    iters: usize,
+    /// Steps of every task before
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    warmup: usize,
+    /// Show which operations take the time (costs some)
+    #[arg(long)]
+    profile: bool,
+}
+
+pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
+    let What::Step(a) = arguments.what;
+    let mut w = Workload::of_mode(&a.mode)?;
+    w.batch = a.batch.unwrap_or(w.batch);
+    w.size = [a.height.unwrap_or(w.size[0]), a.width.unwrap_or(w.size[1])];
+    (w.iters, w.warmup, w.seed) = (a.iters, a.warmup, context.seed().unwrap_or(0));
+    w.frame.check_size(w.size)?;
+    let profile = a.profile.then(|| RefCell::new(Profile::default()));
+    running::threads(context.threads().unwrap_or(0))?;
+    let times = time(&w, profile.as_ref())?;
+    if let Some(p) = &profile {
+        eprint!("{}", p.borrow().table());
+    }
+    if context.json() {
+        let ms: Map<String, Value> = times.iter().map(|t| (t.task.to_string(), t.json())).collect();
+        let losses: Map<String, Value> = times.iter().map(|t| (t.task.to_string(), json!(t.losses))).collect();
+        let config = json!({"mode": a.mode, "batch": w.batch, "height": w.size[0], "width": w.size[1]});
+        context.print_json(&json!({"config": config, "isa": isa().name(), "ms": ms, "losses": losses}))?;
+    } else {
+        context.print(&table(&times, w.batch))?;
+    }
+    Ok(0)
+}
+
+fn table(times: &[Times], batch: usize) -> String {
+    let mut text = format!("{:5} {:>10} {:>10} {:>10} {:>10} {:>9}\n", "task", "alpha ms", "weight ms", "step ms", "cpu ms", "images/s");
+    for t in times {
+        let step = median(&t.step);
+        text += &format!(
+            "{:5} {:10.2} {:10.2} {step:10.2} {:10.2} {:9.1}\n",
+            t.task,
+            median(&t.alpha),
+            median(&t.weight),
+            median(&t.step_cpu),
+            2.0 * batch as f64 / step * 1e3
+        );
+    }
+    text
+}
