@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{Context, running};
 use crate::backend::host::isa;
 use crate::error::Result;
-use crate::search::step_timing::{Profile, Times, Workload, median, time};
+use crate::search::op_profile::Profile;
+use crate::search::step_timing::{Times, Workload, median, time};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -32,20 +33,20 @@ struct Step {
     #[arg(long, default_value = "cifar")]
     mode: String,
     /// Images of each phase
-    #[arg(long, value_name = "N")]
-    batch: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: Option<u16>,
     /// Rows of the input
-    #[arg(long, value_name = "N")]
-    height: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    height: Option<u16>,
     /// Columns of the input
-    #[arg(long, value_name = "N")]
-    width: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    width: Option<u16>,
     /// Timed steps; tasks take turns
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    iters: usize,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    iters: u16,
     /// Steps of every task before
     #[arg(long, value_name = "N", default_value_t = 2)]
-    warmup: usize,
+    warmup: u16,
     /// Show which operations take the time (costs some)
     #[arg(long)]
     profile: bool,
@@ -54,9 +55,9 @@ struct Step {
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let What::Step(a) = arguments.what;
     let mut w = Workload::of_mode(&a.mode)?;
-    w.batch = a.batch.unwrap_or(w.batch);
-    w.size = [a.height.unwrap_or(w.size[0]), a.width.unwrap_or(w.size[1])];
-    (w.iters, w.warmup, w.seed) = (a.iters, a.warmup, context.seed().unwrap_or(0));
+    w.batch = a.batch.map_or(w.batch, usize::from);
+    w.size = [a.height.map_or(w.size[0], usize::from), a.width.map_or(w.size[1], usize::from)];
+    (w.iters, w.warmup, w.seed) = (a.iters.into(), a.warmup.into(), context.seed().unwrap_or(0));
     w.frame.check_size(w.size)?;
     let profile = a.profile.then(|| RefCell::new(Profile::default()));
     running::threads(context.threads().unwrap_or(0))?;

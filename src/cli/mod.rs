@@ -30,6 +30,8 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Time a search step
+    Bench: bench;
     /// Show, check, compare and explain configurations
     Config: config;
     /// Make a driving data set, search, train, evaluate and report: the main job with nothing at hand
@@ -46,6 +48,8 @@ commands! {
     Resume: resume;
     /// Search a network as a configuration says
     Search: search;
+    /// Take one step and write down everything about it, for audits
+    Step: step;
 }
 
 /// Searches joint detection and segmentation networks.

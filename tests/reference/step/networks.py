@@ -126,12 +126,12 @@ def release(root, net, alphas, image, task):
         y = conv_bias_bn(root / a, root / b, down[3], net["seg_outputs"], 1)
         return {"logits": upsample2(y)}, []
     features = [down[2], down[1], down[0], outs[-1]] + detection_cells(root, net, alphas, outs)
-    loc, conf = [], []
+    loc, conf, width = [], [], net.get("loc_values", 6)
     a, b = names.HEAD
     for level, f in enumerate(features):
         per = priors_of(net, level)
         s = root / names.LOC / level
-        loc.append(rows(conv_bias_bn(s / a, s / b, f, 6 * per, 3, 1, 1), 6))
+        loc.append(rows(conv_bias_bn(s / a, s / b, f, width * per, 3, 1, 1), width))
         s = root / names.CONF / level
         classes = net["det_outputs"]
         conf.append(rows(conv_bias_bn(s / a, s / b, f, classes * per, 3, 1, 1), classes))

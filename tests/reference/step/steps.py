@@ -147,6 +147,8 @@ def adam(t, alphas, grads, m, v, steps):
     """Adam with coupled weight decay; parameters without a gradient are left alone."""
     rule = t.rules["arch"]
     b1, b2 = rule["beta1"], rule["beta2"]
+    clip = rule.get("clip") or 0.0
+    factor = min(1.0, clip / (float(norm(grads.values())) + 1e-6)) if clip and grads else 1.0
     out = {}
     for k, a in alphas.items():
         count = int(steps.get(k, 0))
@@ -155,7 +157,7 @@ def adam(t, alphas, grads, m, v, steps):
             kept = (("adam_m", m), ("adam_v", v), ("adam_t", steps))
             out |= {f"{what}.{k}": state[k] for what, state in kept if k in state}
             continue
-        g = grads[k] + rule["weight_decay"] * a
+        g = grads[k] * factor + rule["weight_decay"] * a
         m_new = b1 * m.get(k, torch.zeros_like(a)) + (1 - b1) * g
         v_new = b2 * v.get(k, torch.zeros_like(a)) + (1 - b2) * g * g
         count += 1
