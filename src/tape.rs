@@ -291,7 +291,10 @@ impl Tape {
 
     fn note(&self, name: &'static str, start: Option<Instant>, add: impl FnOnce(&mut OpTime, f64)) {
         if let Some(start) = start {
-            add(self.0.times.borrow_mut().entry(name).or_default(), start.elapsed().as_secs_f64());
+            add(
+                self.0.times.borrow_mut().entry(name).or_default(),
+                start.elapsed().as_secs_f64(),
+            );
         }
     }
 

@@ -137,13 +137,24 @@ impl Learner {
     ///
     /// # Errors
     /// [`Code::Diverged`], naming the op, when a value is not finite.
-    pub fn arch_gradients(&mut self, cx: Cx, key: [u64; 3], loss: LossFn, order: Order) -> Result<(StepReport, Vec<(ParamId, Tensor)>)> {
+    pub fn arch_gradients(
+        &mut self,
+        cx: Cx,
+        key: [u64; 3],
+        loss: LossFn,
+        order: Order,
+    ) -> Result<(StepReport, Vec<(ParamId, Tensor)>)> {
         match order {
             Order::First => {
                 let (r, g, _) = self.gradients(cx, Mode::ARCH_STEP, key, loss)?;
                 Ok((r, g.arch))
             }
-            Order::Second { weight_loss, xi, weights, epsilon } => self.unrolled(cx, key, loss, weight_loss, xi, weights, epsilon),
+            Order::Second {
+                weight_loss,
+                xi,
+                weights,
+                epsilon,
+            } => self.unrolled(cx, key, loss, weight_loss, xi, weights, epsilon),
         }
     }
 
@@ -151,13 +162,30 @@ impl Learner {
     ///
     /// # Errors
     /// As [`Learner::arch_gradients`].
-    pub fn weight_gradients(&self, cx: Cx, mode: Mode, key: [u64; 3], loss: LossFn) -> Result<(StepReport, WeightUpdate)> {
+    pub fn weight_gradients(
+        &self,
+        cx: Cx,
+        mode: Mode,
+        key: [u64; 3],
+        loss: LossFn,
+    ) -> Result<(StepReport, WeightUpdate)> {
         let (report, g, statistics) = self.gradients(cx, mode, key, loss)?;
-        Ok((report, WeightUpdate { gradients: g.weights, statistics }))
+        Ok((
+            report,
+            WeightUpdate {
+                gradients: g.weights,
+                statistics,
+            },
+        ))
     }
 
     /// Moves the architecture parameters; returns the norm of the raw gradients.
-    pub fn apply_arch(&mut self, gradients: Vec<(ParamId, Tensor)>, c: &AdamConfig, lr: f64) -> f64 {
+    pub fn apply_arch(
+        &mut self,
+        gradients: Vec<(ParamId, Tensor)>,
+        c: &AdamConfig,
+        lr: f64,
+    ) -> f64 {
         self.adam.step(&mut self.store.arch, gradients, c, lr)
     }
 
@@ -166,14 +194,23 @@ impl Learner {
         for (id, value) in update.statistics {
             self.store.buffers.set(id, value);
         }
-        self.sgd.step(&mut self.store.weights, update.gradients, c, lr)
+        self.sgd
+            .step(&mut self.store.weights, update.gradients, c, lr)
     }
 
     /// One architecture step on `loss`, the loss over the architecture half.
     ///
     /// # Errors
     /// [`Code::Diverged`], naming the op, when a value is not finite; nothing has changed then.
-    pub fn arch_step(&mut self, cx: Cx, key: [u64; 3], loss: LossFn, order: Order, c: &AdamConfig, lr: f64) -> Result<StepReport> {
+    pub fn arch_step(
+        &mut self,
+        cx: Cx,
+        key: [u64; 3],
+        loss: LossFn,
+        order: Order,
+        c: &AdamConfig,
+        lr: f64,
+    ) -> Result<StepReport> {
         let (mut report, gradients) = self.arch_gradients(cx, key, loss, order)?;
         report.norm = self.apply_arch(gradients, c, lr);
         Ok(report)
@@ -183,7 +220,15 @@ impl Learner {
     ///
     /// # Errors
     /// As [`Learner::arch_step`].
-    pub fn weight_step(&mut self, cx: Cx, mode: Mode, key: [u64; 3], loss: LossFn, c: &SgdConfig, lr: f64) -> Result<StepReport> {
+    pub fn weight_step(
+        &mut self,
+        cx: Cx,
+        mode: Mode,
+        key: [u64; 3],
+        loss: LossFn,
+        c: &SgdConfig,
+        lr: f64,
+    ) -> Result<StepReport> {
         let (mut report, update) = self.weight_gradients(cx, mode, key, loss)?;
         report.norm = self.apply_weights(update, c, lr);
         Ok(report)

@@ -40,9 +40,15 @@ impl Profile {
         let mut rows: Vec<_> = rows.into_iter().collect();
         rows.sort_by(|a, b| sum(&b.1).total_cmp(&sum(&a.1)));
         let share = |s: f64| 100.0 * s / all;
-        let mut text = format!("{:20} {:>7} {:>9} {:>9} {:>9} {:>9} {:>7}\n", "% of the time", "calls", "arch fwd", "arch bwd", "wt fwd", "wt bwd", "sum");
+        let mut text = format!(
+            "{:20} {:>7} {:>9} {:>9} {:>9} {:>9} {:>7}\n",
+            "% of the time", "calls", "arch fwd", "arch bwd", "wt fwd", "wt bwd", "sum"
+        );
         for (name, r) in &rows {
-            let cells: String = r[1..].iter().map(|&s| format!(" {:9.2}", share(s))).collect();
+            let cells: String = r[1..]
+                .iter()
+                .map(|&s| format!(" {:9.2}", share(s)))
+                .collect();
             text += &format!("{name:20} {:7.0}{cells} {:7.2}\n", r[0], share(sum(r)));
         }
         text + &format!("{:20} {:>7} {:>39} {:7.2}\n", "(rest)", "", "", share(rest))

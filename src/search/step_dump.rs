@@ -66,14 +66,25 @@ struct Half2 {
 /// and the step.
 pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
     if r.dtype == Precision::Bf16 {
-        return Err(Error::new(Code::Argument, "a step is recorded in f32 or f64"));
+        return Err(Error::new(
+            Code::Argument,
+            "a step is recorded in f32 or f64",
+        ));
     }
     let s = setting(c, r.task)?;
     let n = r.batch.unwrap_or(s.batch);
-    let (task, halves) = if r.noise { noisy(c, &s, r, n)? } else { from_data(c, &s, r, n)? };
+    let (task, halves) = if r.noise {
+        noisy(c, &s, r, n)?
+    } else {
+        from_data(c, &s, r, n)?
+    };
     let spec = spec(c, &s, r.task, task.classes().len())?;
     let seed = c.run.seed;
-    let (net, store) = Network::build(&spec, Rng::new(seed, &[word("step")]).u64(), parameter_dtype(r.dtype))?;
+    let (net, store) = Network::build(
+        &spec,
+        Rng::new(seed, &[word("step")]).u64(),
+        parameter_dtype(r.dtype),
+    )?;
     let mut run = Recorder {
         net,
         task,
@@ -92,26 +103,48 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
     }
     run.tensors.clear();
     run.record_inputs()?;
-    run.record_learner("before", &["w", "buffer", "alpha", "momentum", "adam_m", "adam_v", "adam_t"])?;
+    run.record_learner(
+        "before",
+        &[
+            "w", "buffer", "alpha", "momentum", "adam_m", "adam_v", "adam_t",
+        ],
+    )?;
     let (arch_loss, weight_loss, norm) = run.step(seed)?;
     let metadata = [
         ("config", c.to_toml()),
-        ("task", match r.task {
-            TaskKind::Detection => "det".into(),
-            TaskKind::Segmentation => "seg".into(),
-            TaskKind::Classification => "cls".into(),
-        }),
-        ("frame", match (r.task, c.model.frame) {
-            (TaskKind::Classification, _) | (_, Frame::Classification) => "classifier".into(),
-            (_, Frame::MtnasRelease) => "mtnas-release".into(),
-            (_, Frame::MtnasPeer) => "mtnas-peer".into(),
-        }),
+        (
+            "task",
+            match r.task {
+                TaskKind::Detection => "det".into(),
+                TaskKind::Segmentation => "seg".into(),
+                TaskKind::Classification => "cls".into(),
+            },
+        ),
+        (
+            "frame",
+            match (r.task, c.model.frame) {
+                (TaskKind::Classification, _) | (_, Frame::Classification) => "classifier".into(),
+                (_, Frame::MtnasRelease) => "mtnas-release".into(),
+                (_, Frame::MtnasPeer) => "mtnas-peer".into(),
+            },
+        ),
         ("dtype", r.dtype.to_string()),
         ("network", network_facts(c, &s, &spec)?.to_string()),
         ("step", step_facts(c, &s).to_string()),
     ];
-    let metadata = metadata.into_iter().map(|(k, v)| (k.to_string(), v)).collect();
-    Ok(Dump { file: TensorFile { tensors: run.tensors, metadata }, arch_loss, weight_loss, norm })
+    let metadata = metadata
+        .into_iter()
+        .map(|(k, v)| (k.to_string(), v))
+        .collect();
+    Ok(Dump {
+        file: TensorFile {
+            tensors: run.tensors,
+            metadata,
+        },
+        arch_loss,
+        weight_loss,
+        norm,
+    })
 }
 
 fn noisy(c: &Config, s: &Setting, r: &Request, n: usize) -> Result<(Arc<dyn Task>, [Half2; 2])> {
@@ -120,22 +153,40 @@ fn noisy(c: &Config, s: &Setting, r: &Request, n: usize) -> Result<(Arc<dyn Task
         let rng = &mut Rng::new(c.run.seed, &[word("noise"), word(name)]);
         let images = noise::images(rng, n, s.size)?;
         let annotations = noise::annotations(rng, r.task, n, s.size, task.classes().len());
-        Ok(Half2 { targets: task.targets(&annotations)?, images, annotations })
+        Ok(Half2 {
+            targets: task.targets(&annotations)?,
+            images,
+            annotations,
+        })
     };
     let halves = [half("arch")?, half("weight")?];
     Ok((task, halves))
 }
 
-fn from_data(c: &Config, s: &Setting, r: &Request, n: usize) -> Result<(Arc<dyn Task>, [Half2; 2])> {
+fn from_data(
+    c: &Config,
+    s: &Setting,
+    r: &Request,
+    n: usize,
+) -> Result<(Arc<dyn Task>, [Half2; 2])> {
     let bench = match c.task(r.task) {
         Some((name, t)) => Workbench::open(c, name, t)?,
         None => Workbench::presearch(c)?,
     };
-    let share = if s.presearch { c.search.presearch.weight_split } else { c.search.weight_split };
+    let share = if s.presearch {
+        c.search.presearch.weight_split
+    } else {
+        c.search.weight_split
+    };
     let half = |half: Half| {
         let batch = bench.train(half, share, n, 0, 0)?.next_batch()?;
-        let annotations: Vec<Annotation> = batch.annotations.into_iter().map(without_ignored).collect();
-        Ok(Half2 { targets: bench.task.targets(&annotations)?, images: batch.images, annotations })
+        let annotations: Vec<Annotation> =
+            batch.annotations.into_iter().map(without_ignored).collect();
+        Ok(Half2 {
+            targets: bench.task.targets(&annotations)?,
+            images: batch.images,
+            annotations,
+        })
     };
     let halves = [half(Half::Arch)?, half(Half::Weight)?];
     Ok((bench.task.clone(), halves))
@@ -144,7 +195,9 @@ fn from_data(c: &Config, s: &Setting, r: &Request, n: usize) -> Result<(Arc<dyn 
 /// The format has no place for ignored objects: an audit leaves them out.
 fn without_ignored(a: Annotation) -> Annotation {
     match a {
-        Annotation::Objects(o) => Annotation::Objects(o.into_iter().filter(|o| !o.ignore).collect()),
+        Annotation::Objects(o) => {
+            Annotation::Objects(o.into_iter().filter(|o| !o.ignore).collect())
+        }
         other => other,
     }
 }
@@ -168,7 +221,14 @@ struct Recorder {
 type Seen = RefCell<Vec<(String, Tensor)>>;
 
 /// Loss of one half, noting what an outsider compares.
-fn loss(net: &Network, task: &dyn Task, dtype: DType, half: &Half2, seen: &Seen, p: &Pass) -> Result<Loss> {
+fn loss(
+    net: &Network,
+    task: &dyn Task,
+    dtype: DType,
+    half: &Half2,
+    seen: &Seen,
+    p: &Pass,
+) -> Result<Loss> {
     use crate::model::network::Outputs;
     let x = p.tape.leaf(half.images.cast(dtype));
     let named: Vec<(&str, Var)> = match net.forward_with(p, &x, task.kind(), Mixing::Parameters)? {
@@ -180,14 +240,29 @@ fn loss(net: &Network, task: &dyn Task, dtype: DType, half: &Half2, seen: &Seen,
     let l = task.loss(&outputs, &half.targets)?;
     let mut seen = seen.borrow_mut();
     seen.clear();
-    seen.extend(named.iter().map(|(n, v)| (format!("output.{n}"), v.value().clone())));
-    seen.extend(l.audit.iter().map(|(n, t)| (format!("target.{n}"), t.clone())));
-    Ok(Loss { total: l.total, parts: l.parts })
+    seen.extend(
+        named
+            .iter()
+            .map(|(n, v)| (format!("output.{n}"), v.value().clone())),
+    );
+    seen.extend(
+        l.audit
+            .iter()
+            .map(|(n, t)| (format!("target.{n}"), t.clone())),
+    );
+    Ok(Loss {
+        total: l.total,
+        parts: l.parts,
+    })
 }
 
 impl Recorder {
     fn put(&mut self, name: String, t: Tensor) {
-        let t = if t.dtype() == DType::I32 { t } else { t.cast(self.dtype) };
+        let t = if t.dtype() == DType::I32 {
+            t
+        } else {
+            t.cast(self.dtype)
+        };
         self.tensors.insert(name, t);
     }
 
@@ -195,7 +270,12 @@ impl Recorder {
         self.put(name.into(), Tensor::full([1], self.dtype, v));
     }
 
-    fn put_gradients(&mut self, prefix: &str, set: fn(&Learner) -> &ParamSet, gradients: &[(ParamId, Tensor)]) {
+    fn put_gradients(
+        &mut self,
+        prefix: &str,
+        set: fn(&Learner) -> &ParamSet,
+        gradients: &[(ParamId, Tensor)],
+    ) {
         for (id, g) in gradients {
             let name = format!("{prefix}.grad.{}", set(&self.learner).name(*id));
             self.put(name, g.clone());
@@ -211,7 +291,12 @@ impl Recorder {
         let arch_loss = |p: &Pass| loss(net, &*task, dtype, a, &seen, p);
         let virtual_loss = |p: &Pass| loss(net, &*task, dtype, w, &ignored, p);
         let order = match self.order {
-            2 => Order::Second { weight_loss: &virtual_loss, xi: self.weights.lr, weights: &self.weights, epsilon: self.epsilon },
+            2 => Order::Second {
+                weight_loss: &virtual_loss,
+                xi: self.weights.lr,
+                weights: &self.weights,
+                epsilon: self.epsilon,
+            },
             _ => Order::First,
         };
         let (arch, gradients) = self.learner.arch_gradients(cx, key, &arch_loss, order)?;
@@ -224,7 +309,9 @@ impl Recorder {
 
         let (task, net, w) = (self.task.clone(), &self.net, &self.halves[1]);
         let weight_loss = |p: &Pass| loss(net, &*task, dtype, w, &seen, p);
-        let (weight, update) = self.learner.weight_gradients(cx, Mode::WEIGHT_STEP, key, &weight_loss)?;
+        let (weight, update) =
+            self.learner
+                .weight_gradients(cx, Mode::WEIGHT_STEP, key, &weight_loss)?;
         self.put_gradients("weight", |l| &l.store.weights, &update.gradients);
         self.put_seen("weight", 1, seen.take());
         self.put_scalar("weight.loss", weight.loss);
@@ -241,7 +328,10 @@ impl Recorder {
         }
         if self.kind == TaskKind::Detection {
             for name in ["label", "offset"] {
-                self.put(format!("{phase}.target.{name}"), self.halves[half].targets.get(name).clone());
+                self.put(
+                    format!("{phase}.target.{name}"),
+                    self.halves[half].targets.get(name).clone(),
+                );
             }
         }
     }
@@ -270,7 +360,10 @@ impl Recorder {
         }
         if kinds.contains(&"adam_t") {
             for (name, t) in learner_io::adam_steps(&self.learner) {
-                self.put(format!("{prefix}.adam_t.{name}"), Tensor::from_i32([1], vec![t as i32])?);
+                self.put(
+                    format!("{prefix}.adam_t.{name}"),
+                    Tensor::from_i32([1], vec![t as i32])?,
+                );
             }
         }
         Ok(())
@@ -284,7 +377,14 @@ fn boxes(all: &[Annotation]) -> Result<Tensor> {
         if let Annotation::Objects(objects) = a {
             for o in objects {
                 let b = o.bbox;
-                rows.extend([i as f64, o.class as f64, b.x1.into(), b.y1.into(), b.x2.into(), b.y2.into()]);
+                rows.extend([
+                    i as f64,
+                    o.class as f64,
+                    b.x1.into(),
+                    b.y1.into(),
+                    b.x2.into(),
+                    b.y2.into(),
+                ]);
             }
         }
     }

@@ -36,26 +36,54 @@ pub(super) fn setting(c: &Config, kind: TaskKind) -> Result<Setting> {
     let s = &c.search;
     if let Some((_, table)) = c.task(kind) {
         let (table, weights, alpha) = (table.clone(), s.weights.clone(), s.alpha.clone());
-        return Ok(Setting { table, size: c.input.size, batch: s.batch, weights, alpha, presearch: false });
+        return Ok(Setting {
+            table,
+            size: c.input.size,
+            batch: s.batch,
+            weights,
+            alpha,
+            presearch: false,
+        });
     }
     let p = &s.presearch;
     if kind == TaskKind::Classification && !p.data.is_empty() {
-        let table = TaskConfig { kind, data: p.data.clone(), ..TaskConfig::default() };
-        return Ok(Setting { table, size: p.size, batch: p.batch, weights: p.weights.clone(), alpha: p.alpha.clone(), presearch: true });
+        let table = TaskConfig {
+            kind,
+            data: p.data.clone(),
+            ..TaskConfig::default()
+        };
+        return Ok(Setting {
+            table,
+            size: p.size,
+            batch: p.batch,
+            weights: p.weights.clone(),
+            alpha: p.alpha.clone(),
+            presearch: true,
+        });
     }
-    Err(Error::new(Code::ConfigValue, format!("the configuration has no {kind} task")).help("choose another one with --task"))
+    Err(Error::new(
+        Code::ConfigValue,
+        format!("the configuration has no {kind} task"),
+    )
+    .help("choose another one with --task"))
 }
 
 /// Class names of a task without opening its data.
 pub(super) fn class_names(c: &Config, t: &TaskConfig) -> Result<Vec<String>> {
     let numbered = |n: usize| (0..n).map(|i| format!("class-{i}")).collect();
     let Some(data) = c.data.get(&t.data) else {
-        return Err(Error::new(Code::ConfigValue, format!("there is no data set `{}`", t.data)).help(format!("add a table [data.{}]", t.data)));
+        return Err(Error::new(
+            Code::ConfigValue,
+            format!("there is no data set `{}`", t.data),
+        )
+        .help(format!("add a table [data.{}]", t.data)));
     };
     let set = data.dataset();
     Ok(match data.format {
         Format::Kitti => set.kitti.classes.clone(),
-        Format::Cityscapes => ClassMap::new(&set.cityscapes.classes, data.labels)?.names().to_vec(),
+        Format::Cityscapes => ClassMap::new(&set.cityscapes.classes, data.labels)?
+            .names()
+            .to_vec(),
         Format::Cifar10 => numbered(10),
         Format::ImageFolder if data.classes.is_empty() => numbered(FOLDER_CLASSES),
         Format::ImageFolder => data.classes.clone(),
@@ -74,19 +102,30 @@ pub(super) fn spec(c: &Config, s: &Setting, kind: TaskKind, classes: usize) -> R
         Ok(match text {
             _ if c.model.branches == Branches::HandCrafted => Cells::HandCrafted,
             "" => Cells::search(name, &c.model),
-            text => Cells::Derived(pipeline::genotype(text).map_err(|e| e.at(format!("search.genotypes.{name}")))?),
+            text => Cells::Derived(
+                pipeline::genotype(text).map_err(|e| e.at(format!("search.genotypes.{name}")))?,
+            ),
         })
     };
-    (spec.det, spec.seg) = (branch("det", &c.search.genotypes.det)?, branch("seg", &c.search.genotypes.seg)?);
+    (spec.det, spec.seg) = (
+        branch("det", &c.search.genotypes.det)?,
+        branch("seg", &c.search.genotypes.seg)?,
+    );
     let count = |other: TaskKind| -> Result<Option<usize>> {
         if other == kind {
             return Ok(Some(classes));
         }
-        c.task(other).map(|(_, t)| Ok(class_names(c, t)?.len())).transpose()
+        c.task(other)
+            .map(|(_, t)| Ok(class_names(c, t)?.len()))
+            .transpose()
     };
     let levels = c.model.detection_levels();
     spec.det_head = count(TaskKind::Detection)?.map(|classes| {
-        let anchors = if c.model.frame == Frame::MtnasPeer { vec![6; levels] } else { NetworkSpec::release_anchors(levels) };
+        let anchors = if c.model.frame == Frame::MtnasPeer {
+            vec![6; levels]
+        } else {
+            NetworkSpec::release_anchors(levels)
+        };
         DetHead { classes, anchors }
     });
     spec.seg_classes = count(TaskKind::Segmentation)?;
@@ -104,7 +143,14 @@ pub(super) fn network_facts(c: &Config, s: &Setting, spec: &NetworkSpec) -> Resu
     let stem = match (m.frame, m.stem) {
         (Frame::MtnasRelease, _) => "release",
         (Frame::MtnasPeer, _) => "peer",
-        (Frame::Classification, stem) => return Ok(classifier_facts(c, spec, &stem.to_string(), cells(&spec.backbone))),
+        (Frame::Classification, stem) => {
+            return Ok(classifier_facts(
+                c,
+                spec,
+                &stem.to_string(),
+                cells(&spec.backbone),
+            ));
+        }
     };
     if spec.classes.is_some() {
         return Ok(classifier_facts(c, spec, stem, cells(&spec.backbone)));
@@ -122,7 +168,10 @@ pub(super) fn network_facts(c: &Config, s: &Setting, spec: &NetworkSpec) -> Resu
         net["seg_outputs"] = json!(classes);
     }
     if let Some(head) = &spec.det_head {
-        let config = c.task(TaskKind::Detection).and_then(|(_, t)| t.detection.clone()).unwrap_or_default();
+        let config = c
+            .task(TaskKind::Detection)
+            .and_then(|(_, t)| t.detection.clone())
+            .unwrap_or_default();
         let layout = prior_layout(m, s.size)?.with(&config.priors)?;
         let row = |l: &PriorLevel| json!({"step": l.step, "min": l.min, "max": l.max, "ratios": l.ratios});
         net["det_outputs"] = json!(head.classes + 1);

@@ -17,7 +17,9 @@ use crate::nn::{Mode, Pass};
 use crate::optim::config::{AdamConfig, SgdConfig};
 use crate::rng::{Rng, word};
 use crate::tape::Cx;
-use crate::task::config::{ClassificationConfig, DetectionConfig, SegDenominator, SegmentationConfig, TaskKind};
+use crate::task::config::{
+    ClassificationConfig, DetectionConfig, SegDenominator, SegmentationConfig, TaskKind,
+};
 use crate::task::{ClassificationTask, DetectionTask, SegmentationTask, Targets, Task};
 use crate::tensor::{DType, Tensor};
 
@@ -49,14 +51,49 @@ impl Workload {
     pub fn of_mode(mode: &str) -> Result<Workload> {
         let frame = FrameConfig::default();
         let (frame, batch, size) = match mode {
-            "cifar" => (FrameConfig { frame: Frame::Classification, channels: 16, cells: 8, ..frame }, 64, [32, 32]),
-            "mtnas-peer" => (FrameConfig { frame: Frame::MtnasPeer, channels: 16, cells: 8, ..frame }, 32, [320, 512]),
-            "mtnas-release" => (FrameConfig { frame: Frame::MtnasRelease, ..frame }, 32, [320, 512]),
+            "cifar" => (
+                FrameConfig {
+                    frame: Frame::Classification,
+                    channels: 16,
+                    cells: 8,
+                    ..frame
+                },
+                64,
+                [32, 32],
+            ),
+            "mtnas-peer" => (
+                FrameConfig {
+                    frame: Frame::MtnasPeer,
+                    channels: 16,
+                    cells: 8,
+                    ..frame
+                },
+                32,
+                [320, 512],
+            ),
+            "mtnas-release" => (
+                FrameConfig {
+                    frame: Frame::MtnasRelease,
+                    ..frame
+                },
+                32,
+                [320, 512],
+            ),
             other => {
-                return Err(Error::new(Code::Usage, format!("there is no mode {other:?}")).help("use cifar, mtnas-peer or mtnas-release"));
+                return Err(
+                    Error::new(Code::Usage, format!("there is no mode {other:?}"))
+                        .help("use cifar, mtnas-peer or mtnas-release"),
+                );
             }
         };
-        Ok(Workload { frame, batch, size, iters: 10, warmup: 2, seed: 0 })
+        Ok(Workload {
+            frame,
+            batch,
+            size,
+            iters: 10,
+            warmup: 2,
+            seed: 0,
+        })
     }
 }
 
@@ -92,7 +129,9 @@ impl Times {
     /// `{"step": {"median": .., "samples": [..]}, ..}`.
     pub fn json(&self) -> Value {
         let one = |ms: &[f64]| {
-            let (low, high) = ms.iter().fold((f64::INFINITY, 0f64), |(l, h), &v| (l.min(v), h.max(v)));
+            let (low, high) = ms
+                .iter()
+                .fold((f64::INFINITY, 0f64), |(l, h), &v| (l.min(v), h.max(v)));
             json!({"median": median(ms), "min": low, "max": high, "n": ms.len(), "samples": ms})
         };
         json!({"alpha": one(&self.alpha), "weight": one(&self.weight), "step": one(&self.step), "step_cpu": one(&self.step_cpu)})
@@ -117,11 +156,22 @@ fn names(n: usize) -> Vec<String> {
 
 /// Random labels and offsets of every prior: no matching is timed or needed.
 fn detection_targets(rng: &mut Rng, n: usize, priors: usize, classes: usize) -> Result<Targets> {
-    let labels: Vec<i32> = (0..n * priors).map(|_| if rng.coin(POSITIVE) { 1 + rng.below(classes) as i32 } else { 0 }).collect();
+    let labels: Vec<i32> = (0..n * priors)
+        .map(|_| {
+            if rng.coin(POSITIVE) {
+                1 + rng.below(classes) as i32
+            } else {
+                0
+            }
+        })
+        .collect();
     let offsets = (0..4 * n * priors).map(|_| rng.normal()).collect();
     let positives = labels.iter().filter(|&&l| l > 0).count();
     Ok(Targets {
-        tensors: vec![("label", Tensor::from_i32([n, priors], labels)?), ("offset", Tensor::from_f64([n, priors, 4], offsets)?)],
+        tensors: vec![
+            ("label", Tensor::from_i32([n, priors], labels)?),
+            ("offset", Tensor::from_f64([n, priors, 4], offsets)?),
+        ],
         denominator: positives.max(1) as f64,
     })
 }
@@ -133,26 +183,49 @@ fn benches(w: &Workload, spec: &mut NetworkSpec) -> Result<Vec<Bench>> {
         spec.classes = Some(10);
         kinds.push((TaskKind::Classification, "cls", 10));
     } else {
-        let (classes, levels) = (if f.frame == Frame::MtnasPeer { 4 } else { 3 }, f.detection_levels());
-        let anchors = if f.frame == Frame::MtnasPeer { vec![6; levels] } else { NetworkSpec::release_anchors(levels) };
+        let (classes, levels) = (
+            if f.frame == Frame::MtnasPeer { 4 } else { 3 },
+            f.detection_levels(),
+        );
+        let anchors = if f.frame == Frame::MtnasPeer {
+            vec![6; levels]
+        } else {
+            NetworkSpec::release_anchors(levels)
+        };
         spec.det_head = Some(DetHead { classes, anchors });
         spec.seg_classes = Some(16);
-        kinds.extend([(TaskKind::Detection, "det", classes), (TaskKind::Segmentation, "seg", 16)]);
+        kinds.extend([
+            (TaskKind::Detection, "det", classes),
+            (TaskKind::Segmentation, "seg", 16),
+        ]);
     }
     kinds
         .into_iter()
         .map(|(kind, name, classes)| {
             let (task, priors): (Box<dyn Task>, usize) = match kind {
                 TaskKind::Detection => {
-                    let t = DetectionTask::new(names(classes), prior_layout(f, w.size)?, &DetectionConfig::default())?;
+                    let t = DetectionTask::new(
+                        names(classes),
+                        prior_layout(f, w.size)?,
+                        &DetectionConfig::default(),
+                    )?;
                     let n = t.priors().len();
                     (Box::new(t), n)
                 }
                 TaskKind::Segmentation => {
-                    let c = SegmentationConfig { denominator: SegDenominator::ValidPixels, ..SegmentationConfig::default() };
+                    let c = SegmentationConfig {
+                        denominator: SegDenominator::ValidPixels,
+                        ..SegmentationConfig::default()
+                    };
                     (Box::new(SegmentationTask::new(names(classes), &c)?), 0)
                 }
-                TaskKind::Classification => (Box::new(ClassificationTask::new(names(classes), &ClassificationConfig::default())?), 0),
+                TaskKind::Classification => (
+                    Box::new(ClassificationTask::new(
+                        names(classes),
+                        &ClassificationConfig::default(),
+                    )?),
+                    0,
+                ),
             };
             let half = |phase: &str| -> Result<Phase> {
                 let rng = &mut Rng::new(w.seed, &[word("bench"), word(name), word(phase)]);
@@ -177,7 +250,10 @@ fn loss(net: &Network, task: &dyn Task, half: &Phase, p: &Pass) -> Result<Loss> 
         Outputs::Classification { logits, .. } => vec![logits],
     };
     let l = task.loss(&outputs, &half.targets)?;
-    Ok(Loss { total: l.total, parts: l.parts })
+    Ok(Loss {
+        total: l.total,
+        parts: l.parts,
+    })
 }
 
 /// Builds the network, takes the warm-up steps and times the others, operation by operation where `profile` is given.
@@ -191,28 +267,47 @@ pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Time
     let benches = benches(w, &mut spec)?;
     let (net, store) = Network::build(&spec, w.seed, DType::F32)?;
     let mut learner = Learner::new(store);
-    let sgd = SgdConfig { lr: 0.025, weight_decay: 3e-4, ..SgdConfig::default() };
-    let adam = AdamConfig::default();
-    let mut phase = |b: &Bench, half: usize, step: u64, profile: Option<&RefCell<Profile>>| -> Result<f64> {
-        let (cx, key) = (Cx { profile: profile.is_some(), ..Cx::default() }, [w.seed, 0, step]);
-        let tape = RefCell::new(None);
-        let of = |p: &Pass| {
-            if profile.is_some() {
-                *tape.borrow_mut() = Some(p.tape.clone());
-            }
-            loss(&net, &*b.task, &b.halves[half], p)
-        };
-        let start = Instant::now();
-        let report = match half {
-            0 => learner.arch_step(cx, key, &of, Order::First, &adam, adam.lr)?,
-            _ => learner.weight_step(cx, Mode::WEIGHT_STEP, key, &of, &sgd, sgd.lr)?,
-        };
-        if let (Some(profile), Some(tape)) = (profile, tape.take()) {
-            profile.borrow_mut().add(half, start.elapsed().as_secs_f64(), &tape);
-        }
-        Ok(report.loss)
+    let sgd = SgdConfig {
+        lr: 0.025,
+        weight_decay: 3e-4,
+        ..SgdConfig::default()
     };
-    let mut times: Vec<Times> = benches.iter().map(|b| Times { task: b.name, ..Times::default() }).collect();
+    let adam = AdamConfig::default();
+    let mut phase =
+        |b: &Bench, half: usize, step: u64, profile: Option<&RefCell<Profile>>| -> Result<f64> {
+            let (cx, key) = (
+                Cx {
+                    profile: profile.is_some(),
+                    ..Cx::default()
+                },
+                [w.seed, 0, step],
+            );
+            let tape = RefCell::new(None);
+            let of = |p: &Pass| {
+                if profile.is_some() {
+                    *tape.borrow_mut() = Some(p.tape.clone());
+                }
+                loss(&net, &*b.task, &b.halves[half], p)
+            };
+            let start = Instant::now();
+            let report = match half {
+                0 => learner.arch_step(cx, key, &of, Order::First, &adam, adam.lr)?,
+                _ => learner.weight_step(cx, Mode::WEIGHT_STEP, key, &of, &sgd, sgd.lr)?,
+            };
+            if let (Some(profile), Some(tape)) = (profile, tape.take()) {
+                profile
+                    .borrow_mut()
+                    .add(half, start.elapsed().as_secs_f64(), &tape);
+            }
+            Ok(report.loss)
+        };
+    let mut times: Vec<Times> = benches
+        .iter()
+        .map(|b| Times {
+            task: b.name,
+            ..Times::default()
+        })
+        .collect();
     for i in 0..w.warmup {
         for b in &benches {
             phase(b, 0, i as u64, None)?;
@@ -242,7 +337,9 @@ pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Time
 /// 0 elsewhere.
 fn cpu_ms() -> f64 {
     // Nanoseconds that each thread ran: finer than the clock ticks of `/proc/self/stat`.
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return 0.0;
+    };
     let of = |path: std::path::PathBuf| -> Option<f64> {
         let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
         text.split_whitespace().next()?.parse().ok()
@@ -256,7 +353,10 @@ mod tests {
 
     #[test]
     fn median_of_odd_and_even() {
-        assert_eq!((median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0, 3.0, 2.0])), (2.0, 2.5));
+        assert_eq!(
+            (median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0, 3.0, 2.0])),
+            (2.0, 2.5)
+        );
     }
 
     #[test]
@@ -265,8 +365,14 @@ mod tests {
         (w.batch, w.size, w.iters, w.warmup) = (2, [64, 64], 3, 0);
         (w.frame.channels, w.frame.cells) = (8, 4);
         let t = time(&w, None).unwrap();
-        assert_eq!(t.iter().map(|t| (t.task, t.step.len())).collect::<Vec<_>>(), [("det", 2), ("seg", 1)]);
-        assert!(t.iter().all(|t| t.losses.iter().all(|l| l.is_finite() && *l > 0.0)));
+        assert_eq!(
+            t.iter().map(|t| (t.task, t.step.len())).collect::<Vec<_>>(),
+            [("det", 2), ("seg", 1)]
+        );
+        assert!(
+            t.iter()
+                .all(|t| t.losses.iter().all(|l| l.is_finite() && *l > 0.0))
+        );
         assert_eq!(Workload::of_mode("vgg").unwrap_err().code(), Code::Usage);
     }
 }

@@ -90,14 +90,29 @@ pub fn prior_layout(frame: &FrameConfig, size: [usize; 2]) -> Result<PriorLayout
 ///
 /// # Errors
 /// Those of the task's own keys.
-pub fn task_of(config: &Config, t: &TaskConfig, classes: Vec<String>, size: [usize; 2]) -> Result<Arc<dyn Task>> {
+pub fn task_of(
+    config: &Config,
+    t: &TaskConfig,
+    classes: Vec<String>,
+    size: [usize; 2],
+) -> Result<Arc<dyn Task>> {
     Ok(match t.kind {
         TaskKind::Detection => {
             let layout = prior_layout(&config.model, size)?;
-            Arc::new(DetectionTask::new(classes, layout, &t.detection.clone().unwrap_or_default())?)
+            Arc::new(DetectionTask::new(
+                classes,
+                layout,
+                &t.detection.clone().unwrap_or_default(),
+            )?)
         }
-        TaskKind::Segmentation => Arc::new(SegmentationTask::new(classes, &t.segmentation.clone().unwrap_or_default())?),
-        TaskKind::Classification => Arc::new(ClassificationTask::new(classes, &t.classification.clone().unwrap_or_default())?),
+        TaskKind::Segmentation => Arc::new(SegmentationTask::new(
+            classes,
+            &t.segmentation.clone().unwrap_or_default(),
+        )?),
+        TaskKind::Classification => Arc::new(ClassificationTask::new(
+            classes,
+            &t.classification.clone().unwrap_or_default(),
+        )?),
     })
 }
 
