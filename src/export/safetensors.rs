@@ -90,13 +90,13 @@ pub fn write(path: impl AsRef<Path>, file: &TensorFile) -> Result<()> {
 pub fn read(path: impl AsRef<Path>) -> Result<TensorFile> {
     let path = path.as_ref();
     let io = |e| Error::io(path, e);
-    let size = std::fs::metadata(path).map_err(io)?.len();
-    if size > MAX_BYTES {
-        return Err(Error::new(
-            Code::TooLarge,
-            format!("{size} bytes are too many for weights"),
-        )
-        .at(path.display()));
+    let meta = std::fs::metadata(path).map_err(io)?;
+    if !meta.is_file() {
+        return Err(Error::new(Code::BadFormat, "not a file").at(path.display()));
+    }
+    if meta.len() > MAX_BYTES {
+        let what = format!("{} bytes are too many for weights", meta.len());
+        return Err(Error::new(Code::TooLarge, what).at(path.display()));
     }
     parse(&std::fs::read(path).map_err(io)?, path)
 }

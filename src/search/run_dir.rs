@@ -13,7 +13,7 @@ use super::checkpoint::Store;
 use super::config::{Config, Override};
 use super::records_io::Logs;
 use crate::error::{Code, Error, Result};
-use crate::files::{create_dir, write_atomic};
+use crate::files::{Disk, RealDisk, create_dir, write_atomic};
 use crate::report::records::{RunRecord, Status, read_file, to_file};
 
 /// Names of the lock and of the two files that make a directory a run.
@@ -104,11 +104,7 @@ impl RunDir {
         instruction_set: &str,
     ) -> Result<Resumed> {
         let path = path.into();
-        if !path.join(CONFIG).is_file() {
-            let e = Error::new(Code::NotFound, format!("no run in {}", path.display()))
-                .at(path.display());
-            return Err(e.help("give the directory of a run: it holds run.toml and run.json"));
-        }
+        is_run(&path)?;
         let lock = take_lock(&path)?;
         let config = Config::load(path.join(CONFIG), overrides)?;
         let mut record: RunRecord = read_file(&path.join(RECORD))?;
@@ -140,6 +136,16 @@ impl RunDir {
             config,
             warnings,
         })
+    }
+
+    /// The configuration of the run at `path`, for those who only read it; takes no lock.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no run; what reading `run.toml` can say.
+    pub fn config_of(path: impl AsRef<Path>) -> Result<Config> {
+        let path = path.as_ref();
+        is_run(path)?;
+        Config::load(path.join(CONFIG), &[])
     }
 
     /// Its path, as the user gave it.
@@ -183,6 +189,27 @@ impl RunDir {
         Ok(dir)
     }
 
+    /// Makes the directory `name` (`final`) with all that `fill` writes into it, or not at all: it is filled under a hidden name and
+    /// renamed, in place of an older one.
+    ///
+    /// # Errors
+    /// Those of `fill`; `CannotCreate`, `Io`.
+    pub fn publish(&self, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let (hidden, target) = (self.path.join(format!(".{name}.tmp")), self.path.join(name));
+        let gone = |dir: &Path| match std::fs::remove_dir_all(dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(dir, e)),
+            _ => Ok(()),
+        };
+        gone(&hidden)?;
+        create_dir(&hidden)?;
+        fill(&hidden)?;
+        gone(&target)?;
+        std::fs::rename(&hidden, &target).map_err(|e| Error::io(&target, e))?;
+        RealDisk
+            .sync_dir(&self.path)
+            .map_err(|e| Error::io(&self.path, e))
+    }
+
     /// The checkpoints of a stage.
     pub fn checkpoints(&self, stage: &str, keep: usize) -> Store {
         Store::new(
@@ -190,6 +217,17 @@ impl RunDir {
             keep,
         )
     }
+}
+
+fn is_run(path: &Path) -> Result<()> {
+    if path.join(CONFIG).is_file() {
+        return Ok(());
+    }
+    Err(
+        Error::new(Code::NotFound, format!("no run in {}", path.display()))
+            .at(path.display())
+            .help("give the directory of a run: it holds run.toml and run.json"),
+    )
 }
 
 impl Drop for RunDir {
@@ -319,6 +357,27 @@ mod tests {
         );
         let e = RunDir::create(other.path().join("thesis.tex"), &config(), record()).unwrap_err();
         assert_eq!(e.code(), Code::CannotCreate);
+    }
+
+    #[test]
+    fn a_published_directory_is_whole_or_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path(), &config(), record()).unwrap();
+        let write = |d: &Path, text: &str| write_atomic(d.join("a"), text.as_bytes());
+        let failed = run.publish("final", |d| {
+            write(d, "half")?;
+            Err(Error::new(Code::Io, "planted"))
+        });
+        assert!(failed.is_err() && !dir.path().join("final").exists());
+        for text in ["one", "two"] {
+            run.publish("final", |d| write(d, text)).unwrap();
+            assert_eq!(
+                std::fs::read_to_string(dir.path().join("final/a")).unwrap(),
+                text
+            );
+        }
+        assert!(!dir.path().join(".final.tmp").exists());
+        assert_eq!(RunDir::config_of(dir.path()).unwrap(), config());
     }
 
     #[test]

@@ -100,4 +100,6 @@ impl Config {
 }
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod tests;

@@ -5,6 +5,9 @@ use toml::{Table, Value};
 use super::read::{Fault, fault};
 use crate::error::{Code, Error, Result};
 
+/// No key lies deeper; the merged tables are walked recursively.
+const MAX_DEPTH: usize = 16;
+
 /// One key set on the command line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
@@ -33,13 +36,10 @@ impl Override {
             .ok_or_else(|| bad("no `=` in the override"))?;
         let (key, value) = (key.trim(), value.trim());
         let word = |c: char| c.is_alphanumeric() || "-_./+".contains(c);
+        let bare = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         let parts: Vec<String> = key.split('.').map(|p| p.trim().to_string()).collect();
-        if parts.iter().any(|p| {
-            p.is_empty()
-                || !p
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-        }) {
+        let named = parts.iter().all(|p| !p.is_empty() && p.chars().all(bare));
+        if !named || parts.len() > MAX_DEPTH {
             return Err(bad("the key is not a dotted name"));
         }
         let parsed = match value.contains(['\n', '\r']) {

@@ -1,5 +1,6 @@
 //! From TOML text to [`Config`], with the place of everything that is wrong.
 
+use std::io::Read;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -50,14 +51,18 @@ impl Config {
     pub fn load(path: impl AsRef<Path>, overrides: &[Override]) -> Result<Config> {
         let path = path.as_ref();
         let io = |e| Error::io(path, e);
-        let size = std::fs::metadata(path).map_err(io)?.len();
-        if size > MAX_BYTES {
-            let what = format!("{size} bytes are too many for a configuration");
+        let mut bytes = Vec::new();
+        // Not `fs::read`: a device or pipe has no size to look at first.
+        let file = std::fs::File::open(path).map_err(io)?;
+        file.take(MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            let what = format!("more than {MAX_BYTES} bytes are too many for a configuration");
             return Err(Error::new(Code::TooLarge, what)
                 .at(path.display())
                 .help("give the small TOML text that describes a run"));
         }
-        let bytes = std::fs::read(path).map_err(io)?;
         let text = std::str::from_utf8(&bytes).map_err(|e| {
             let line = bytes[..e.valid_up_to()]
                 .iter()
