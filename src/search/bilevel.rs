@@ -33,6 +33,8 @@ pub struct Learner {
     pub sgd: Sgd,
     /// Moments of the architecture parameters.
     pub adam: Adam,
+    /// Rate of the dropout after skip-connects in the steps to come (P-DARTS); no state, a stage sets it anew.
+    pub skip_dropout: f64,
 }
 
 /// What a step saw.
@@ -86,7 +88,12 @@ impl Learner {
     /// A learner over freshly initialised parameters.
     pub fn new(store: Store) -> Learner {
         let (sgd, adam) = (Sgd::new(store.weights.len()), Adam::new(store.arch.len()));
-        Learner { store, sgd, adam }
+        Learner {
+            store,
+            sgd,
+            adam,
+            skip_dropout: 0.0,
+        }
     }
 
     /// Gradients of `loss`; a value that is not finite is an error that names the op where it arose.
@@ -97,6 +104,10 @@ impl Learner {
         key: [u64; 3],
         loss: LossFn,
     ) -> Result<(StepReport, PassGrads, Vec<(ParamId, Tensor)>)> {
+        let mode = Mode {
+            skip_dropout: self.skip_dropout,
+            ..mode
+        };
         let run = |cx: Cx| -> Result<_> {
             let mut p = Pass::new(&self.store, cx, mode);
             p.key = key;

@@ -1,9 +1,9 @@
 //! Which method a configuration asks for.
 
 use super::config::Method;
-use super::pipeline;
 use super::session::Session;
-use crate::error::{Code, Error, Result};
+use super::{darts, p_darts, pipeline, random_search};
+use crate::error::Result;
 use crate::report::records::EvalRecord;
 
 /// Runs the configured method to its end and returns the evaluation of the network it found.
@@ -13,10 +13,8 @@ use crate::report::records::EvalRecord;
 pub fn run(session: &mut Session) -> Result<EvalRecord> {
     match session.config.search.method {
         Method::Mtnas => pipeline::run(session),
-        other => Err(Error::new(
-            Code::ConfigValue,
-            format!("`search.method`: \"{other}\" cannot be run yet"),
-        )
-        .help("use \"mtnas\"")),
+        Method::Darts | Method::PcDarts | Method::DartsPlus => darts::run(session),
+        Method::PDarts => p_darts::run(session),
+        Method::Random => random_search::run(session),
     }
 }

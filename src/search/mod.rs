@@ -2,15 +2,21 @@
 
 pub mod bilevel;
 pub mod checkpoint;
+mod closing;
 pub mod config;
+pub mod darts;
 pub mod evaluate;
+mod given;
 mod learner_io;
 pub mod method;
 pub mod model_file;
 pub mod noise;
 pub mod op_profile;
+pub mod p_darts;
 pub mod pipeline;
+pub mod planted;
 pub mod progress;
+pub mod random_search;
 pub mod records_io;
 pub mod run_dir;
 pub mod samples;

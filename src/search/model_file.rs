@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::config::Config;
-use super::pipeline::{Benches, Parts, network_genotype, spec};
+use super::pipeline::{Benches, Parts, network_genotype};
 use super::session::Session;
 use super::stage::Outcome;
 use crate::error::{Code, Error, Result};
@@ -121,12 +121,7 @@ pub fn open(path: &Path, config: Config) -> Result<Final> {
         seg: cells(&genotype.seg),
     };
     let benches = Benches::open(&config)?;
-    let spec = spec(
-        &config,
-        &parts,
-        benches.det.as_deref(),
-        benches.seg.as_deref(),
-    )?;
+    let spec = benches.spec(&config, &parts)?;
     let (net, mut store) = Network::build(
         &spec,
         0,

@@ -7,21 +7,20 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::config::{BranchHost, Config, Init};
-use super::evaluate;
+use super::closing::{self, Found};
+use super::config::{BranchHost, Config};
+use super::given::given;
 use super::session::Session;
 use super::stage::{self, ArchPlan, Outcome, Plan};
 use super::stop::Rule;
 use super::workbench::Workbench;
 use crate::error::{Code, Error, Result};
-use crate::files::write_atomic;
 use crate::model::config::Frame;
-use crate::model::{Cells, DetHead, Mixing, NetworkSpec};
+use crate::model::{Cells, DetHead, NetworkSpec};
 use crate::nn::Store;
-use crate::report::records::{EvalRecord, Status, Which, to_file};
-use crate::rng::{Rng, word};
-use crate::space::random::{NoneDraws, random_genotype};
-use crate::space::{Genotype, NetworkGenotype, published};
+use crate::report::records::EvalRecord;
+use crate::space::genotype::edge_count;
+use crate::space::{ArchOptions, Candidates, Genotype, NetworkGenotype, published};
 use crate::task::config::TaskKind;
 
 /// Numbers of the stages: they key random numbers, so a stage keeps its number whichever others run.
@@ -30,8 +29,6 @@ mod number {
     pub const BRANCH_SEG: u64 = 2;
     pub const PRESEARCH: u64 = 3;
     pub const BACKBONE: u64 = 4;
-    pub const FINETUNE: u64 = 5;
-    pub const RANDOM: u64 = 7;
 }
 
 /// The tasks of a run.
@@ -70,6 +67,16 @@ impl Benches {
             .flatten()
             .cloned()
             .collect()
+    }
+
+    /// The network with these cells and the heads of all tasks.
+    ///
+    /// # Errors
+    /// As [`spec`].
+    pub fn spec(&self, config: &Config, parts: &Parts) -> Result<NetworkSpec> {
+        let mut s = spec(config, parts, self.det.as_deref(), self.seg.as_deref())?;
+        s.classes = self.cls.as_ref().map(|t| t.task.classes().len());
+        Ok(s)
     }
 }
 
@@ -113,8 +120,22 @@ pub fn spec(
     Ok(s)
 }
 
-fn searched(name: &str, config: &Config) -> Cells {
-    Cells::search(name, &config.model)
+/// Search cells of a group as the configuration describes the space.
+///
+/// # Errors
+/// `ConfigValue` for candidates that are no primitives.
+pub fn searched(name: &str, config: &Config) -> Result<Cells> {
+    let candidates = Candidates::named(edge_count(config.model.nodes), &config.space.primitives)?;
+    let options = ArchOptions {
+        edge_norm: config.model.edge_norm,
+        init: config.space.alpha_init,
+        normal: candidates.clone(),
+        reduce: candidates,
+    };
+    Ok(Cells::Search {
+        group: name.into(),
+        options,
+    })
 }
 
 /// A genotype by published name or as text.
@@ -125,16 +146,6 @@ pub fn genotype(text: &str) -> Result<Genotype> {
     match published::by_name(text) {
         Some(g) => Ok(g),
         None => text.parse(),
-    }
-}
-
-fn given(text: &str, key: &str) -> Result<Option<Genotype>> {
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        genotype(text)
-            .map(Some)
-            .map_err(|e| e.at(format!("search.genotypes.{key}")))
     }
 }
 
@@ -170,16 +181,16 @@ impl Pipeline<'_> {
             seg: Cells::HandCrafted,
         };
         if branches && !a.co_search {
-            for (kind, key, text) in [
-                (TaskKind::Detection, "det", &c.search.genotypes.det),
-                (TaskKind::Segmentation, "seg", &c.search.genotypes.seg),
+            for (kind, key) in [
+                (TaskKind::Detection, "det"),
+                (TaskKind::Segmentation, "seg"),
             ] {
                 let bench = if kind == TaskKind::Detection {
                     &self.benches.det
                 } else {
                     &self.benches.seg
                 };
-                let found = match (given(text, key)?, bench.clone()) {
+                let found = match (given(&c, key)?, bench.clone()) {
                     (Some(g), _) => Some(g),
                     (None, Some(bench)) if a.branch_search => Some(self.branch(key, bench)?),
                     _ => None,
@@ -192,7 +203,7 @@ impl Pipeline<'_> {
                 }
             }
         }
-        let fixed = given(&c.search.genotypes.backbone, "backbone")?;
+        let fixed = given(&c, "backbone")?;
         let mut supernet = None;
         let mut start = None;
         parts.backbone = match fixed {
@@ -224,29 +235,19 @@ impl Pipeline<'_> {
                 }
             }
         };
-        let init = match c.finetune.init {
-            Init::Search => supernet
-                .as_ref()
-                .map(|o| o.store.clone())
-                .or(start.map(|o| o.store)),
-            Init::File => Some(Rc::new(super::model_file::read_store(
-                &c.finetune.init_file,
-            )?)),
-            Init::Scratch => None,
-        };
-        let final_net = self.finetune("5-finetune", number::FINETUNE, &parts, init)?;
-        let searched = self.evaluate(Which::Searched, &final_net, &parts)?;
-        if let Some(s) = supernet.as_ref().filter(|_| c.eval.gap) {
-            let record = self.evaluate(Which::Supernet, s, &parts)?;
-            self.write("4-backbone", &record)?;
-        }
-        if a.random_baseline {
-            self.random(&parts)?;
-        }
-        super::samples::write(self.session, &self.dense(), &final_net)?;
-        super::model_file::deliver(self.session, &final_net, &parts, &searched)?;
-        self.session.dir.set_status(Status::Done)?;
-        Ok(searched)
+        let start = supernet
+            .as_ref()
+            .map(|o| o.store.clone())
+            .or(start.map(|o| o.store));
+        closing::close(
+            self.session,
+            &self.benches,
+            Found {
+                parts,
+                start,
+                supernet: supernet.as_ref(),
+            },
+        )
     }
 
     fn arch(&self, groups: &[&str], rule: Rule) -> ArchPlan {
@@ -256,6 +257,7 @@ impl Pipeline<'_> {
             alpha: s.alpha.clone(),
             warmup: s.warmup_fraction,
             rule,
+            skip_dropout: 0.0,
         }
     }
 
@@ -278,6 +280,7 @@ impl Pipeline<'_> {
             batch: s.batch,
             weights: s.weights.clone(),
             arch: Some(arch),
+            sample: None,
             alternate: s.alternate,
             weight_split: s.weight_split,
             drop_path: 0.0,
@@ -289,7 +292,7 @@ impl Pipeline<'_> {
     /// takes no part (detection reads the hand-crafted top-down path).
     fn branch(&mut self, key: &str, bench: Rc<Workbench>) -> Result<Genotype> {
         let c = self.session.config.clone();
-        let cells = searched(key, &c);
+        let cells = searched(key, &c)?;
         let backbone = match c.search.branch_host {
             BranchHost::Tied => cells.clone(),
             BranchHost::Derived => {
@@ -329,7 +332,7 @@ impl Pipeline<'_> {
         let c = self.session.config.clone();
         let p = &c.search.presearch;
         let bench = Rc::new(Workbench::presearch(&c)?);
-        let mut s = NetworkSpec::new(&c.model, p.size[0], p.size[1], searched("backbone", &c));
+        let mut s = NetworkSpec::new(&c.model, p.size[0], p.size[1], searched("backbone", &c)?);
         s.classes = Some(bench.task.classes().len());
         let arch = ArchPlan {
             alpha: p.alpha.clone(),
@@ -358,12 +361,12 @@ impl Pipeline<'_> {
     ) -> Result<Outcome> {
         let c = self.session.config.clone();
         let mut parts = Parts {
-            backbone: searched("backbone", &c),
+            backbone: searched("backbone", &c)?,
             ..parts.clone()
         };
         let mut groups = vec!["backbone"];
         if co_search {
-            (parts.det, parts.seg) = (searched("det", &c), searched("seg", &c));
+            (parts.det, parts.seg) = (searched("det", &c)?, searched("seg", &c)?);
             groups.extend(self.benches.det.as_ref().map(|_| "det"));
             groups.push("seg");
         }
@@ -391,88 +394,6 @@ impl Pipeline<'_> {
             .flatten()
             .cloned()
             .collect()
-    }
-
-    fn finetune(
-        &mut self,
-        name: &str,
-        number: u64,
-        parts: &Parts,
-        init: Option<Rc<Store>>,
-    ) -> Result<Outcome> {
-        let c = self.session.config.clone();
-        let plan = Plan {
-            name: name.into(),
-            number,
-            spec: spec(
-                &c,
-                parts,
-                self.benches.det.as_deref(),
-                self.benches.seg.as_deref(),
-            )?,
-            tasks: self.dense(),
-            steps: c.finetune.iters as u64,
-            batch: c.finetune.batch,
-            weights: c.finetune.weights.clone(),
-            arch: None,
-            alternate: c.finetune.alternate,
-            weight_split: 1.0,
-            drop_path: c.model.drop_path,
-            init,
-        };
-        stage::run(self.session, &plan)
-    }
-
-    /// A random genotype in place of every searched one, trained with the same finetune.
-    fn random(&mut self, searched: &Parts) -> Result<()> {
-        let seed = self.session.config.run.seed;
-        let nodes = self.session.config.model.nodes;
-        let none = if self.session.config.search.random.allow_none {
-            NoneDraws::Include
-        } else {
-            NoneDraws::Exclude
-        };
-        let draw = |part: &str, old: &Cells| match old {
-            Cells::Derived(_) => Cells::Derived(random_genotype(
-                &mut Rng::new(seed, &[word("random-genotype"), word(part)]),
-                nodes,
-                none,
-            )),
-            other => other.clone(),
-        };
-        let parts = Parts {
-            backbone: draw("backbone", &searched.backbone),
-            det: draw("det", &searched.det),
-            seg: draw("seg", &searched.seg),
-        };
-        let outcome = self.finetune("7-random", number::RANDOM, &parts, None)?;
-        let record = self.evaluate(Which::Random, &outcome, &parts)?;
-        self.write("7-random", &record)
-    }
-
-    fn evaluate(&mut self, which: Which, o: &Outcome, parts: &Parts) -> Result<EvalRecord> {
-        let benches = self.dense();
-        let benches: Vec<&Workbench> = benches.iter().map(|b| &**b).collect();
-        let genotypes = match which {
-            Which::Supernet => BTreeMap::new(),
-            _ => genotypes(parts),
-        };
-        evaluate::record(
-            &evaluate::Evaluator::new(&self.session.config),
-            which,
-            &benches,
-            &o.net,
-            &o.store,
-            genotypes,
-            Mixing::Parameters,
-        )
-    }
-
-    fn write(&self, stage: &str, record: &EvalRecord) -> Result<()> {
-        write_atomic(
-            self.session.dir.stage(stage)?.join("metrics.json"),
-            to_file(record).as_bytes(),
-        )
     }
 }
 

@@ -31,7 +31,9 @@ use crate::report::records::{
     TimingRecord,
 };
 use crate::rng::{Rng, word};
-use crate::space::PRIMITIVES;
+use crate::space::derive::learnable_ranking;
+use crate::space::random::{NoneDraws, OneHot, one_hot, random_genotype};
+use crate::space::{ArchGroup, PRIMITIVES};
 use crate::task::Targets;
 use crate::tensor::Tensor;
 
@@ -46,6 +48,8 @@ pub struct ArchPlan {
     pub warmup: f64,
     /// When to stop early.
     pub rule: Rule,
+    /// Rate of the dropout after skip-connects at the first step, falling linearly to 0 over the stage (P-DARTS).
+    pub skip_dropout: f64,
 }
 
 /// One stage.
@@ -67,6 +71,8 @@ pub struct Plan {
     pub weights: SgdConfig,
     /// Architecture steps, if any.
     pub arch: Option<ArchPlan>,
+    /// Each step trains the weights, on their half, through one random architecture (weight-sharing random search).
+    pub sample: Option<NoneDraws>,
     /// Which task's loss an iteration takes.
     pub alternate: Alternate,
     /// Share of the training data for weights, when there are architecture steps.
@@ -247,6 +253,31 @@ pub fn run(session: &mut Session, plan: &Plan) -> Result<Outcome> {
     r.finish(session)
 }
 
+/// A random architecture of every group of `net`: mixing weights that make its search cells compute one derived cell each.
+pub fn sample(net: &Network, none: NoneDraws, rng: &mut Rng) -> BTreeMap<String, [OneHot; 2]> {
+    let draw = |g: &ArchGroup, rng: &mut Rng| {
+        let genotype = random_genotype(rng, g.nodes(), none);
+        [one_hot(&genotype.normal), one_hot(&genotype.reduce)]
+    };
+    net.groups()
+        .iter()
+        .map(|g| (g.name().to_string(), draw(g, rng)))
+        .collect()
+}
+
+/// The order of the learnable operations on every edge of both cells, as text.
+fn ranking(group: &ArchGroup, store: &Store) -> Result<String> {
+    let mut text = String::new();
+    for (name, values) in group
+        .values(store)
+        .iter()
+        .filter(|(n, _)| n.contains("alpha_"))
+    {
+        text += &format!("{name} {:?}\n", learnable_ranking(values)?);
+    }
+    Ok(text)
+}
+
 fn event(plan: &Plan, step: u64, event: &str, code: Option<&str>, message: String) -> EventRecord {
     EventRecord {
         stage: plan.name.clone(),
@@ -260,7 +291,7 @@ fn event(plan: &Plan, step: u64, event: &str, code: Option<&str>, message: Strin
 impl Running<'_> {
     fn open_loaders(&mut self) -> Result<()> {
         let (plan, c) = (self.plan, &self.counters);
-        let half = if plan.arch.is_some() {
+        let half = if plan.arch.is_some() || plan.sample.is_some() {
             Half::Weight
         } else {
             Half::All
@@ -333,10 +364,23 @@ impl Running<'_> {
         let lr = slow * rate(&plan.weights.schedule, plan.weights.lr, step, plan.steps);
         let key = [c.run.seed, plan.number, step];
         let net = self.net;
+        let sampled = plan.sample.map(|none| {
+            sample(
+                net,
+                none,
+                &mut Rng::new(c.run.seed, &[word("sample"), plan.number, step]),
+            )
+        });
+        let mixing = sampled.as_ref().map_or(Mixing::Parameters, Mixing::Fixed);
+        let share = step as f64 / plan.steps.max(1) as f64;
+        self.learner.skip_dropout = plan
+            .arch
+            .as_ref()
+            .map_or(0.0, |a| a.skip_dropout * (1.0 - share));
         let total = |p: &Pass, batches: &[(Rc<Workbench>, Batch, Targets)]| -> Result<Loss> {
             let mut sum: Option<Loss> = None;
             for (bench, batch, targets) in batches {
-                let l = bench.loss(net, p, batch, targets, dtype, Mixing::Parameters)?;
+                let l = bench.loss(net, p, batch, targets, dtype, mixing)?;
                 sum = Some(match sum {
                     None => l,
                     Some(mut s) => {
@@ -404,11 +448,17 @@ impl Running<'_> {
                 .group(&a.groups[0])
                 .ok_or_else(|| Error::new(Code::Internal, format!("no group {}", a.groups[0])))?;
             let genotype = group.genotype(&self.learner.store, None)?;
-            if self
-                .counters
-                .stopper
-                .check(a.rule, &c.search.stop, &genotype, plan.steps - warm)
-            {
+            let watched = match a.rule {
+                Rule::StableRanking(_) => ranking(group, &self.learner.store)?,
+                _ => genotype.to_string(),
+            };
+            if self.counters.stopper.check_watched(
+                a.rule,
+                &c.search.stop,
+                &genotype,
+                watched,
+                plan.steps - warm,
+            ) {
                 self.allowed = Some(
                     self.learner
                         .store
@@ -419,7 +469,6 @@ impl Running<'_> {
                 );
             }
         }
-        let share = step as f64 / plan.steps.max(1) as f64;
         let mode = Mode {
             drop_path: plan.drop_path * share,
             ..Mode::WEIGHT_STEP

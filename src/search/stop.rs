@@ -17,6 +17,8 @@ pub enum Rule {
     SkipLimit,
     /// Stop once the normal cell has this many skip-connects or more (DARTS+, criterion 1).
     SkipCount(usize),
+    /// Stop once the order of the learnable operations has not changed for this many checks (DARTS+, criterion 2).
+    StableRanking(usize),
     /// Never.
     Budget,
 }
@@ -26,7 +28,7 @@ pub enum Rule {
 pub struct Stopper {
     /// Architecture steps so far.
     pub arch_steps: u64,
-    /// Genotype at the last check.
+    /// What must not change (genotype or ranking), at the last check.
     pub last: Option<String>,
     /// Consecutive checks without a change.
     pub unchanged: usize,
@@ -45,11 +47,22 @@ impl Stopper {
     /// Looks at the genotype after an architecture step; `planned` is the number of architecture steps of the whole stage.
     /// Returns true when the genotype is within the skip limit (its alphas are worth keeping).
     pub fn check(&mut self, rule: Rule, c: &StopConfig, g: &Genotype, planned: u64) -> bool {
+        self.check_watched(rule, c, g, g.to_string(), planned)
+    }
+
+    /// As [`Stopper::check`], for rules that watch something else than the genotype; `text` is what must not change.
+    pub fn check_watched(
+        &mut self,
+        rule: Rule,
+        c: &StopConfig,
+        g: &Genotype,
+        text: String,
+        planned: u64,
+    ) -> bool {
         self.arch_steps += 1;
         if !self.arch_steps.is_multiple_of(c.check_every.max(1) as u64) {
             return false;
         }
-        let text = g.to_string();
         self.unchanged = if self.last.as_deref() == Some(&text) {
             self.unchanged + 1
         } else {
@@ -59,11 +72,14 @@ impl Stopper {
         let late = self.arch_steps as f64 >= c.minimum_fraction * planned as f64;
         let count = skips(g, c.skip_cells);
         let reason = match rule {
-            Rule::Stable if self.unchanged >= c.unchanged => {
+            Rule::Stable if c.unchanged > 0 && self.unchanged >= c.unchanged => {
                 Some(format!("unchanged for {} checks", self.unchanged))
             }
             Rule::SkipLimit if count > c.max_skip => {
                 Some(format!("{count} skip-connects, more than {}", c.max_skip))
+            }
+            Rule::StableRanking(checks) if self.unchanged >= checks => {
+                Some(format!("ranking unchanged for {} checks", self.unchanged))
             }
             Rule::SkipCount(limit) if skips(g, SkipCells::Normal) >= limit => {
                 Some(format!("{count} skip-connects in the normal cell"))
@@ -112,6 +128,24 @@ mod tests {
         }
         early.check(Rule::Stable, &config(), &a, 100);
         assert!(early.stopped.is_some());
+    }
+
+    #[test]
+    fn zero_switches_the_genotype_rule_off_and_rankings_are_watched_apart() {
+        let g = published("DARTS_V1").unwrap();
+        let (mut off, mut ranks) = (Stopper::default(), Stopper::default());
+        let never = StopConfig {
+            unchanged: 0,
+            ..config()
+        };
+        for (i, ranking) in ["a", "b", "b", "b"].into_iter().enumerate() {
+            off.check(Rule::Stable, &never, &g, 4);
+            ranks.check_watched(Rule::StableRanking(2), &never, &g, ranking.into(), 4);
+            assert_eq!(
+                (off.stopped.is_some(), ranks.stopped.is_some()),
+                (false, i == 3)
+            );
+        }
     }
 
     #[test]

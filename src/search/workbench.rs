@@ -236,6 +236,31 @@ impl Workbench {
         )
     }
 
+    /// The architecture half of the training split once, in order and not augmented: what candidates are ranked on.
+    ///
+    /// # Errors
+    /// As [`Workbench::train`].
+    pub fn ranking(&self, weight_share: f64, batch: usize) -> Result<Loader> {
+        let indices = self
+            .source
+            .train
+            .halves(weight_share, self.seed)?
+            .arch_split;
+        let batches = Batches::sequential(
+            self.source.train.dataset.clone(),
+            indices,
+            self.input.clone(),
+            batch,
+        )?;
+        Loader::new(
+            batches,
+            0,
+            self.threads.max(1),
+            self.prefetch,
+            self.max_corrupt,
+        )
+    }
+
     /// The held-out split once, in order.
     ///
     /// # Errors

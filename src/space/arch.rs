@@ -4,7 +4,7 @@ use super::candidates::Candidates;
 use super::config::SpaceConfig;
 use super::derive::{CellLogits, Strengths, derive, derive_with_skip_limit};
 use super::genotype::{Genotype, INPUTS, edge_count, nodes_of_edges};
-use super::primitive::PRIMITIVES;
+use super::primitive::{PRIMITIVES, Primitive};
 use super::random::OneHot;
 use crate::error::Result;
 use crate::nn::{Builder, Init, ParamId, Pass, Store};
@@ -88,6 +88,27 @@ pub struct CellMixture {
     pub alpha: Var,
     /// `(E)`: the edges of a node sum to one; ones without edge normalisation.
     pub beta: Var,
+    /// The operations that take part, E x 8, where most weights are fixed zeros; `None` means all.
+    kept: Option<Vec<bool>>,
+}
+
+impl CellMixture {
+    /// Whether only some operations take part.
+    pub fn is_sparse(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Whether an operation takes part.
+    pub fn keeps(&self, edge: usize, op: Primitive) -> bool {
+        self.kept
+            .as_ref()
+            .is_none_or(|k| k[edge * PRIMITIVES + op.index()])
+    }
+
+    /// Whether any operation of an edge does.
+    pub fn keeps_edge(&self, edge: usize) -> bool {
+        Primitive::ALL.iter().any(|&op| self.keeps(edge, op))
+    }
 }
 
 /// Mixing weights of a group.
@@ -107,11 +128,13 @@ impl Mixture {
         }
     }
 
-    /// Fixed weights, for networks sampled by weight-sharing random search. `dtype` f32 or f64.
+    /// Fixed weights, for networks sampled by weight-sharing random search: operations of weight 0 are not computed, and get
+    /// no gradient, no decay and no statistics. `dtype` f32 or f64.
     pub fn fixed(p: &Pass, normal: &OneHot, reduce: &OneHot, dtype: DType) -> Mixture {
         let leaf = |w: &OneHot| CellMixture {
             alpha: constant(p, [w.beta.len(), PRIMITIVES], &w.alpha, dtype),
             beta: constant(p, [w.beta.len()], &w.beta, dtype),
+            kept: Some(w.alpha.iter().map(|&a| a != 0.0).collect()),
         };
         Mixture {
             normal: leaf(normal),
@@ -151,6 +174,11 @@ impl ArchGroup {
     /// Its name: the prefix of its parameters.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Intermediate nodes of its cells.
+    pub fn nodes(&self) -> usize {
+        nodes_of_edges(self.normal.candidates.edges()).expect("edges of a cell")
     }
 
     /// The mixing weights, softmax of the parameters.
@@ -251,6 +279,7 @@ impl CellParams {
         Ok(CellMixture {
             alpha: ops::softmax(&alpha, 1)?,
             beta,
+            kept: None,
         })
     }
 }

@@ -44,14 +44,19 @@ impl MixedOp {
         Ok((MixedOp { edge, operations }, out))
     }
 
-    /// The weighted sum, on the active channels. `none` adds zeros and is left out; its weight acts through the softmax.
+    /// The weighted sum, on the active channels. `none` adds zeros and is left out; its weight acts through the softmax. The
+    /// mixture keeps an operation of this edge.
     ///
     /// # Errors
     /// Those of the ops.
     pub fn forward(&self, p: &Pass, x: &State, mixture: &CellMixture) -> Result<Var> {
         let (mut terms, mut weights) = (vec![], vec![]);
         for (primitive, op) in &self.operations {
-            if *primitive != Primitive::Zero || self.operations.len() == 1 {
+            let zero = *primitive == Primitive::Zero;
+            if zero && self.operations.len() > 1 && !mixture.is_sparse() {
+                continue;
+            }
+            if mixture.keeps(self.edge, *primitive) {
                 let y = op.forward(p, x)?;
                 terms.push(match primitive {
                     Primitive::Skip => drop_skip(p, y)?,

@@ -118,6 +118,9 @@ impl SearchBody {
         let (mut mixed, mut bypass, mut weights, mut terms) = (vec![], vec![], vec![], vec![]);
         for (from, state) in states.iter().enumerate() {
             let edge = edge_index(node, from);
+            if !mixture.keeps_edge(edge) {
+                continue;
+            }
             mixed.push(self.edges[edge].forward(p, &state.active, mixture)?);
             weights.push(edge);
             if self.k > 1 {

@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::source::Source;
-use super::{Config, Override, Problem};
+use super::{Config, Method, Override, Problem};
 use crate::error::{Code, Error, Result, nearest};
 
 /// Configuration files beyond this size are refused unread.
@@ -96,7 +96,23 @@ fn read(source: &Source) -> Result<Config> {
         return Err(source.place_of(e, &key, &format!("expected {want} values")));
     }
     required(source, &table)?;
+    implied(&mut config, &table);
     Ok(config)
+}
+
+/// Partial channels and edge normalisation came with PC-DARTS: the methods before it have neither, unless the keys are given.
+fn implied(config: &mut Config, given: &Table) {
+    let m = config.search.method;
+    if !matches!(m, Method::Darts | Method::DartsPlus | Method::PDarts) {
+        return;
+    }
+    let has = |key: &str| given.get("model").is_some_and(|t| t.get(key).is_some());
+    if !has("partial_k") {
+        config.model.partial_k = 1;
+    }
+    if !has("edge_norm") {
+        config.model.edge_norm = false;
+    }
 }
 
 /// A list that is longer than what was kept of it: the reader fills `[T; N]` with the first N elements and says nothing.

@@ -158,8 +158,18 @@ settings! {
     }
 }
 
+choices! {
+    /// What random search ranks its candidates by, on the architecture half (row 31).
+    pub enum Fitness {
+        /// The mean of the tasks' headline metrics, each from 0 to 1: mAP, mIoU, top-1.
+        Metric = "metric",
+        /// Minus the sum of the tasks' losses.
+        Loss = "loss",
+    }
+}
+
 settings! {
-    /// Random search with weight sharing (spec row 31: the paper states no fitness; here the mean of the tasks' headline metrics).
+    /// Random search with weight sharing (Li and Talwalkar); `iters.backbone` steps train the shared weights.
     pub struct RandomSearchConfig {
         /// Draw the operation `none` too; a cell may then have dead edges.
         pub allow_none: bool = false,
@@ -167,7 +177,9 @@ settings! {
         pub candidates: usize = 1000,
         /// Batches of that ranking (10).
         pub batches: usize = 10,
-        /// Best of them ranked again on the whole held-out half (10).
+        /// What they are ranked by (the paper states no fitness).
+        pub fitness: Fitness = Fitness::Metric,
+        /// Best of them ranked again on the whole architecture half of the training data (10).
         pub finalists: usize = 10,
         /// One round of ranking for each this many iterations, at least one (10000).
         pub iters_per_round: usize = 10000,

@@ -222,6 +222,15 @@ fn p_darts(p: &PDartsConfig, config: &Config, c: &mut Checks) {
         format!("{:?} are not falling counts of 1 to {most}", p.operations),
         "start at the number of primitives and end at the number the last stage chooses from",
     );
+    c.that(
+        config.search.method != Method::PDarts || p.operations.first() == Some(&most),
+        "search.p_darts.operations",
+        format!(
+            "{:?} does not start at the {most} of `space.primitives`",
+            p.operations
+        ),
+        "the first stage chooses from all primitives",
+    );
     for &rate in &p.skip_dropout {
         c.share("search.p_darts.skip_dropout", rate);
     }
