@@ -10,11 +10,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rng", &[]),
     ("settings", &[]),
     ("dual", &[]),
+    ("rounding", &["dual"]),
     ("files", &["error"]),
     // `backend` and `tensor` are one storage: the buffer below, its shape above.
     ("backend", &["dual", "error", "rng", "tensor"]),
     ("tensor", &["backend", "error"]),
-    ("tape", &["backend", "dual", "error", "tensor"]),
+    ("tape", &["backend", "dual", "error", "rounding", "tensor"]),
     (
         "ops",
         &["backend", "dual", "error", "rng", "tape", "tensor"],

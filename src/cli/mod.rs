@@ -40,6 +40,8 @@ commands! {
     Eval: eval;
     /// Explain an error code
     Explain: explain;
+    /// Check the gradient of every operation
+    Gradcheck: gradcheck;
     /// Draw a finished run's predictions on pictures
     Predict: predict;
     /// Write one offline page about a run

@@ -48,8 +48,7 @@ fn compare(
             continue;
         }
         let share = error / bound;
-        // Not `>`: a NaN is beyond any bound.
-        if !(share <= 1.0) {
+        if share.is_nan() || share > 1.0 {
             return Err(format!(
                 "{what}[{i}] is {g:e} on the fast path, {:e} by the reference: {error:.1e} apart, the bound is {bound:.1e}",
                 e.v
@@ -180,8 +179,7 @@ pub fn linear_backward(case: &Case, r: &mut Rng) -> Result<()> {
             let allowed = 1e-12 * (size(a) + size(b));
             for i in 0..c.numel() {
                 let off = (a.f64s()[i] + b.f64s()[i] - c.f64s()[i]).abs();
-                // Not `>`: a NaN is beyond any bound.
-                if !(off <= allowed) {
+                if off.is_nan() || off > allowed {
                     let text =
                         format!("the backward is not linear in dy: dx{k}[{i}] is off by {off:.1e}");
                     return Err(Error::new(Code::CheckFailed, text));

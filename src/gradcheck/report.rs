@@ -88,9 +88,4 @@ impl Report {
         }
         s
     }
-
-    /// The same as JSON.
-    pub fn json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default()
-    }
 }

@@ -1,6 +1,8 @@
 //! Softmax cross entropy of class scores `x (N, C, ...)` and class ids `t (N, ...)`, max-stabilised:
 //! `y = sum_i l_i / d`, `l_i = -(1 - e) w[t_i] ln p_i[t_i] - (e / C) sum_c w_c ln p_i[c]`, `p = softmax over C`;
 //! ignored positions have `l_i = 0`. `dx_i = ((1 - e) w[t_i] (p_i - [c = t_i]) + (e / C) (p_i sum_c w_c - w_c)) dy / d`.
+//!
+//! Longer than 300 lines: the denominators, smoothing and weights multiply the branches and the refusals.
 
 use std::sync::Arc;
 

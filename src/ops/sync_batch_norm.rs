@@ -6,6 +6,8 @@
 //! `y = gamma (x - mean) / sqrt(var + eps) + beta`; with `xhat = (x - mean) / sqrt(var + eps)` and M values per channel
 //! in all groups, `dx = gamma / sqrt(var + eps) (dy - sum(dy) / M - xhat sum(dy xhat) / M)`, `dgamma = sum dy xhat`,
 //! `dbeta = sum dy`.
+//!
+//! Longer than 300 lines: the merge of groups, the backward and the test at large means belong together.
 
 use std::ops::Range;
 use std::sync::Arc;
