@@ -18,11 +18,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tape", &["backend", "dual", "error", "rounding", "tensor"]),
     (
         "ops",
-        &["backend", "dual", "error", "rng", "tape", "tensor"],
+        &[
+            "backend", "dual", "error", "rng", "tape", "tensor", "rounding",
+        ],
     ),
     (
         "gradcheck",
-        &["backend", "dual", "error", "ops", "rng", "tape", "tensor"],
+        &[
+            "backend", "dual", "error", "ops", "rng", "tape", "tensor", "rounding",
+        ],
     ),
     ("nn", &["backend", "error", "ops", "rng", "tape", "tensor"]),
     (
