@@ -34,6 +34,8 @@ commands! {
     Bench: bench;
     /// Show, check, compare and explain configurations
     Config: config;
+    /// Make, check, count and show data sets
+    Data: data;
     /// Make a driving data set, search, train, evaluate and report: the main job with nothing at hand
     Demo: demo;
     /// Measure a finished run's network on its held-out data

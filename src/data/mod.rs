@@ -9,6 +9,7 @@
 pub mod augment;
 pub mod batch;
 pub mod cached;
+pub mod check;
 pub mod cifar;
 pub mod cityscapes;
 pub mod class_map;
@@ -25,8 +26,10 @@ pub mod loader;
 pub mod normalise;
 pub mod photometric;
 mod png_file;
+pub mod preview;
 pub mod source;
 pub mod split;
+pub mod stats;
 pub mod synth;
 pub mod text_file;
 pub mod transform;

@@ -1,0 +1,233 @@
+//! What is in a data set: sizes, counts of each class, colours.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::dataset::{Dataset, Sample};
+use crate::annotation::{Annotation, IGNORE};
+use crate::error::Result;
+
+/// Counts of one class.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ClassStats {
+    /// Name.
+    pub name: String,
+    /// Images that show it.
+    pub images: u64,
+    /// Objects (detection), pixels (segmentation) or images (classification).
+    pub count: u64,
+    /// Ignored objects.
+    pub ignored: u64,
+    /// Smallest, median and largest height of its boxes in pixels (detection).
+    pub heights: Option<[f32; 3]>,
+}
+
+/// Statistics of a data set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Stats {
+    /// Name of the data set.
+    pub name: String,
+    /// Number of samples.
+    pub samples: u64,
+    /// Number of pictures of each size, as `width x height`.
+    pub sizes: BTreeMap<String, u64>,
+    /// One entry a class.
+    pub classes: Vec<ClassStats>,
+    /// Objects, pixels or images without a class or ignored.
+    pub ignored: u64,
+    /// Mean of R, G, B in 0 to 1.
+    pub mean: [f64; 3],
+    /// Standard deviation of R, G, B over all pixels.
+    pub std: [f64; 3],
+}
+
+#[derive(Default)]
+struct Part {
+    size: String,
+    classes: BTreeMap<usize, (u64, u64, Vec<f32>)>,
+    ignored: u64,
+    /// Pixels, sums and sums of squares: integers, so that the order of threads does not matter.
+    colours: [[u64; 3]; 3],
+}
+
+fn part(sample: &Sample) -> Part {
+    let mut p = Part {
+        size: format!("{} x {}", sample.image.width, sample.image.height),
+        ..Default::default()
+    };
+    for pixel in sample.image.data.chunks_exact(3) {
+        for c in 0..3 {
+            let v = pixel[c] as u64;
+            p.colours[0][c] += 1;
+            p.colours[1][c] += v;
+            p.colours[2][c] += v * v;
+        }
+    }
+    match &sample.annotation {
+        Annotation::Objects(objects) => {
+            for o in objects {
+                let class = p.classes.entry(o.class).or_default();
+                if o.ignore {
+                    class.1 += 1;
+                    p.ignored += 1;
+                } else {
+                    class.0 += 1;
+                    class.2.push(o.bbox.y2 - o.bbox.y1);
+                }
+            }
+        }
+        Annotation::Labels(labels) => {
+            for &l in &labels.data {
+                match l {
+                    IGNORE => p.ignored += 1,
+                    l => p.classes.entry(l as usize).or_default().0 += 1,
+                }
+            }
+        }
+        Annotation::Class(c) => p.classes.entry(*c).or_default().0 += 1,
+    }
+    p
+}
+
+/// Reads the samples at `indices` and counts.
+///
+/// # Errors
+/// The first sample, in order, that cannot be read.
+pub fn stats(set: &dyn Dataset, indices: &[usize]) -> Result<Stats> {
+    let parts: Vec<Result<Part>> = indices
+        .par_iter()
+        .map(|&i| Ok(part(&set.load(i)?)))
+        .collect();
+    let mut s = Stats {
+        name: set.name().into(),
+        samples: indices.len() as u64,
+        ..Default::default()
+    };
+    s.classes = set
+        .classes()
+        .iter()
+        .map(|n| ClassStats {
+            name: n.clone(),
+            ..Default::default()
+        })
+        .collect();
+    let mut heights = vec![vec![]; s.classes.len()];
+    let mut sums = [[0u64; 3]; 3];
+    for p in parts {
+        let p = p?;
+        *s.sizes.entry(p.size).or_default() += 1;
+        s.ignored += p.ignored;
+        for (c, (count, ignored, h)) in p.classes {
+            let class = &mut s.classes[c];
+            class.images += (count > 0) as u64;
+            class.count += count;
+            class.ignored += ignored;
+            heights[c].extend(h);
+        }
+        (0..9).for_each(|k| sums[k / 3][k % 3] += p.colours[k / 3][k % 3]);
+    }
+    for (class, mut h) in s.classes.iter_mut().zip(heights) {
+        h.sort_by(f32::total_cmp);
+        class.heights = h
+            .first()
+            .map(|&first| [first, h[h.len() / 2], h[h.len() - 1]]);
+    }
+    for c in 0..3 {
+        let n = sums[0][c].max(1) as f64;
+        let mean = sums[1][c] as f64 / n;
+        s.mean[c] = mean / 255.0;
+        s.std[c] = (sums[2][c] as f64 / n - mean * mean).max(0.0).sqrt() / 255.0;
+    }
+    Ok(s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotation::{BBox, Image, LabelMap, Object};
+    use crate::data::dataset::Kind;
+
+    struct Two(Vec<String>, bool);
+
+    impl Dataset for Two {
+        fn name(&self) -> &str {
+            "two"
+        }
+        fn kind(&self) -> Kind {
+            Kind::Detection
+        }
+        fn classes(&self) -> &[String] {
+            &self.0
+        }
+        fn len(&self) -> usize {
+            2
+        }
+        fn id(&self, index: usize) -> String {
+            index.to_string()
+        }
+        fn place(&self, index: usize) -> String {
+            index.to_string()
+        }
+        fn load(&self, index: usize) -> Result<Sample> {
+            let image = Image {
+                height: 2,
+                width: 2,
+                data: vec![255 * index as u8; 12],
+            };
+            let bbox = |h: f32| BBox {
+                x1: 0.0,
+                y1: 0.0,
+                x2: 1.0,
+                y2: h,
+            };
+            let object = |class, h, ignore| Object {
+                class,
+                bbox: bbox(h),
+                ignore,
+            };
+            let annotation = match self.1 {
+                true => Annotation::Objects(vec![
+                    object(0, 3.0, false),
+                    object(0, 5.0, false),
+                    object(1, 1.0, true),
+                ]),
+                false => Annotation::Labels(LabelMap {
+                    height: 2,
+                    width: 2,
+                    data: vec![0, 1, 1, IGNORE],
+                }),
+            };
+            Ok(Sample {
+                id: index.to_string(),
+                image,
+                annotation,
+            })
+        }
+    }
+
+    #[test]
+    fn counts() {
+        let names = || vec!["a".to_string(), "b".to_string()];
+        let s = stats(&Two(names(), true), &[0, 1]).unwrap();
+        assert_eq!(
+            (
+                s.classes[0].count,
+                s.classes[0].images,
+                s.classes[1].ignored,
+                s.ignored
+            ),
+            (4, 2, 2, 2)
+        );
+        assert_eq!(s.classes[0].heights, Some([3.0, 5.0, 5.0]));
+        assert_eq!(s.classes[1].heights, None);
+        assert_eq!(s.sizes, [("2 x 2".to_string(), 2)].into());
+        assert_eq!((s.mean, s.std), ([0.5; 3], [0.5; 3]));
+        let s = stats(&Two(names(), false), &[0, 1]).unwrap();
+        assert_eq!(
+            (s.classes[0].count, s.classes[1].count, s.ignored),
+            (2, 4, 2)
+        );
+    }
+}
