@@ -60,8 +60,8 @@ impl Adam {
                 let p = p.get_mut(id).data_mut::<T>();
                 for (((p, &g), m), v) in p.iter_mut().zip(g.data::<T>()).zip(m).zip(v) {
                     let g = g * T::c(factor) + T::c(c.weight_decay) * *p;
-                    *m = b1 * *m + (T::c(1.0) - b1) * g;
-                    *v = b2 * *v + (T::c(1.0) - b2) * g * g;
+                    *m = b1 * *m + T::c(1.0 - c.betas[0]) * g;
+                    *v = b2 * *v + T::c(1.0 - c.betas[1]) * g * g;
                     *p -= T::c(step) * *m / (v.sqrt() / T::c(root) + T::c(c.eps));
                 }
             });

@@ -113,6 +113,17 @@ class Rule:
     def affine(self):
         return not self.search
 
+    def last_norms(self, s):
+        """Prefixes of the affine norms right in front of the output of a derived normal cell: those of nodes that no
+        other node reads."""
+        if self.search:
+            return []
+        kept = self.genotype["normal"]
+        read = {j - 2 for _, j in kept}
+        last = {"sep": names.SEPARABLE[-1], "dil": names.DILATED[-1]}
+        return [f"{(s / names.kept(i) / last[op[:3]]).path}." for i, (op, _) in enumerate(kept)
+                if op[:3] in last and i // 2 not in read]
+
     def cell(self, s, states, reduction):
         """Concat of the four nodes; `states` are the two preprocessed inputs."""
         states = list(states)

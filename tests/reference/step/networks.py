@@ -62,19 +62,24 @@ def top_down(root, net, alphas, f3, taps, half, with_half):
     """feature2, feature1, feature0 and, if wanted, the segmentation feature."""
     c, spec = net["channels"], net["groups"]["seg"]
     skips = list(reversed(taps)) + [half]
-    out, t = [], f3
+    out, t, shifts = [], f3, []
     for i, skip in enumerate(skips if with_half else skips[:-1]):
         if spec.get("hand_crafted"):
             s = root / names.HAND_TOP_DOWN / i
             a, b = names.HEAD
             y = conv_bias_bn(s / a, s / b, t, (16 * c, 8 * c, 4 * c, c)[i], 1)
+            shifts.append(f"{(s / b).path}.")
         else:
             rule = Rule("seg", spec, alphas, net["k"])
             s = root / names.cell("seg", i)
             width = (4 * c, 2 * c, c, c // 4)[i]
             y = rule.cell(s, inputs(s, t, t, width, False, rule.affine), reduction=False)
+            shifts = rule.last_norms(s)
         t = upsample2(y) + skip
         out.append(t)
+    if with_half:
+        # only a pointwise convolution and a norm follow, which removes any shift
+        root.store.cancels |= {f"{n}bias": f"{n}weight" for n in shifts}
     return out
 
 

@@ -136,6 +136,7 @@ def architecture_gradient(t):
     for k in alphas:
         if k in both:
             grads[k] = both[k] - eta * (ends[0][k] - ends[1][k]) / (2 * r)
+    store.weights = {k: p.detach() for k, p in w.items()}  # the weight step starts from the weights before
     return store, outputs, value, extra, grads
 
 
