@@ -1,28 +1,23 @@
 //! One architecture step and one weight step with everything that an outsider needs to recompute them
 //! (`docs/step-dump.md`; `tests/reference/step/check.py` is such an outsider).
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::bilevel::{Learner, Loss, Order};
+use super::bilevel::Learner;
 use super::config::{Config, Precision};
-use super::learner_io;
 use super::noise;
 use super::step_facts::{Setting, class_names, network_facts, setting, spec, step_facts};
+use super::step_recorder::{Batch, Recorder};
 use super::workbench::{Half, Workbench, activation_dtype, parameter_dtype, task_of};
 use crate::annotation::Annotation;
 use crate::error::{Code, Error, Result};
 use crate::export::safetensors::TensorFile;
 use crate::model::config::Frame;
-use crate::model::network::{Mixing, Network};
-use crate::nn::{Mode, ParamId, ParamSet, Pass};
-use crate::optim::config::{AdamConfig, SgdConfig};
+use crate::model::network::Network;
 use crate::rng::{Rng, word};
-use crate::tape::{Cx, Var};
+use crate::task::Task;
 use crate::task::config::TaskKind;
-use crate::task::{Targets, Task};
-use crate::tensor::{DType, Tensor};
 
 /// Which step.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,13 +45,6 @@ pub struct Dump {
     pub weight_loss: f64,
     /// L2 norm of the raw gradients of the weights.
     pub norm: f64,
-}
-
-/// Images and annotations of one half of a step.
-struct Half2 {
-    images: Tensor,
-    annotations: Vec<Annotation>,
-    targets: Targets,
 }
 
 /// Takes the steps and records them.
@@ -147,13 +135,13 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
     })
 }
 
-fn noisy(c: &Config, s: &Setting, r: &Request, n: usize) -> Result<(Arc<dyn Task>, [Half2; 2])> {
+fn noisy(c: &Config, s: &Setting, r: &Request, n: usize) -> Result<(Arc<dyn Task>, [Batch; 2])> {
     let task = task_of(c, &s.table, class_names(c, &s.table)?, s.size)?;
     let half = |name: &str| {
         let rng = &mut Rng::new(c.run.seed, &[word("noise"), word(name)]);
         let images = noise::images(rng, n, s.size)?;
         let annotations = noise::annotations(rng, r.task, n, s.size, task.classes().len());
-        Ok(Half2 {
+        Ok(Batch {
             targets: task.targets(&annotations)?,
             images,
             annotations,
@@ -168,7 +156,7 @@ fn from_data(
     s: &Setting,
     r: &Request,
     n: usize,
-) -> Result<(Arc<dyn Task>, [Half2; 2])> {
+) -> Result<(Arc<dyn Task>, [Batch; 2])> {
     let bench = match c.task(r.task) {
         Some((name, t)) => Workbench::open(c, name, t)?,
         None => Workbench::presearch(c)?,
@@ -182,7 +170,7 @@ fn from_data(
         let batch = bench.train(half, share, n, 0, 0)?.next_batch()?;
         let annotations: Vec<Annotation> =
             batch.annotations.into_iter().map(without_ignored).collect();
-        Ok(Half2 {
+        Ok(Batch {
             targets: bench.task.targets(&annotations)?,
             images: batch.images,
             annotations,
@@ -202,191 +190,6 @@ fn without_ignored(a: Annotation) -> Annotation {
     }
 }
 
-struct Recorder {
-    net: Network,
-    task: Arc<dyn Task>,
-    kind: TaskKind,
-    dtype: DType,
-    /// Architecture, weight.
-    halves: [Half2; 2],
-    learner: Learner,
-    order: u8,
-    epsilon: f64,
-    weights: SgdConfig,
-    alpha: AdamConfig,
-    tensors: BTreeMap<String, Tensor>,
-}
-
-/// Outputs and audit tensors of the last time that a loss was taken.
-type Seen = RefCell<Vec<(String, Tensor)>>;
-
-/// Loss of one half, noting what an outsider compares.
-fn loss(
-    net: &Network,
-    task: &dyn Task,
-    dtype: DType,
-    half: &Half2,
-    seen: &Seen,
-    p: &Pass,
-) -> Result<Loss> {
-    use crate::model::network::Outputs;
-    let x = p.tape.leaf(half.images.cast(dtype));
-    let named: Vec<(&str, Var)> = match net.forward_with(p, &x, task.kind(), Mixing::Parameters)? {
-        Outputs::Detection { loc, conf } => vec![("loc", loc), ("conf", conf)],
-        Outputs::Segmentation(y) => vec![("logits", y)],
-        Outputs::Classification { logits, .. } => vec![("logits", logits)],
-    };
-    let outputs: Vec<Var> = named.iter().map(|(_, v)| v.clone()).collect();
-    let l = task.loss(&outputs, &half.targets)?;
-    let mut seen = seen.borrow_mut();
-    seen.clear();
-    seen.extend(
-        named
-            .iter()
-            .map(|(n, v)| (format!("output.{n}"), v.value().clone())),
-    );
-    seen.extend(
-        l.audit
-            .iter()
-            .map(|(n, t)| (format!("target.{n}"), t.clone())),
-    );
-    Ok(Loss {
-        total: l.total,
-        parts: l.parts,
-    })
-}
-
-impl Recorder {
-    fn put(&mut self, name: String, t: Tensor) {
-        let t = if t.dtype() == DType::I32 {
-            t
-        } else {
-            t.cast(self.dtype)
-        };
-        self.tensors.insert(name, t);
-    }
-
-    fn put_scalar(&mut self, name: &str, v: f64) {
-        self.put(name.into(), Tensor::full([1], self.dtype, v));
-    }
-
-    fn put_gradients(
-        &mut self,
-        prefix: &str,
-        set: fn(&Learner) -> &ParamSet,
-        gradients: &[(ParamId, Tensor)],
-    ) {
-        for (id, g) in gradients {
-            let name = format!("{prefix}.grad.{}", set(&self.learner).name(*id));
-            self.put(name, g.clone());
-        }
-    }
-
-    /// One architecture step and one weight step; returns both losses and the norm of the weights' gradients.
-    fn step(&mut self, seed: u64) -> Result<(f64, f64, f64)> {
-        let (cx, key) = (Cx::default(), [seed, 0, 0]);
-        let (task, net, dtype) = (self.task.clone(), &self.net, self.dtype);
-        let [a, w] = &self.halves;
-        let (seen, ignored) = (Seen::default(), Seen::default());
-        let arch_loss = |p: &Pass| loss(net, &*task, dtype, a, &seen, p);
-        let virtual_loss = |p: &Pass| loss(net, &*task, dtype, w, &ignored, p);
-        let order = match self.order {
-            2 => Order::Second {
-                weight_loss: &virtual_loss,
-                xi: self.weights.lr,
-                weights: &self.weights,
-                epsilon: self.epsilon,
-            },
-            _ => Order::First,
-        };
-        let (arch, gradients) = self.learner.arch_gradients(cx, key, &arch_loss, order)?;
-        self.put_gradients("arch", |l| &l.store.arch, &gradients);
-        self.put_seen("arch", 0, seen.take());
-        self.put_scalar("arch.loss", arch.loss);
-        let alpha = self.alpha.clone();
-        self.learner.apply_arch(gradients, &alpha, alpha.lr);
-        self.record_learner("after_arch", &["alpha", "adam_m", "adam_v", "adam_t"])?;
-
-        let (task, net, w) = (self.task.clone(), &self.net, &self.halves[1]);
-        let weight_loss = |p: &Pass| loss(net, &*task, dtype, w, &seen, p);
-        let (weight, update) =
-            self.learner
-                .weight_gradients(cx, Mode::WEIGHT_STEP, key, &weight_loss)?;
-        self.put_gradients("weight", |l| &l.store.weights, &update.gradients);
-        self.put_seen("weight", 1, seen.take());
-        self.put_scalar("weight.loss", weight.loss);
-        let weights = self.weights.clone();
-        let norm = self.learner.apply_weights(update, &weights, weights.lr);
-        self.put_scalar("weight.grad_norm", norm);
-        self.record_learner("after", &["w", "momentum", "buffer"])?;
-        Ok((arch.loss, weight.loss, norm))
-    }
-
-    fn put_seen(&mut self, phase: &str, half: usize, seen: Vec<(String, Tensor)>) {
-        for (name, t) in seen {
-            self.put(format!("{phase}.{name}"), t);
-        }
-        if self.kind == TaskKind::Detection {
-            for name in ["label", "offset"] {
-                self.put(
-                    format!("{phase}.target.{name}"),
-                    self.halves[half].targets.get(name).clone(),
-                );
-            }
-        }
-    }
-
-    fn record_inputs(&mut self) -> Result<()> {
-        for (i, phase) in ["arch", "weight"].into_iter().enumerate() {
-            let half = &self.halves[i];
-            let (name, target) = match self.kind {
-                TaskKind::Detection => ("boxes", boxes(&half.annotations)?),
-                TaskKind::Segmentation => ("labels", half.targets.get("labels").clone()),
-                TaskKind::Classification => ("class", half.targets.get("class").clone()),
-            };
-            let images = half.images.clone();
-            self.put(format!("input.{phase}.image"), images);
-            self.put(format!("input.{phase}.{name}"), target);
-        }
-        Ok(())
-    }
-
-    /// The learner's tensors of these kinds under `prefix`.
-    fn record_learner(&mut self, prefix: &str, kinds: &[&str]) -> Result<()> {
-        for (name, t) in learner_io::tensors(&self.learner) {
-            if kinds.iter().any(|k| name.split('.').next() == Some(k)) {
-                self.put(format!("{prefix}.{name}"), t);
-            }
-        }
-        if kinds.contains(&"adam_t") {
-            for (name, t) in learner_io::adam_steps(&self.learner) {
-                self.put(
-                    format!("{prefix}.adam_t.{name}"),
-                    Tensor::from_i32([1], vec![t as i32])?,
-                );
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Rows (image, class, x1, y1, x2, y2).
-fn boxes(all: &[Annotation]) -> Result<Tensor> {
-    let mut rows: Vec<f64> = vec![];
-    for (i, a) in all.iter().enumerate() {
-        if let Annotation::Objects(objects) = a {
-            for o in objects {
-                let b = o.bbox;
-                rows.extend([
-                    i as f64,
-                    o.class as f64,
-                    b.x1.into(),
-                    b.y1.into(),
-                    b.x2.into(),
-                    b.y2.into(),
-                ]);
-            }
-        }
-    }
-    Tensor::from_f64([rows.len() / 6, 6], rows)
-}
+#[cfg(test)]
+#[path = "step_dump_tests.rs"]
+mod tests;

@@ -5,97 +5,18 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::bilevel::{Learner, Loss, Order};
-use super::noise;
+use super::bilevel::{Learner, Order};
 use super::op_profile::Profile;
-use super::workbench::prior_layout;
-use crate::error::{Code, Error, Result};
-use crate::model::config::{Frame, FrameConfig};
-use crate::model::network::{Network, Outputs};
-use crate::model::{Cells, DetHead, NetworkSpec};
+use super::step_workload::{Bench, benches, loss};
+use crate::error::Result;
+use crate::model::network::Network;
+use crate::model::{Cells, NetworkSpec};
 use crate::nn::{Mode, Pass};
 use crate::optim::config::{AdamConfig, SgdConfig};
-use crate::rng::{Rng, word};
 use crate::tape::Cx;
-use crate::task::config::{
-    ClassificationConfig, DetectionConfig, SegDenominator, SegmentationConfig, TaskKind,
-};
-use crate::task::{ClassificationTask, DetectionTask, SegmentationTask, Targets, Task};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::DType;
 
-/// Share of the priors that are positive in the made-up detection targets, as in the peer.
-const POSITIVE: f64 = 0.01;
-
-/// What is timed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Workload {
-    /// The network around the cells.
-    pub frame: FrameConfig,
-    /// Images of each phase.
-    pub batch: usize,
-    /// Height and width of the input in pixels.
-    pub size: [usize; 2],
-    /// Timed steps; tasks take turns.
-    pub iters: usize,
-    /// Steps of every task before.
-    pub warmup: usize,
-    /// Seed of weights and inputs.
-    pub seed: u64,
-}
-
-impl Workload {
-    /// The peer's defaults for a mode: `cifar`, `mtnas-peer` or `mtnas-release`.
-    ///
-    /// # Errors
-    /// `Usage` for another mode.
-    pub fn of_mode(mode: &str) -> Result<Workload> {
-        let frame = FrameConfig::default();
-        let (frame, batch, size) = match mode {
-            "cifar" => (
-                FrameConfig {
-                    frame: Frame::Classification,
-                    channels: 16,
-                    cells: 8,
-                    ..frame
-                },
-                64,
-                [32, 32],
-            ),
-            "mtnas-peer" => (
-                FrameConfig {
-                    frame: Frame::MtnasPeer,
-                    channels: 16,
-                    cells: 8,
-                    ..frame
-                },
-                32,
-                [320, 512],
-            ),
-            "mtnas-release" => (
-                FrameConfig {
-                    frame: Frame::MtnasRelease,
-                    ..frame
-                },
-                32,
-                [320, 512],
-            ),
-            other => {
-                return Err(
-                    Error::new(Code::Usage, format!("there is no mode {other:?}"))
-                        .help("use cifar, mtnas-peer or mtnas-release"),
-                );
-            }
-        };
-        Ok(Workload {
-            frame,
-            batch,
-            size,
-            iters: 10,
-            warmup: 2,
-            seed: 0,
-        })
-    }
-}
+pub use super::step_workload::Workload;
 
 /// Milliseconds of the timed steps of one task.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -136,124 +57,6 @@ impl Times {
         };
         json!({"alpha": one(&self.alpha), "weight": one(&self.weight), "step": one(&self.step), "step_cpu": one(&self.step_cpu)})
     }
-}
-
-struct Phase {
-    images: Tensor,
-    targets: Targets,
-}
-
-struct Bench {
-    name: &'static str,
-    task: Box<dyn Task>,
-    /// Architecture, weight.
-    halves: [Phase; 2],
-}
-
-fn names(n: usize) -> Vec<String> {
-    (0..n).map(|i| format!("class-{i}")).collect()
-}
-
-/// Random labels and offsets of every prior: no matching is timed or needed.
-fn detection_targets(rng: &mut Rng, n: usize, priors: usize, classes: usize) -> Result<Targets> {
-    let labels: Vec<i32> = (0..n * priors)
-        .map(|_| {
-            if rng.coin(POSITIVE) {
-                1 + rng.below(classes) as i32
-            } else {
-                0
-            }
-        })
-        .collect();
-    let offsets = (0..4 * n * priors).map(|_| rng.normal()).collect();
-    let positives = labels.iter().filter(|&&l| l > 0).count();
-    Ok(Targets {
-        tensors: vec![
-            ("label", Tensor::from_i32([n, priors], labels)?),
-            ("offset", Tensor::from_f64([n, priors, 4], offsets)?),
-        ],
-        denominator: positives.max(1) as f64,
-    })
-}
-
-fn benches(w: &Workload, spec: &mut NetworkSpec) -> Result<Vec<Bench>> {
-    let f = &w.frame;
-    let mut kinds = vec![];
-    if f.frame == Frame::Classification {
-        spec.classes = Some(10);
-        kinds.push((TaskKind::Classification, "cls", 10));
-    } else {
-        let (classes, levels) = (
-            if f.frame == Frame::MtnasPeer { 4 } else { 3 },
-            f.detection_levels(),
-        );
-        let anchors = if f.frame == Frame::MtnasPeer {
-            vec![6; levels]
-        } else {
-            NetworkSpec::release_anchors(levels)
-        };
-        spec.det_head = Some(DetHead { classes, anchors });
-        spec.seg_classes = Some(16);
-        kinds.extend([
-            (TaskKind::Detection, "det", classes),
-            (TaskKind::Segmentation, "seg", 16),
-        ]);
-    }
-    kinds
-        .into_iter()
-        .map(|(kind, name, classes)| {
-            let (task, priors): (Box<dyn Task>, usize) = match kind {
-                TaskKind::Detection => {
-                    let t = DetectionTask::new(
-                        names(classes),
-                        prior_layout(f, w.size)?,
-                        &DetectionConfig::default(),
-                    )?;
-                    let n = t.priors().len();
-                    (Box::new(t), n)
-                }
-                TaskKind::Segmentation => {
-                    let c = SegmentationConfig {
-                        denominator: SegDenominator::ValidPixels,
-                        ..SegmentationConfig::default()
-                    };
-                    (Box::new(SegmentationTask::new(names(classes), &c)?), 0)
-                }
-                TaskKind::Classification => (
-                    Box::new(ClassificationTask::new(
-                        names(classes),
-                        &ClassificationConfig::default(),
-                    )?),
-                    0,
-                ),
-            };
-            let half = |phase: &str| -> Result<Phase> {
-                let rng = &mut Rng::new(w.seed, &[word("bench"), word(name), word(phase)]);
-                let images = noise::images(rng, w.batch, w.size)?;
-                let targets = match kind {
-                    TaskKind::Detection => detection_targets(rng, w.batch, priors, classes)?,
-                    _ => task.targets(&noise::annotations(rng, kind, w.batch, w.size, classes))?,
-                };
-                Ok(Phase { images, targets })
-            };
-            let halves = [half("arch")?, half("weight")?];
-            Ok(Bench { name, task, halves })
-        })
-        .collect()
-}
-
-fn loss(net: &Network, task: &dyn Task, half: &Phase, p: &Pass) -> Result<Loss> {
-    let x = p.tape.leaf(half.images.clone());
-    let outputs = match net.forward(p, &x, task.kind())? {
-        Outputs::Detection { loc, conf } => vec![loc, conf],
-        Outputs::Segmentation(y) => vec![y],
-        Outputs::Classification { logits, .. } => vec![logits],
-    };
-    let l = task.loss(&outputs, &half.targets)?;
-    Ok(Loss {
-        total: l.total,
-        parts: l.parts,
-    })
 }
 
 /// Builds the network, takes the warm-up steps and times the others, operation by operation where `profile` is given.
@@ -350,6 +153,7 @@ fn cpu_ms() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn median_of_odd_and_even() {
