@@ -124,6 +124,15 @@ impl Error {
         self
     }
 
+    /// The place lies inside `file`: its name goes in front.
+    pub fn within(mut self, file: impl fmt::Display) -> Self {
+        self.0.place = Some(match self.0.place.take() {
+            Some(p) => format!("{file}, {p}"),
+            None => file.to_string(),
+        });
+        self
+    }
+
     /// Source lines with a marker, shown below the place.
     pub fn snippet(mut self, text: impl Into<String>) -> Self {
         self.0.snippet = Some(text.into());

@@ -24,20 +24,3 @@ mod thin;
 
 pub use page::{render, write};
 pub use run::Run;
-
-#[cfg(test)]
-mod look {
-    use super::*;
-    use std::path::Path;
-
-    /// Writes a made-up run, its report and its pictures into `target/look`.
-    #[test]
-    #[ignore = "for people: writes files to look at"]
-    fn at_a_made_up_run() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/look");
-        fabricate::run(&dir.join("driving"));
-        write(&dir.join("driving"), &dir.join("report.html")).unwrap();
-        fabricate::tiny(&dir.join("tiny"));
-        write(&dir.join("tiny"), &dir.join("tiny.html")).unwrap();
-    }
-}

@@ -62,7 +62,7 @@ fn from_file(path: &Path, part: &str) -> Result<Genotype> {
     if let Ok(one) = text.parse::<Genotype>() {
         return Ok(one);
     }
-    let all: NetworkGenotype = text.parse().map_err(|e: Error| e.at(path.display()))?;
+    let all: NetworkGenotype = text.parse().map_err(|e: Error| e.within(path.display()))?;
     let found = match part {
         "det" => all.det,
         "seg" => all.seg,

@@ -70,13 +70,13 @@ impl Log {
     }
 }
 
-/// Length of each log in bytes, as a checkpoint keeps it.
+/// Length of each log in bytes, as a checkpoint keeps it. Not that of the wall-clock figures, which would make the checkpoints of
+/// two equal runs differ: lines of steps that are taken again stay in `timing.jsonl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Lengths {
     metrics: u64,
     alpha: u64,
     events: u64,
-    timing: u64,
     tensorboard: u64,
 }
 
@@ -210,7 +210,6 @@ impl Logs {
             metrics: self.metrics.length,
             alpha: self.alpha.length,
             events: self.events.length,
-            timing: self.timing.length,
             tensorboard: self.tensorboard.as_ref().map_or(0, |l| l.length),
         })
     }
@@ -223,7 +222,6 @@ impl Logs {
         self.metrics.rewind(to.metrics)?;
         self.alpha.rewind(to.alpha)?;
         self.events.rewind(to.events)?;
-        self.timing.rewind(to.timing)?;
         self.tensorboard
             .as_mut()
             .map_or(Ok(()), |l| l.rewind(to.tensorboard))

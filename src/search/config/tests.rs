@@ -237,8 +237,8 @@ const SLIPS: &[(&str, &str, Code, &str, &str)] = &[
         "(1)",
     ),
     (
-        "batch = 8\ninit",
-        "batch = 8\nbatch = 8\ninit",
+        "batch = 4\nweights",
+        "batch = 4\nbatch = 4\nweights",
         Code::ConfigSyntax,
         "duplicate key",
         "batch",
@@ -299,7 +299,8 @@ fn several_faults_come_at_once() {
     let text = FILES[0]
         .1
         .replace("batch = 8", "batch = 0")
-        .replace("every = 20", "every = 0");
+        .replace("batch = 4", "batch = 0")
+        .replace("every = 100", "every = 0");
     let shown = read(&text).unwrap_err().render();
     assert!(
         shown.contains("also `finetune.batch`") && shown.contains("also `checkpoint.every`"),
