@@ -22,7 +22,7 @@ enum What {
     /// Time the architecture and the weight phase of a search step
     #[command(
         after_help = "Examples:\n  mtnas bench step --mode cifar --batch 16 --threads 1\n  mtnas bench step --mode mtnas-peer --batch 2 --height 128 --width 192\n\n\
-        The workloads are those of benches/peers/step.py; scripts/compare-step runs both in turn."
+        The workloads are those of benches/peers/step.py;\nscripts/compare-step runs both in turn."
     )]
     Step(Step),
 }

@@ -31,7 +31,7 @@ pub(super) fn given(c: &Config, part: &str) -> Result<Option<Genotype>> {
         path if Path::new(path).is_file() => from_file(Path::new(path), part)
             .map(Some)
             .map_err(|e| e.note(key)),
-        text => genotype(text).map(Some).map_err(|e| e.at(key)),
+        text => genotype(text).map(Some).map_err(|e| e.within(key)),
     }
 }
 

@@ -53,10 +53,13 @@ impl RunDir {
         create_dir(&path)?;
         let lock = take_lock(&path)?;
         let entries = std::fs::read_dir(&path).map_err(|e| Error::io(&path, e))?;
-        // A process that was killed while it made the directory leaves the lock and unfinished files: still empty.
+        // A process that was killed while it made the directory leaves the lock, unfinished files and perhaps the manifest,
+        // which is written before the configuration: still empty.
         let foreign = entries.flatten().map(|e| e.file_name()).find(|n| {
             let n = n.to_string_lossy();
-            n != LOCK && !(n.starts_with('.') && n.ends_with(".tmp"))
+            n != LOCK
+                && (n != RECORD || path.join(CONFIG).exists())
+                && !(n.starts_with('.') && n.ends_with(".tmp"))
         });
         if let Some(name) = foreign {
             let is_run = path.join(CONFIG).exists();

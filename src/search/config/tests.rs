@@ -223,7 +223,7 @@ const SLIPS: &[(&str, &str, Code, &str, &str)] = &[
         "no image classes",
     ),
     (
-        "every = 20",
+        "every = 100",
         "every = 0",
         Code::ConfigValue,
         "`checkpoint.every`",
