@@ -144,12 +144,16 @@ fn killed_and_resumed_runs_end_in_the_same_bits() {
             &["search", "small.toml", "--run", "run"]
         };
         if kills >= KILLS {
-            finish(&mut mtnas(&killed, 1, arguments));
+            finish(&mut mtnas(&killed, if started { 1 } else { 2 }, arguments));
             break;
         }
-        let mut child = mtnas(&killed, 1 + attempt % 2, arguments)
-            .spawn()
-            .expect("the binary runs");
+        let mut child = mtnas(
+            &killed,
+            if started { 1 + attempt % 2 } else { 2 },
+            arguments,
+        )
+        .spawn()
+        .expect("the binary runs");
         let longest = whole.as_secs_f64() * 2.5 / KILLS as f64;
         std::thread::sleep(Duration::from_secs_f64(rng.f64() * longest));
         match child.try_wait().expect("a child") {
@@ -174,7 +178,7 @@ fn killed_and_resumed_runs_end_in_the_same_bits() {
     let (a, b) = (content(&quiet.join("run")), content(&killed.join("run")));
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     for (name, bytes) in &a {
-        // The command line names the number of threads that was asked for.
+        // The weights' file names the configuration, and with it the number of threads of the resume that wrote it.
         let strip = |v: &[u8]| {
             String::from_utf8_lossy(v)
                 .replace("--threads 1", "--threads 2")

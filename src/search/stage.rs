@@ -101,6 +101,9 @@ struct Counters {
     arch_batches: Vec<u64>,
     stopper: Stopper,
     rollbacks: u32,
+    /// The end is in the log: a kill between the last checkpoint and `stage.json` must not log it twice.
+    #[serde(default)]
+    ended: bool,
 }
 
 struct Running<'a> {
@@ -646,13 +649,16 @@ impl Running<'_> {
             );
         }
         let stopped = reason.unwrap_or_else(|| "budget".into());
-        session.logs.event(&event(
-            plan,
-            self.counters.step,
-            "stage-end",
-            None,
-            format!("ended after {} steps: {stopped}", self.counters.step),
-        ))?;
+        if !self.counters.ended {
+            session.logs.event(&event(
+                plan,
+                self.counters.step,
+                "stage-end",
+                None,
+                format!("ended after {} steps: {stopped}", self.counters.step),
+            ))?;
+            self.counters.ended = true;
+        }
         let record = StageRecord {
             stage: plan.name.clone(),
             steps: self.counters.step,
