@@ -43,7 +43,7 @@ enum What {
         #[arg(long)]
         cifar: bool,
     },
-    /// Read everything and report each defect with file and line; exit status 1 if there is one
+    /// Read everything and report each defect with file and line
     #[command(after_help = "Examples:\n  mtnas data check /data/kitti\n  mtnas data check scenes --json")]
     Check {
         /// A data set, or a folder of several

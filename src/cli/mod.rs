@@ -36,7 +36,7 @@ commands! {
     Config: config;
     /// Make, check, count and show data sets
     Data: data;
-    /// Make a driving data set, search, train, evaluate and report: the main job with nothing at hand
+    /// Search on a made-up driving data set: the main job with nothing at hand
     Demo: demo;
     /// Measure a finished run's network on its held-out data
     Eval: eval;
