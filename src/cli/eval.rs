@@ -17,7 +17,7 @@ use crate::report::records::Which;
 pub(super) struct Arguments {
     /// Directory of a finished run
     run: PathBuf,
-    /// End with status 1 if a figure of the headline protocol is lower: mAP, mIoU or top-1
+    /// End with status 1 if a headline figure is lower: mAP, mIoU or top-1
     #[arg(long, value_name = "NAME=VALUE")]
     fail_under: Vec<String>,
 }

@@ -29,8 +29,8 @@ enum Float {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mtnas step configs/demo.toml --dump step.safetensors --task det --noise\n  \
-    mtnas step configs/cifar-pc-darts.toml --dump step.safetensors --dtype f64 --noise --batch 4 -s search.order=2\n\n\
-    docs/step-dump.md describes the file; tests/reference/step/check.py recomputes it in PyTorch."
+    mtnas step configs/demo.toml --dump s.safetensors --dtype f64 --noise\n\n\
+    docs/step-dump.md describes the file; tests/reference/step recomputes it."
 )]
 pub(super) struct Arguments {
     /// The configuration
