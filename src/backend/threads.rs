@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -32,8 +33,27 @@ pub fn always_parallel<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Threads that share the work.
+pub fn count() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Operations that could start now, of all graphs.
+static READY: AtomicUsize = AtomicUsize::new(0);
+
+/// Says that so many operations wait for a thread: work is then not worth cutting.
+pub fn add_ready(n: usize) {
+    READY.fetch_add(n, Ordering::Relaxed);
+}
+
+/// Takes back what [`add_ready`] said.
+pub fn take_ready(n: usize) {
+    READY.fetch_sub(n, Ordering::Relaxed);
+}
+
 fn serial(work: usize) -> bool {
-    work < LEAST.get() || rayon::current_num_threads() == 1
+    let least = LEAST.get();
+    work < least || count() == 1 || (least > 0 && READY.load(Ordering::Relaxed) > 0)
 }
 
 /// The images 0..n cut into at most [`LOGICAL_SHARDS`] runs, sizes differing by at most one.

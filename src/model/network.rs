@@ -198,7 +198,7 @@ impl Network {
         self.forward_with(p, image, task, Mixing::Parameters)
     }
 
-    /// As [`Network::forward`], with the mixing weights of search cells from `mixing`.
+    /// As [`Network::forward`], with the mixing weights of search cells from `mixing`. Independent layers run at the same time.
     ///
     /// # Errors
     /// As [`Network::forward`].
@@ -209,6 +209,10 @@ impl Network {
         task: TaskKind,
         mixing: Mixing,
     ) -> Result<Outputs> {
+        p.deferred(|| self.record(p, image, task, mixing))
+    }
+
+    fn record(&self, p: &Pass, image: &Var, task: TaskKind, mixing: Mixing) -> Result<Outputs> {
         let mixtures = self.mixtures(p, mixing)?;
         let of = |cells: &Cells| match cells {
             Cells::Search { group, .. } => mixtures.get(group.as_str()),

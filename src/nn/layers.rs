@@ -106,7 +106,7 @@ fn taps(w: &Var) -> usize {
 }
 
 fn per_sample(x: &Var) -> usize {
-    x.value().numel() / x.dims()[0].max(1)
+    x.shape().numel() / x.dims()[0].max(1)
 }
 
 pub(super) fn note(p: &Pass, w: ParamId, kind: LayerKind, y: &Var, macs: usize) {
@@ -268,11 +268,14 @@ impl BatchNorm {
         }
         let (y, stats) = ops::batch_norm(x, affine, params)?;
         if p.mode.update_statistics {
-            let note = |id: ParamId, batch: &Tensor| {
-                p.note_statistic(id, running(p.buffer(id), batch, self.options.momentum));
-            };
-            note(self.mean, &stats.mean);
-            note(self.var, &stats.unbiased_var());
+            let momentum = self.options.momentum;
+            let (mean, var) = (p.buffer(self.mean).clone(), p.buffer(self.var).clone());
+            p.note_statistics([self.mean, self.var], move || {
+                [
+                    running(&mean, stats.mean(), momentum),
+                    running(&var, &stats.unbiased_var(), momentum),
+                ]
+            });
         }
         Ok(y)
     }

@@ -70,6 +70,9 @@ pub struct LayerRecord {
     pub output: Vec<usize>,
 }
 
+/// New running mean and variance, once those of the batch are known.
+type AfterBatch = Box<dyn FnOnce() -> [Tensor; 2]>;
+
 /// One forward pass over a [`Store`].
 pub struct Pass<'a> {
     /// The tape it records on.
@@ -81,7 +84,7 @@ pub struct Pass<'a> {
     store: &'a Store,
     weights: RefCell<Vec<Option<Var>>>,
     arch: RefCell<Vec<Option<Var>>>,
-    statistics: RefCell<Vec<(ParamId, Tensor)>>,
+    statistics: RefCell<Vec<([ParamId; 2], AfterBatch)>>,
     layers: RefCell<Vec<LayerRecord>>,
     draws: RefCell<u64>,
 }
@@ -146,14 +149,29 @@ impl<'a> Pass<'a> {
         self.store.buffers.get(id)
     }
 
-    /// Notes the new value of a running statistic.
-    pub fn note_statistic(&self, id: ParamId, value: Tensor) {
-        self.statistics.borrow_mut().push((id, value));
+    /// Notes the running statistics `ids` of a normalisation; `after` gives their new values once the batch's are known.
+    pub fn note_statistics(
+        &self,
+        ids: [ParamId; 2],
+        after: impl FnOnce() -> [Tensor; 2] + 'static,
+    ) {
+        let mut all = self.statistics.borrow_mut();
+        all.push((ids, Box::new(after)));
     }
 
     /// The running statistics after this pass.
     pub fn take_statistics(&self) -> Vec<(ParamId, Tensor)> {
-        self.statistics.take()
+        let all = self.statistics.take().into_iter();
+        all.flat_map(|(ids, after)| ids.into_iter().zip(after()))
+            .collect()
+    }
+
+    /// Runs the layers that `f` goes through, independent ones at the same time ([`Tape::deferred`]).
+    ///
+    /// # Errors
+    /// Those of `f` and of the ops.
+    pub fn deferred<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.tape.deferred(f)
     }
 
     /// Notes that a layer ran.

@@ -13,7 +13,7 @@ use crate::backend::host::{Float, by_float};
 use crate::backend::threads::{for_pieces, map, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Grad, Op, Output, Saved, Saves, Var};
 use crate::tensor::{Buffer, DType, Shape, Tensor};
 
 /// Parameters of a batch normalisation.
@@ -25,25 +25,37 @@ pub struct BatchNormParams {
     pub relu: bool,
 }
 
-/// Statistics of a batch, per channel.
+/// Statistics of a batch, per channel; there once the normalisation has run ([`crate::tape::Tape::deferred`]).
 #[derive(Debug, Clone)]
 pub struct BatchStats {
-    /// Mean `(C)`.
-    pub mean: Tensor,
-    /// Biased variance `(C)`.
-    pub var: Tensor,
+    saved: Saved,
     /// Values per channel.
     pub count: usize,
 }
 
 impl BatchStats {
+    pub(super) fn new(saved: Saved, x: &Var) -> BatchStats {
+        let count = x.shape().numel() / x.dims()[1].max(1);
+        BatchStats { saved, count }
+    }
+
+    /// Mean `(C)`.
+    pub fn mean(&self) -> &Tensor {
+        &self.saved.get()[0]
+    }
+
+    /// Biased variance `(C)`.
+    pub fn var(&self) -> &Tensor {
+        &self.saved.get()[1]
+    }
+
     /// Variance with divisor `count - 1` (running statistics use it); the biased one when there is a single value.
     pub fn unbiased_var(&self) -> Tensor {
         let f = self.count as f64 / (self.count.max(2) - 1) as f64;
-        let v = self.var.to_f64().into_iter().map(|v| v * f).collect();
-        Tensor::from_f64(*self.var.shape(), v)
+        let v = self.var().to_f64().into_iter().map(|v| v * f).collect();
+        Tensor::from_f64(*self.var().shape(), v)
             .expect("same shape")
-            .cast(self.var.dtype())
+            .cast(self.var().dtype())
     }
 }
 
@@ -73,28 +85,7 @@ pub fn batch_norm(
         None => vec![x],
     };
     let (y, saved) = x.tape().apply_saving(BatchNorm(params), &operands)?;
-    let count = x.value().numel() / x.dims()[1].max(1);
-    Ok(match <[Tensor; 2]>::try_from(saved) {
-        Ok([mean, var]) => (y, BatchStats { mean, var, count }),
-        // The reference path saves nothing: take the moments from the input.
-        Err(_) => {
-            let m = moments_of(x.value());
-            let of = |f: fn(&Moments) -> f64| {
-                let v = m.iter().map(f).collect();
-                Tensor::from_f64([m.len()], v)
-                    .expect("one per channel")
-                    .cast(stat_dtype(x.value()))
-            };
-            (
-                y,
-                BatchStats {
-                    mean: of(|m| m.mean),
-                    var: of(|m| m.m2 / m.count.max(1.0)),
-                    count,
-                },
-            )
-        }
-    })
+    Ok((y, BatchStats::new(saved, x)))
 }
 
 /// Normalises with `mean` and `var`, `(C)` each.
@@ -119,22 +110,17 @@ pub fn batch_norm_eval(
     }
 }
 
-fn stat_dtype(x: &Tensor) -> DType {
-    if x.dtype() == DType::F64 {
-        DType::F64
-    } else {
-        DType::F32
-    }
-}
-
 fn moments_of(x: &Tensor) -> Vec<Moments> {
-    let x = if x.dtype() == DType::Bf16 {
-        x.cast(DType::F32)
-    } else {
-        x.clone()
-    };
     let d = x.dims();
     by_float!(x.dtype(), T => channel_moments(d[0], d[1], d[2] * d[3], x.data::<T>()))
+}
+
+/// `[mean, biased variance]`, `(C)` each: what the backward and the running statistics read.
+pub(super) fn statistics(m: &[Moments], dtype: DType) -> Result<Vec<Tensor>> {
+    let of = |f: fn(&Moments) -> f64| {
+        Tensor::from_f64([m.len()], m.iter().map(f).collect()).map(|t| t.cast(dtype))
+    };
+    Ok(vec![of(|m| m.mean)?, of(|m| m.m2 / m.count.max(1.0))?])
 }
 
 /// Moments of each channel: image by image within a shard, shards by the fixed tree.
@@ -321,10 +307,9 @@ impl Op for BatchNorm {
         let mean: Vec<f64> = m.iter().map(|m| m.mean).collect();
         let var: Vec<f64> = m.iter().map(|m| m.m2 / m.count.max(1.0)).collect();
         let y = by_float!(x[0].dtype(), T => forward::<T>(x, &mean, &var, self.0));
-        let keep = |v: Vec<f64>| Tensor::from_f64([v.len()], v).map(|t| t.cast(x[0].dtype()));
         Ok(Output {
             y,
-            saved: vec![keep(mean)?, keep(var)?],
+            saved: statistics(&m, x[0].dtype())?,
         })
     }
 
@@ -462,6 +447,10 @@ fn reference_bwd<S: Scalar>(
 }
 
 impl Reference for BatchNorm {
+    fn saved(&self, x: &[Tensor]) -> Result<Vec<Tensor>> {
+        statistics(&moments_of(&x[0]), x[0].dtype())
+    }
+
     fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
         let (mean, var) = batch_statistics(&x[0]);
         reference_fwd(x, &mean, &var, self.0)

@@ -50,6 +50,14 @@ pub trait Reference {
 
     /// Gradients of the float operands (`None` for integer ones).
     fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>>;
+
+    /// What the forward puts aside for others than the backward, which recomputes: batch statistics.
+    ///
+    /// # Errors
+    /// None by default.
+    fn saved(&self, _x: &[Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![])
+    }
 }
 
 fn arr<S: Scalar>(t: &Tensor) -> Arr<S> {
@@ -71,10 +79,10 @@ fn compute(mut x: impl Iterator<Item = DType>) -> DType {
 /// [`crate::tape::Op::forward_reference`] of a [`Reference`].
 pub fn forward(op: &impl Reference, x: &[Tensor]) -> Result<Output> {
     let dtype = compute(x.iter().map(|t| t.dtype()));
-    Ok(
-        by_float!(dtype, T => tensor::<T>(op.fwd(&x.iter().map(arr::<T>).collect::<Vec<_>>())))
-            .into(),
-    )
+    Ok(Output {
+        y: by_float!(dtype, T => tensor::<T>(op.fwd(&x.iter().map(arr::<T>).collect::<Vec<_>>()))),
+        saved: op.saved(x)?,
+    })
 }
 
 /// [`crate::tape::Op::backward_reference`] of a [`Reference`]. The tape saves all operands on this path.

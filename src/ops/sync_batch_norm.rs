@@ -12,7 +12,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::batch_norm::{BatchNorm, BatchNormParams, BatchStats, channel_moments};
+use super::batch_norm::{BatchNorm, BatchNormParams, BatchStats, channel_moments, statistics};
 use super::reference::{Arr, Reference};
 use super::shape_rules::refuse;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
@@ -22,7 +22,7 @@ use crate::backend::threads::{for_pieces, map, tree_fold};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, DType, Shape, Tensor};
+use crate::tensor::{Buffer, Shape, Tensor};
 
 /// The op: images of each group in order, and what is added to the variance.
 #[derive(Debug, Clone)]
@@ -45,21 +45,8 @@ pub fn sync_batch_norm(
 ) -> Result<(Var, BatchStats)> {
     let mut operands = vec![x];
     operands.extend(affine.iter().flat_map(|(g, b)| [*g, *b]));
-    op.infer(&operands.iter().map(|v| *v.shape()).collect::<Vec<_>>())?;
-    let wide = match x.value().dtype() {
-        DType::Bf16 => x.value().cast(DType::F32),
-        _ => x.value().clone(),
-    };
-    let m = by_float!(wide.dtype(), T => op.merged_moments::<T>(wide.data(), wide.dims()));
-    let of = |f: fn(&Moments) -> f64| {
-        Tensor::from_f64([m.len()], m.iter().map(f).collect()).map(|t| t.cast(wide.dtype()))
-    };
-    let stats = BatchStats {
-        mean: of(|m| m.mean)?,
-        var: of(|m| m.m2 / m.count.max(1.0))?,
-        count: wide.numel() / x.dims()[1].max(1),
-    };
-    Ok((x.tape().apply(op, &operands)?, stats))
+    let (y, saved) = x.tape().apply_saving(op, &operands)?;
+    Ok((y, BatchStats::new(saved, x)))
 }
 
 /// Statistics of each channel of one group of images: what a device sends.
@@ -86,6 +73,10 @@ impl SyncBatchNorm {
             *from += n;
             Some(*from - n..*from)
         })
+    }
+
+    fn moments(&self, x: &Tensor) -> Vec<Moments> {
+        by_float!(x.dtype(), T => self.merged_moments::<T>(x.data(), x.dims()))
     }
 
     fn merged_moments<T: Float>(&self, x: &[T], d: &[usize]) -> Vec<Moments> {
@@ -180,6 +171,10 @@ impl SyncBatchNorm {
 }
 
 impl Reference for SyncBatchNorm {
+    fn saved(&self, x: &[Tensor]) -> Result<Vec<Tensor>> {
+        statistics(&self.moments(&x[0]), x[0].dtype())
+    }
+
     fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
         self.single().fwd(x)
     }
@@ -220,20 +215,17 @@ impl Op for SyncBatchNorm {
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {
-        let (y, m) = by_float!(x[0].dtype(), T => {
-            let m = self.merged_moments::<T>(x[0].data(), x[0].dims());
-            (self.fast_forward::<T>(x, &m), m)
-        });
+        let m = self.moments(&x[0]);
+        let y = by_float!(x[0].dtype(), T => self.fast_forward::<T>(x, &m));
         // (count, mean, M2) in f64 whatever the dtype: the backward must not lose what the merge kept.
         let rows = m.iter().flat_map(|m| [m.count, m.mean, m.m2]).collect();
-        Ok(Output {
-            y,
-            saved: vec![Tensor::from_f64([m.len(), 3], rows)?],
-        })
+        let mut saved = statistics(&m, x[0].dtype())?;
+        saved.push(Tensor::from_f64([m.len(), 3], rows)?);
+        Ok(Output { y, saved })
     }
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
-        let m: Vec<Moments> = b.saved[0]
+        let m: Vec<Moments> = b.saved[2]
             .f64s()
             .chunks_exact(3)
             .map(|m| Moments {
@@ -391,8 +383,8 @@ mod tests {
         let (b, sb) = super::super::batch_norm(&x, None, params).unwrap();
         for (a, b) in [
             (a.value(), b.value()),
-            (&sa.mean, &sb.mean),
-            (&sa.var, &sb.var),
+            (sa.mean(), sb.mean()),
+            (sa.var(), sb.var()),
         ] {
             for (a, b) in a.f64s().iter().zip(b.f64s()) {
                 assert!((a - b).abs() <= 1e-13);

@@ -257,7 +257,7 @@ impl CellParams {
 
     fn mixture(&self, p: &Pass) -> Result<CellMixture> {
         let mut alpha = p.arch(self.alpha);
-        let dtype = alpha.value().dtype();
+        let dtype = alpha.dtype();
         let edges = self.candidates.edges();
         if self.candidates != Candidates::all(edges) {
             let mut mask = vec![STRUCK; edges * PRIMITIVES];

@@ -49,7 +49,7 @@ impl Operation for Zero {
     fn forward(&self, p: &Pass, x: &State) -> Result<Var> {
         let (n, c, h, w) = x.x().shape().nchw("none")?;
         let shape = [n, c, h.div_ceil(self.stride), w.div_ceil(self.stride)];
-        let dtype = x.x().value().dtype();
+        let dtype = x.x().dtype();
         Ok(p.tape.leaf(Tensor::zeros(shape, dtype)))
     }
 }
