@@ -163,55 +163,6 @@ impl Confusion {
         let right: u64 = (0..self.classes).map(|c| self.count(c, c)).sum();
         (self.pixels() > 0).then(|| right as f64 / self.pixels() as f64)
     }
-
-    /// All figures under the classes' names. Errors: another number of names.
-    pub fn report<S: AsRef<str>>(&self, names: &[S]) -> Result<IouReport> {
-        if names.len() != self.classes {
-            let message = format!("{} class names for {} classes", names.len(), self.classes);
-            return Err(Error::new(Code::Argument, message));
-        }
-        let class = |(c, n): (usize, &S)| ClassIou {
-            name: n.as_ref().into(),
-            pixels: self.truth(c),
-            iou: self.iou(c),
-        };
-        Ok(IouReport {
-            miou_present: self.miou(Average::PresentInGroundTruth),
-            miou_non_zero: self.miou(Average::NonZeroDiagonal),
-            miou_all: self.miou(Average::AllClasses),
-            pixel_accuracy: self.pixel_accuracy(),
-            pixels: self.pixels(),
-            classes: names.iter().enumerate().map(class).collect(),
-        })
-    }
-}
-
-/// Result for one class.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ClassIou {
-    /// Name of the class.
-    pub name: String,
-    /// Pixels of the class in the ground truth.
-    pub pixels: u64,
-    /// Intersection over union; `None` when the class is neither in the ground truth nor predicted.
-    pub iou: Option<f64>,
-}
-
-/// All segmentation figures of a set of images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct IouReport {
-    /// Mean by [`Average::PresentInGroundTruth`].
-    pub miou_present: Option<f64>,
-    /// Mean by [`Average::NonZeroDiagonal`].
-    pub miou_non_zero: Option<f64>,
-    /// Mean by [`Average::AllClasses`].
-    pub miou_all: Option<f64>,
-    /// Share of right pixels.
-    pub pixel_accuracy: Option<f64>,
-    /// Counted pixels.
-    pub pixels: u64,
-    /// One entry for each class.
-    pub classes: Vec<ClassIou>,
 }
 
 #[cfg(test)]

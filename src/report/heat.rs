@@ -5,6 +5,9 @@ use super::history::{History, edge_name, node_of, primitive_name};
 use super::svg::{Svg, short, ticks, xy};
 use crate::space::{PRIMITIVES, Primitive};
 
+/// Triangles above a strip; of more changes every n-th is marked.
+const MARKS: usize = 120;
+
 impl History {
     /// The last snapshot as a heat map with numbers; the page's slider rewrites its cells.
     pub fn map(&self, label: &str) -> String {
@@ -131,6 +134,7 @@ impl History {
         let span = (last - first).max(1.0);
         let px = |step: f64| left + (step - first) / span * (width - left - right);
         let bottom = top + self.edges() as f64 * row + self.nodes() as f64 * 4.0;
+        let (scale, even) = (self.top(), 1.0 / PRIMITIVES as f64);
         let mut svg = Svg::new();
         for e in 0..self.edges() {
             let node = node_of(e);
@@ -143,19 +147,7 @@ impl History {
                     .get(i + 1)
                     .map_or(width - right, |&n| px(self.all[n].step as f64));
                 let x0 = if shown.len() == 1 { left } else { x0 };
-                let weight = |c: &usize| {
-                    if s.p[e][*c].is_finite() {
-                        s.p[e][*c]
-                    } else {
-                        0.0
-                    }
-                };
-                let columns = (0..PRIMITIVES).filter(|&c| Primitive::ALL[c] != Primitive::Zero);
-                let best = columns
-                    .rev()
-                    .max_by(|a, b| weight(a).total_cmp(&weight(b)))
-                    .unwrap_or(0);
-                let v = weight(&best);
+                let (best, v) = s.strongest(e);
                 let kept = if s.kept[e].is_some() {
                     "kept in the derived cell"
                 } else {
@@ -172,8 +164,7 @@ impl History {
                     primitive_name(best),
                     if s.kept[e].is_some() { " kept" } else { "" }
                 );
-                let even = 1.0 / PRIMITIVES as f64;
-                let sure = 0.25 + 0.75 * ((v - even) / (self.top() - even)).clamp(0.0, 1.0).sqrt();
+                let sure = 0.25 + 0.75 * ((v - even) / (scale - even)).clamp(0.0, 1.0).sqrt();
                 let h = if s.kept[e].is_some() {
                     row - 2.0
                 } else {
@@ -186,7 +177,11 @@ impl History {
                 );
             }
         }
-        for step in &self.changes {
+        for step in self
+            .changes
+            .iter()
+            .step_by(self.changes.len().div_ceil(MARKS).max(1))
+        {
             let x = px(*step as f64);
             svg.path(
                 &format!("M{} {}l-3.5 -6h7z", xy(x), top - 2.0),

@@ -21,6 +21,23 @@ pub struct Snapshot {
     pub kept: Vec<Option<usize>>,
 }
 
+impl Snapshot {
+    /// Column and probability of the strongest primitive of an edge, `none` aside; of equals the first.
+    pub fn strongest(&self, edge: usize) -> (usize, f64) {
+        let weight = |c: usize| {
+            Some(self.p[edge][c])
+                .filter(|p| p.is_finite())
+                .unwrap_or(0.0)
+        };
+        let columns = (0..PRIMITIVES).filter(|&c| Primitive::ALL[c] != Primitive::Zero);
+        let best = columns
+            .rev()
+            .max_by(|a, b| weight(*a).total_cmp(&weight(*b)))
+            .unwrap_or(0);
+        (best, weight(best))
+    }
+}
+
 /// The records of one stage, set and cell kind, in order.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -196,6 +213,25 @@ impl History {
                     self.kind.name(),
                     e - edge_range(node).start,
                     p.join(",")
+                );
+            }
+        }
+        out
+    }
+
+    /// The table behind the strip.
+    pub fn strip_csv(&self) -> String {
+        let mut out = String::from("step,cell,edge,strongest,probability,kept\n");
+        for i in self.shown() {
+            let s = &self.all[i];
+            for e in 0..s.p.len() {
+                let (best, v) = s.strongest(e);
+                let kept = s.kept[e].map_or("", primitive_name);
+                out += &format!(
+                    "{},{},{e},{},{v:.5},{kept}\n",
+                    s.step,
+                    self.kind.name(),
+                    primitive_name(best)
                 );
             }
         }

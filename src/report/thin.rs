@@ -50,10 +50,14 @@ mod tests {
     #[test]
     fn extremes_survive_thinning() {
         let mut points: Vec<(f64, f64)> = (0..10_000).map(|i| (i as f64, (i % 7) as f64)).collect();
-        points[4321].1 = 99.0;
+        (points[4321].1, points[7950].1) = (99.0, -99.0);
         points[5000].1 = f64::NAN;
         let thin = thinned(&points);
-        assert!(thin.len() <= DRAWN && thin.contains(&(4321.0, 99.0)));
+        assert!(
+            thin.len() <= DRAWN
+                && thin.contains(&(4321.0, 99.0))
+                && thin.contains(&(7950.0, -99.0))
+        );
         assert!(thin.iter().any(|p| p.1.is_nan()) && thin.windows(2).all(|w| w[0].0 < w[1].0));
     }
 }

@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::model::{Cost, Mixing, Network};
 use crate::nn::{Mode, Pass, Store};
 use crate::report::records::{
-    ClassificationEval, Cost as CostRecord, DetectionEval, EvalRecord, PartCost, PrCurve,
-    ProtocolResult, SegmentationEval, Which,
+    ClassificationEval, Cost as CostRecord, DetectionEval, EvalRecord, PartCost, SegmentationEval,
+    Which,
 };
 use crate::tape::Cx;
 use crate::task::Report;
@@ -95,87 +95,26 @@ pub fn record(
         )),
     };
     for bench in benches {
-        let classes = bench.task.classes().to_vec();
         let report = evaluate(e, bench, net, store, mixing)?;
         match report {
             Report::Detection(reports) => {
-                let Some(first) = reports.first() else {
-                    continue;
+                out.detection = match reports.first() {
+                    Some(first) => Some(DetectionEval::new(first.protocol, &reports)?),
+                    None => None,
                 };
-                let curve = |(class, c): (usize, &crate::metrics::ClassAp)| PrCurve {
-                    class,
-                    recall: c.curve.iter().map(|p| p.recall).collect(),
-                    precision: c.curve.iter().map(|p| p.precision).collect(),
-                    score: c.curve.iter().map(|p| p.score as f64).collect(),
-                };
-                let result = |r: &crate::metrics::ApReport| {
-                    let mut more = BTreeMap::new();
-                    if let Some(m) = r.map50 {
-                        more.insert("AP50".to_string(), m);
-                    }
-                    if let Some(c) = &r.coco {
-                        let named = [
-                            ("AP75", c.ap75),
-                            ("AR100", c.ar100),
-                            ("AP small", c.ap_area.small),
-                            ("AP medium", c.ap_area.medium),
-                            ("AP large", c.ap_area.large),
-                        ];
-                        more.extend(
-                            named
-                                .into_iter()
-                                .filter_map(|(n, v)| Some((n.to_string(), v?))),
-                        );
-                    }
-                    let ap = r.classes.iter().map(|c| c.ap).collect();
-                    (
-                        r.protocol.name().to_string(),
-                        ProtocolResult {
-                            ap,
-                            mean: r.map,
-                            more,
-                        },
-                    )
-                };
-                out.detection = Some(DetectionEval {
-                    classes,
-                    images: first.images,
-                    objects: first.classes.iter().map(|c| c.objects).collect(),
-                    main: first.protocol.name().into(),
-                    protocols: reports.iter().map(result).collect(),
-                    curves: first.classes.iter().enumerate().map(curve).collect(),
-                });
             }
             Report::Segmentation {
                 rule,
                 images,
-                figures,
+                counts,
             } => {
-                let rules = [
-                    ("present-in-ground-truth", figures.miou_present),
-                    ("non-zero-diagonal", figures.miou_non_zero),
-                    ("all-classes", figures.miou_all),
-                ];
-                out.segmentation = Some(SegmentationEval {
-                    classes,
-                    images,
-                    size: Some([net.spec().height, net.spec().width]),
-                    iou: figures.classes.iter().map(|c| c.iou).collect(),
-                    main: rule.name().into(),
-                    miou: rules
-                        .into_iter()
-                        .filter_map(|(n, v)| Some((n.to_string(), v?)))
-                        .collect(),
-                    pixel_accuracy: figures.pixel_accuracy.unwrap_or(0.0),
-                    confusion: vec![],
-                });
+                let size = Some([net.spec().height, net.spec().width]);
+                let classes = bench.task.classes();
+                out.segmentation =
+                    Some(SegmentationEval::new(rule, &counts, classes, images, size)?);
             }
-            Report::Classification { images, top1, top5 } => {
-                out.classification = Some(ClassificationEval {
-                    images,
-                    top1: top1.unwrap_or(0.0),
-                    top5: top5.unwrap_or(0.0),
-                });
+            Report::Classification(counts) => {
+                out.classification = ClassificationEval::new(&counts);
             }
         }
     }

@@ -121,9 +121,9 @@ impl Logs {
         })
     }
 
-    /// Says how many steps lie before the current stage.
-    pub fn set_offset(&mut self, steps: u64) {
-        self.offset = steps;
+    /// Says that a stage of so many steps has ended: TensorBoard's axis goes on from there.
+    pub fn stage_ended(&mut self, steps: u64) {
+        self.offset += steps;
     }
 
     /// Records losses.

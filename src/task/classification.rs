@@ -154,11 +154,7 @@ impl Meter for ClassificationMeter {
     }
 
     fn report(&self) -> Result<Report> {
-        Ok(Report::Classification {
-            images: self.counts.images as usize,
-            top1: self.counts.top1(),
-            top5: self.counts.top5(),
-        })
+        Ok(Report::Classification(self.counts))
     }
 }
 

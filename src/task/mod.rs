@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::annotation::{Annotation, Detection, LabelMap};
 use crate::error::{Code, Error, Result};
-use crate::metrics::{ApReport, Average, segmentation::IouReport};
+use crate::metrics::{ApReport, Average, Confusion, TopK};
 use crate::tape::Var;
 use crate::tensor::Tensor;
 use config::TaskKind;
@@ -127,18 +127,11 @@ pub enum Report {
         rule: Average,
         /// Images scored.
         images: usize,
-        /// The figures.
-        figures: IouReport,
+        /// Pixels by true and predicted class.
+        counts: Confusion,
     },
-    /// Accuracies.
-    Classification {
-        /// Images scored.
-        images: usize,
-        /// Share with the right class first.
-        top1: Option<f64>,
-        /// Share with the right class among the first five.
-        top5: Option<f64>,
-    },
+    /// Right images.
+    Classification(TopK),
 }
 
 impl Report {
@@ -150,15 +143,10 @@ impl Report {
                 Some(r) => (format!("mAP ({})", r.protocol), r.map),
                 None => ("mAP".into(), None),
             },
-            Report::Segmentation { rule, figures, .. } => {
-                let value = match rule {
-                    Average::PresentInGroundTruth => figures.miou_present,
-                    Average::NonZeroDiagonal => figures.miou_non_zero,
-                    Average::AllClasses => figures.miou_all,
-                };
-                (format!("mIoU ({})", rule.name()), value)
+            Report::Segmentation { rule, counts, .. } => {
+                (format!("mIoU ({})", rule.name()), counts.miou(*rule))
             }
-            Report::Classification { top1, .. } => ("top-1".into(), *top1),
+            Report::Classification(counts) => ("top-1".into(), counts.top1()),
         }
     }
 }

@@ -8,6 +8,8 @@ use super::{Figure, missing, raw};
 use crate::space::Primitive;
 use maud::{Markup, PreEscaped, html};
 
+/// Marks of changes in a chart; of more every n-th is shown.
+const MARKS: usize = 60;
 /// Small heat maps shown of each cell kind.
 const SMALL: usize = 5;
 
@@ -63,11 +65,11 @@ fn block(run: &Run, stage: &str, set: AlphaSet) -> Markup {
         (legend())
         div.grid {
             @for h in &histories {
-                @let name = format!("alpha-{stage}-{}-{}", set.name(), h.kind.name());
+                @let name = format!("strongest-{stage}-{}-{}", set.name(), h.kind.name());
                 (Figure {
                     title: &format!("Strongest operation, {} cell", kind_title(h.kind)),
                     note: "",
-                    csv: Some((&name, h.csv())),
+                    csv: Some((&name, h.strip_csv())),
                     body: raw(h.strip(&format!("strongest operation of every edge over the steps of {stage}, {} cell", kind_title(h.kind)))),
                 }.markup())
             }
@@ -81,10 +83,11 @@ fn block(run: &Run, stage: &str, set: AlphaSet) -> Markup {
             }
             div.flow {
                 @for h in &histories {
+                    @let name = format!("alpha-{stage}-{}-{}", set.name(), h.kind.name());
                     (Figure {
                         title: &format!("Probabilities, {} cell", kind_title(h.kind)),
-                        note: "",
-                        csv: None,
+                        note: "the table holds all steps of the slider",
+                        csv: Some((&name, h.csv())),
                         body: html! { div.scroll { (raw(h.map(&format!("probability of every operation on every edge, {} cell", kind_title(h.kind))))) } },
                     }.markup())
                 }
@@ -112,7 +115,7 @@ fn minis(h: &History) -> Markup {
     picked.dedup();
     html! {
         figure {
-            figcaption { b { "Over time, " (kind_title(h.kind)) " cell" } span { "rows: edges, columns: operations as above" } }
+            figcaption { b { "Over time, " (kind_title(h.kind)) " cell" } span { "rows and columns as above" } }
             div.minis { @for i in picked { div { (raw(h.small(i, &format!("step {}", h.all[i].step)))) "step " (h.all[i].step) } } }
         }
     }
@@ -128,7 +131,9 @@ fn curves(stage: &str, set: AlphaSet, histories: &[History]) -> Markup {
                 )
             })
         });
-        all.collect::<Vec<_>>()
+        let all: Vec<(f64, String)> = all.collect();
+        let every = all.len().div_ceil(MARKS).max(1);
+        all.into_iter().step_by(every).collect::<Vec<_>>()
     };
     let line = |h: &History, name: String, dashed, points| Series {
         name,

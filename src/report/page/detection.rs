@@ -27,9 +27,27 @@ pub fn section(run: &Run) -> Markup {
         other: random.and_then(main),
         labels: (which.name(), "random"),
     };
+    let mut csv = format!(
+        "class,{}{}\n",
+        which.name(),
+        if random.is_some() { ",random" } else { "" }
+    );
+    for (i, class) in d.classes.iter().enumerate() {
+        let of = |list: &[Option<f64>]| {
+            list.get(i)
+                .copied()
+                .flatten()
+                .map_or(String::new(), |v| v.to_string())
+        };
+        let other = bars
+            .other
+            .as_ref()
+            .map_or(String::new(), |o| format!(",{}", of(o)));
+        csv += &format!("{},{}{other}\n", field(class), of(&bars.main));
+    }
     html! {
         p { (d.images) " held-out images, " (d.objects.iter().sum::<usize>()) " objects that count." }
-        (Figure { title: &format!("AP by class, {} (%)", d.main), note: "", csv: None, body: bars.markup() }.markup())
+        (Figure { title: &format!("AP by class, {} (%)", d.main), note: "", csv: Some(("ap-by-class", csv)), body: bars.markup() }.markup())
         (table(d, random, which))
         (more(d, random, which))
         div.grid {

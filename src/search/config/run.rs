@@ -40,16 +40,6 @@ choices! {
     }
 }
 
-choices! {
-    /// The size at which segmentation is judged.
-    pub enum EvalSize {
-        /// That of the network's input.
-        Network = "network",
-        /// That of the label image; predictions are resized to it (MTNAS evaluator: nearest neighbour).
-        Original = "original",
-    }
-}
-
 settings! {
     /// What makes a run repeatable.
     pub struct RunConfig {
@@ -59,9 +49,6 @@ settings! {
         pub threads: usize = 0,
         /// Storage and arithmetic of tensors.
         pub precision: Precision = Precision::F32,
-        /// Parts that a batch is cut into for gradients and statistics, summed by a fixed tree. It fixes the bits; keep it at or above the
-        /// number of threads or devices that shall share a batch.
-        pub logical_shards: usize = 8,
         /// Where tensors live.
         pub device: DeviceKind = DeviceKind::Auto,
     }
@@ -82,20 +69,16 @@ settings! {
         pub init: Init = Init::Scratch,
         /// File of `init = "file"`.
         pub init_file: PathBuf = PathBuf::new(),
-        /// Iterations between two evaluations on the held-out set; 0: only at the end.
-        pub eval_every: usize = 0,
     }
 }
 
 settings! {
-    /// Evaluation on the held-out set.
+    /// Evaluation on the held-out set, at the size of the network's input.
     pub struct EvalConfig {
         /// Images of a batch.
         pub batch: usize = 8,
         /// Largest number of images; 0: all.
         pub limit: usize = 0,
-        /// The size at which segmentation is judged.
-        pub size: EvalSize = EvalSize::Network,
         /// Measure the gap between supernet and derived network at the end of each search stage.
         pub gap: bool = true,
     }

@@ -230,6 +230,13 @@ const SLIPS: &[(&str, &str, Code, &str, &str)] = &[
         "1 to",
     ),
     (
+        "augment = [\"flip\"]",
+        "augment = [\"ssd-crop\", \"pad-crop\"]",
+        Code::ConfigValue,
+        "augment` names two crops",
+        "one crop",
+    ),
+    (
         "version = 1",
         "version = 2",
         Code::ConfigValue,

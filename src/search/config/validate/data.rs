@@ -1,6 +1,7 @@
 //! Input, data sets and tasks.
 
 use super::Checks;
+use crate::data::augment::Augmentation;
 use crate::data::config::InputConfig;
 use crate::data::dataset::{Format, Kind};
 use crate::search::config::Config;
@@ -63,6 +64,9 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
         );
         unique(c, &key("classes"), &set.classes);
         unique(c, &key("augment"), &set.augment);
+        if let Err(e) = Augmentation::new(&set.augment) {
+            c.that(false, key("augment"), e.message(), "name one crop at most");
+        }
     }
     c.that(
         !config.tasks.is_empty(),

@@ -96,7 +96,6 @@ impl Config {
             "0 to 2^63 - 1",
         );
         c.count("run.threads", self.run.threads, 0, 1024);
-        c.count("run.logical_shards", self.run.logical_shards, 1, 1024);
         network::check(self, &mut c);
         data::check(self, &mut c);
         search::check(self, &mut c);
