@@ -181,8 +181,8 @@ const SLIPS: &[(&str, &str, Code, &str, &str)] = &[
         "rename the table",
     ),
     (
-        "min_sizes = [4, 10, 22, 44]",
-        "min_sizes = [4, 10]",
+        "min_sizes = [10, 20, 36, 60]",
+        "min_sizes = [10, 20]",
         Code::ConfigValue,
         "priors.min_sizes",
         "4 detection levels",
