@@ -1,0 +1,255 @@
+//! Every method and ablation from the first step to the report, on a tiny data set: the run ends, its network can be measured
+//! again, and the page shows it. What they find is a matter for long runs.
+
+use std::path::Path;
+use std::process::Command;
+
+use mtnas::data::synth::{SynthConfig, generate};
+
+const TWO_TASKS: &str = r#"
+version = 1
+[input]
+size = [64, 96]
+[tasks.det]
+kind = "detection"
+data = "kitti"
+[tasks.seg]
+kind = "segmentation"
+data = "cityscapes"
+[data.kitti]
+format = "kitti"
+root = "data/kitti"
+augment = ["flip", "photometric", "ssd-crop"]
+[data.cityscapes]
+format = "cityscapes"
+root = "data/cityscapes"
+augment = ["flip"]
+[data.objects]
+format = "image-folder"
+root = "data/folder"
+[model]
+frame = "mtnas-release"
+channels = 16
+cells = 4
+reductions = [1, 2, 3]
+det_levels = 4
+nodes = 2
+[search]
+batch = 2
+iters = { branch = 3, presearch = 3, backbone = 4 }
+[search.presearch]
+data = "objects"
+size = [32, 32]
+batch = 4
+[finetune]
+iters = 4
+batch = 2
+[eval]
+limit = 2
+[log]
+every = 1
+images = 1
+"#;
+
+const ONE_TASK: &str = r#"
+version = 1
+[input]
+size = [32, 32]
+[tasks.cls]
+kind = "classification"
+data = "objects"
+[data.objects]
+format = "cifar10"
+root = "data/cifar"
+augment = ["pad-crop", "flip"]
+[model]
+frame = "classification"
+channels = 8
+cells = 3
+[search]
+method = "pc-darts"
+batch = 4
+iters = { backbone = 4 }
+[finetune]
+iters = 3
+batch = 4
+[eval]
+limit = 4
+[log]
+every = 1
+images = 1
+"#;
+
+/// Name, configuration, overrides, stages that must have run.
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const CASES: &[Case] = &[
+    (
+        "the paper's, with a random network beside it",
+        TWO_TASKS,
+        &["search.ablation.random_baseline=true"],
+        &[
+            "1-branch-det",
+            "2-branch-seg",
+            "3-presearch",
+            "4-backbone",
+            "5-finetune",
+            "7-random",
+        ],
+    ),
+    (
+        "without branch search",
+        TWO_TASKS,
+        &["model.branches=hand-crafted"],
+        &["3-presearch", "4-backbone", "5-finetune"],
+    ),
+    (
+        "without pre-search, second order, every task in a step",
+        TWO_TASKS,
+        &[
+            "search.ablation.presearch=false",
+            "search.order=2",
+            "search.alternate=accumulate",
+        ],
+        &["1-branch-det", "2-branch-seg", "4-backbone", "5-finetune"],
+    ),
+    (
+        "without backbone search",
+        TWO_TASKS,
+        &["search.ablation.backbone_search=false"],
+        &["1-branch-det", "2-branch-seg", "3-presearch", "5-finetune"],
+    ),
+    (
+        "co-search, stored in bf16",
+        TWO_TASKS,
+        &[
+            "search.ablation.co_search=true",
+            "search.ablation.presearch=false",
+            "run.precision=bf16",
+        ],
+        &["4-backbone", "5-finetune"],
+    ),
+    (
+        "the peer's frame in f64",
+        TWO_TASKS,
+        &[
+            "model.frame=mtnas-peer",
+            "model.det_levels=3",
+            "run.precision=f64",
+            "search.ablation.presearch=false",
+        ],
+        &["4-backbone", "5-finetune"],
+    ),
+    (
+        "random search over two tasks",
+        TWO_TASKS,
+        &[
+            "search.method=random",
+            "search.random.candidates=3",
+            "search.random.batches=1",
+            "search.random.finalists=2",
+        ],
+        &["5-finetune"],
+    ),
+    ("PC-DARTS", ONE_TASK, &[], &["5-finetune"]),
+    (
+        "DARTS of second order",
+        ONE_TASK,
+        &[
+            "search.method=darts",
+            "search.order=2",
+            "model.partial_k=1",
+            "model.edge_norm=false",
+        ],
+        &["5-finetune"],
+    ),
+    (
+        "DARTS+",
+        ONE_TASK,
+        &["search.method=darts+"],
+        &["5-finetune"],
+    ),
+    (
+        "P-DARTS",
+        ONE_TASK,
+        &[
+            "search.method=p-darts",
+            "search.p_darts.cells=[3, 4, 5]",
+            "model.partial_k=1",
+        ],
+        &["5-finetune"],
+    ),
+    (
+        "random search with one task",
+        ONE_TASK,
+        &[
+            "search.method=random",
+            "search.random.candidates=3",
+            "search.random.batches=1",
+            "search.random.finalists=2",
+        ],
+        &["5-finetune"],
+    ),
+];
+
+fn mtnas(dir: &Path, arguments: &[&str]) -> String {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_mtnas"));
+    let out = c.current_dir(dir).args(arguments).output();
+    let out = out.expect("the binary runs");
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "mtnas {arguments:?}:\n{text}");
+    String::from_utf8(out.stdout).expect("text")
+}
+
+#[test]
+fn every_method_runs_to_its_report() {
+    let home = tempfile::tempdir().expect("a scratch directory");
+    let dir = home.path();
+    let synth = SynthConfig {
+        size: [64, 96],
+        train: 8,
+        val: 3,
+        folder_train: 4,
+        folder_val: 2,
+        folder_size: 32,
+        cifar: true,
+        ..SynthConfig::default()
+    };
+    generate(&dir.join("data"), &synth).expect("a data set");
+    for (i, (what, config, overrides, stages)) in CASES.iter().enumerate() {
+        let (file, run) = (format!("{i}.toml"), format!("run-{i}"));
+        std::fs::write(dir.join(&file), config).expect("a configuration");
+        let mut arguments = vec!["search", &file, "--run", &run, "--quiet"];
+        overrides.iter().for_each(|o| arguments.extend(["-s", o]));
+        mtnas(dir, &arguments);
+        let run_dir = dir.join(&run);
+        for stage in *stages {
+            assert!(
+                run_dir.join("stages").join(stage).is_dir(),
+                "{what}: no {stage}"
+            );
+        }
+        let read = |p: &str| {
+            std::fs::read_to_string(run_dir.join(p)).unwrap_or_else(|e| panic!("{what}: {p}: {e}"))
+        };
+        assert!(read("run.json").contains("\"done\""), "{what}");
+        let page = read("report.html");
+        for section in ["Searched cells", "Cost", "Configuration"] {
+            assert!(page.contains(section), "{what}: no {section} on the page");
+        }
+        let measured: serde_json::Value =
+            serde_json::from_str(&mtnas(dir, &["eval", &run, "--json"])).expect("JSON");
+        let kept: serde_json::Value =
+            serde_json::from_str(&read("final/metrics.json")).expect("JSON");
+        assert_eq!(measured, kept, "{what}: measured again");
+        let figures = ["detection", "segmentation", "classification"];
+        let has = figures.map(|f| !measured[f].is_null());
+        let two = *config == TWO_TASKS;
+        assert_eq!(has, [two, two, !two], "{what}");
+    }
+}
