@@ -146,11 +146,18 @@ pub fn input_gradient<T: Float>(s: &ConvSizes, w: &[T], dy: &[T], dx: &mut [T]) 
             }
         });
     }
+    if s.pointwise() && s.stride == 1 {
+        let mut transposed = Vec::with_capacity(w.len());
+        for c in 0..s.c_in {
+            transposed.extend((0..s.c_out).map(|o| w[o * s.c_in + c]));
+        }
+        return for_pieces(dx, s.c_in * ip, s.macs(), |i, dx| {
+            let dy = &dy[i * s.c_out * op..][..s.c_out * op];
+            gemm(s.c_in, s.c_out, op, &transposed, s.c_out, 1, dy, dx, false);
+        });
+    }
     for_pieces(dx, s.c_in * ip, s.macs(), |i, dx| {
         let dy = &dy[i * s.c_out * op..][..s.c_out * op];
-        if s.pointwise() && s.stride == 1 {
-            return gemm(s.c_in, s.c_out, op, w, 1, s.c_in, dy, dx, false);
-        }
         let (taps, per) = (s.taps(), s.c_out / s.groups);
         let mut col = vec![T::ZERO; taps * op];
         dx.fill(T::ZERO);

@@ -25,13 +25,14 @@ pub fn gemm<T: Float>(
     assert!(b.len() >= k * n && c.len() >= m * n);
     assert!(m == 0 || k == 0 || a.len() > (m - 1) * ras + (k - 1) * cas);
     if m <= SMALL && k <= SMALL {
-        let packed: Vec<T> = (0..m * k)
-            .map(|i| a[(i / k) * ras + (i % k) * cas])
-            .collect();
-        if !accumulate {
-            c[..m * n].fill(T::ZERO);
+        if (ras, cas) == (k, 1) {
+            return small(m, k, n, a, b, c, accumulate);
         }
-        return small(m, k, n, &packed, b, c);
+        let mut packed = Vec::with_capacity(m * k);
+        for i in 0..m {
+            packed.extend((0..k).map(|p| a[i * ras + p * cas]));
+        }
+        return small(m, k, n, &packed, b, c, accumulate);
     }
     let beta = if accumulate { T::ONE } else { T::ZERO };
     // SAFETY: the asserts above bound every access; T is f32 or f64 exactly as T::DTYPE says.
@@ -120,8 +121,8 @@ pub fn gemm_bt<T: Float>(m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut
 }
 
 simd! {
-    /// `C += A B` for packed row-major A: 4 rows by 32 columns in registers, columns in tiles.
-    fn small[T](m: usize, k: usize, n: usize, a: &[T], b: &[T], c: &mut [T]) {
+    /// `C = A B` (or `C += A B`) for packed row-major A: 4 rows by 32 columns in registers, columns in tiles.
+    fn small[T](m: usize, k: usize, n: usize, a: &[T], b: &[T], c: &mut [T], accumulate: bool) {
         let mut t0 = 0;
         while t0 < n {
             let t1 = (t0 + TILE).min(n);
@@ -141,8 +142,13 @@ simd! {
                     }
                     for r in 0..4 {
                         let at = (i + r) * n + j;
-                        V::load(&c[at..]).add(acc[r][0]).store(&mut c[at..]);
-                        V::load(&c[at + LANES..]).add(acc[r][1]).store(&mut c[at + LANES..]);
+                        if accumulate {
+                            V::load(&c[at..]).add(acc[r][0]).store(&mut c[at..]);
+                            V::load(&c[at + LANES..]).add(acc[r][1]).store(&mut c[at + LANES..]);
+                        } else {
+                            acc[r][0].store(&mut c[at..]);
+                            acc[r][1].store(&mut c[at + LANES..]);
+                        }
                     }
                     j += 2 * LANES;
                 }
@@ -156,7 +162,11 @@ simd! {
                     }
                     for r in 0..4 {
                         let at = (i + r) * n + j;
-                        V::load(&c[at..]).add(acc[r]).store(&mut c[at..]);
+                        if accumulate {
+                            V::load(&c[at..]).add(acc[r]).store(&mut c[at..]);
+                        } else {
+                            acc[r].store(&mut c[at..]);
+                        }
                     }
                     j += LANES;
                 }
@@ -172,13 +182,17 @@ simd! {
                     }
                     for r in 0..4 {
                         for l in 0..w {
-                            c[(i + r) * n + j + l] += acc[r].0[l];
+                            let at = (i + r) * n + j + l;
+                            c[at] = if accumulate { c[at] + acc[r].0[l] } else { acc[r].0[l] };
                         }
                     }
                 }
                 i += 4;
             }
             while i < m {
+                if !accumulate {
+                    c[i * n + t0..i * n + t1].fill(T::ZERO);
+                }
                 for p in 0..k {
                     let av = a[i * k + p];
                     let (dst, src) = (&mut c[i * n + t0..i * n + t1], &b[p * n + t0..p * n + t1]);

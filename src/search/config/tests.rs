@@ -188,7 +188,7 @@ const SLIPS: &[(&str, &str, Code, &str, &str)] = &[
         "4 detection levels",
     ),
     (
-        "max_sizes = [10, ",
+        "max_sizes = [20, ",
         "max_sizes = [1, ",
         Code::ConfigValue,
         "priors.max_sizes",
