@@ -21,7 +21,7 @@ pub struct Sgd {
 pub fn norm(grads: &[(ParamId, Tensor)]) -> f64 {
     grads
         .iter()
-        .map(|(_, g)| by_float!(g.dtype(), T => elementwise::dot::<T>(g.data(), g.data()).v()))
+        .map(|(_, g)| by_float!(g.dtype(), T => elementwise::sum_of_squares::<T>(g.data())))
         .sum::<f64>()
         .sqrt()
 }
@@ -53,27 +53,18 @@ impl Sgd {
     ) -> f64 {
         let norm = norm(&grads);
         let factor = clip_factor(c.clip, norm);
-        for (id, mut g) in grads {
-            by_float!(g.dtype(), T => {
-                let w = w.get_mut(id).data_mut::<T>();
-                let g = g.data_mut::<T>();
-                for (g, &w) in g.iter_mut().zip(w.iter()) {
-                    *g = *g * T::c(factor) + T::c(c.weight_decay) * w;
-                }
-            });
-            let buffer = match self.momentum[id.0].take() {
-                None => g,
-                Some(mut b) => {
-                    by_float!(b.dtype(), T => {
-                        for (b, &g) in b.data_mut::<T>().iter_mut().zip(g.data::<T>()) {
-                            *b = T::c(c.momentum) * *b + g;
-                        }
-                    });
-                    b
-                }
-            };
-            by_float!(buffer.dtype(), T => elementwise::axpy::<T>(T::c(-lr), buffer.data(), w.get_mut(id).data_mut()));
-            self.momentum[id.0] = Some(buffer);
+        for (id, g) in grads {
+            let zeros = || Tensor::zeros(*g.shape(), g.dtype());
+            let buffer = self.momentum[id.0].get_or_insert_with(zeros);
+            by_float!(g.dtype(), T => elementwise::momentum_step::<T>(
+                T::c(factor),
+                T::c(c.weight_decay),
+                T::c(c.momentum),
+                T::c(lr),
+                g.data(),
+                buffer.data_mut(),
+                w.get_mut(id).data_mut(),
+            ));
         }
         norm
     }

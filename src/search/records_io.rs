@@ -295,6 +295,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_axis_of_tensorboard_runs_through_all_stages() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut logs = Logs::open(dir.path(), true).unwrap();
+        write(&mut logs, 1..3);
+        logs.stage_ended(2);
+        write(&mut logs, 1..3);
+        let scalars = read_scalars(&std::fs::read(dir.path().join(TENSORBOARD)).unwrap()).unwrap();
+        let losses = scalars
+            .iter()
+            .filter(|(_, tag, _)| tag.contains("loss/det-train"));
+        let steps: Vec<u64> = losses.map(|(step, _, _)| *step).collect();
+        assert_eq!(steps, [1, 2, 3, 4]);
+    }
+
     fn bytes(dir: &Path) -> Vec<Vec<u8>> {
         ["metrics.jsonl", "alpha.jsonl", "events.jsonl", TENSORBOARD]
             .map(|f| std::fs::read(dir.join(f)).unwrap())

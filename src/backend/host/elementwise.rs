@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{by_float, simd};
+use super::{Float, by_float, simd};
 use crate::tensor::{DType, Tensor};
 
 simd! {
@@ -86,6 +86,21 @@ simd! {
         }
         s
     }
+}
+
+simd! {
+    /// A momentum step: `g' = factor g + decay w`, `b = momentum b + g'`, `w -= lr b`.
+    pub fn momentum_step[T](factor: T, decay: T, momentum: T, lr: T, g: &[T], b: &mut [T], w: &mut [T]) {
+        for ((&g, b), w) in g.iter().zip(b).zip(w) {
+            *b = momentum.mul_add(*b, decay.mul_add(*w, factor * g));
+            *w = (-lr).mul_add(*b, *w);
+        }
+    }
+}
+
+/// `sum x_i^2` in f64: short runs in the type of x, so that the error does not grow with the length.
+pub fn sum_of_squares<T: Float>(x: &[T]) -> f64 {
+    x.chunks(256).map(|x| dot::<T>(x, x).v()).sum()
 }
 
 /// `acc += t` for gradients; `acc` may be bf16 storage, `t` is f32 or f64.
