@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::search::config::Config;
 use crate::search::evaluate::{Evaluator, record};
 use crate::search::model_file;
+use crate::search::pipeline::Benches;
 use crate::model::Mixing;
 use crate::report::records::Which;
 
@@ -27,7 +28,8 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let config = Config::load(arguments.run.join("run.toml"), &context.overrides()?)?;
     running::threads(config.run.threads)?;
     let f = model_file::open(&arguments.run, config)?;
-    let benches = f.benches.all();
+    let benches = Benches::held_out(&f.config)?.all();
+    f.check_classes(&benches)?;
     let benches: Vec<_> = benches.iter().map(|b| &**b).collect();
     let genotypes = f.genotypes();
     let r = record(&Evaluator::new(&f.config), Which::Searched, &benches, &f.net, &f.store, genotypes, Mixing::Parameters)?;

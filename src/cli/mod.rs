@@ -30,6 +30,8 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Show, count, check, convert and draw architectures
+    Arch: arch;
     /// Time a search step
     Bench: bench;
     /// Show, check, compare and explain configurations
@@ -54,6 +56,8 @@ commands! {
     Search: search;
     /// Take one step and write down everything about it, for audits
     Step: step;
+    /// Train a given architecture, without a search
+    Train: train;
 }
 
 /// Searches joint detection and segmentation networks.

@@ -17,7 +17,7 @@ use crate::tape::Cx;
 use crate::task::Prediction;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mtnas predict runs/driving-small street.png\n  mtnas predict runs/driving-small *.jpg -o out --score 0.5 --json")]
+#[command(after_help = "Examples:\n  mtnas predict runs/driving-small street.png\n  mtnas predict runs/driving-small *.jpg -o out --score 0.5 --json\n\nThe directory of the run is enough: its data set is not looked at.")]
 pub(super) struct Arguments {
     /// Directory of a finished run
     run: PathBuf,
@@ -42,13 +42,13 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     for path in &arguments.images {
         let image = read_image(path)?;
         let (mut boxes, mut map) = (None, None);
-        for bench in f.benches.all() {
-            match predict(&bench, &f.net, &f.store, Cx::default(), dtype, &image)? {
+        for viewer in &f.tasks {
+            match predict(viewer, &f.net, &f.store, Cx::default(), dtype, &image)? {
                 Prediction::Objects(mut d) => {
                     d.retain(|d| d.score >= arguments.score);
-                    boxes = Some((d, bench.task.classes().to_vec()));
+                    boxes = Some((d, viewer.task.classes().to_vec()));
                 }
-                Prediction::Labels(m) => map = Some((m, bench.task.classes().to_vec())),
+                Prediction::Labels(m) => map = Some((m, viewer.task.classes().to_vec())),
                 Prediction::Scores(_) => {}
             }
         }

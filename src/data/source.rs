@@ -38,14 +38,8 @@ impl Source {
     /// classes of the splits differ.
     pub fn open(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Source> {
         let formats = config.dataset();
-        let keep = |set: Box<dyn Dataset>| -> Arc<dyn Dataset> {
-            if config.cache {
-                Arc::new(Cached::new(set.into(), size, CACHE_LIMIT))
-            } else {
-                set.into()
-            }
-        };
-        let (train, val) = (keep(formats.open_train()?), keep(formats.open_val()?));
+        let train = kept(config, formats.open_train()?, size);
+        let val = kept(config, formats.open_val()?, size);
         if train.classes() != val.classes() {
             let text = format!("{} and {} have different classes", train.name(), val.name());
             return Err(Error::new(Code::ConfigValue, text).at(config.root.display()));
@@ -60,6 +54,32 @@ impl Source {
             dataset: val,
         };
         Ok(Source { train, val })
+    }
+
+    /// The held-out split alone; the training part is empty.
+    ///
+    /// # Errors
+    /// As [`DatasetConfig::open`](super::dataset::DatasetConfig::open).
+    pub fn held_out(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Source> {
+        let dataset = kept(config, config.dataset().open_val()?, size);
+        let indices = limited((0..dataset.len()).collect(), config.limit, seed);
+        let train = Part {
+            dataset: dataset.clone(),
+            indices: vec![],
+        };
+        Ok(Source {
+            train,
+            val: Part { dataset, indices },
+        })
+    }
+}
+
+/// The data set, kept in memory if the configuration says so.
+fn kept(config: &DataSetConfig, set: Box<dyn Dataset>, size: (usize, usize)) -> Arc<dyn Dataset> {
+    if config.cache {
+        Arc::new(Cached::new(set.into(), size, CACHE_LIMIT))
+    } else {
+        set.into()
     }
 }
 
@@ -173,6 +193,9 @@ mod tests {
         let s = Source::open(&c, (16, 16), 1).unwrap();
         assert_eq!((s.train.indices.len(), s.val.indices.len()), (7, 7));
         assert_eq!(s.train.dataset.load(0).unwrap().image.height, 16);
+        let held_out = Source::held_out(&c, (16, 16), 1).unwrap();
+        assert_eq!(held_out.val.indices, s.val.indices);
+        assert!(held_out.train.indices.is_empty());
         c.fraction = 0.001;
         assert_eq!(
             Source::open(&c, (32, 32), 1).err().unwrap().code(),

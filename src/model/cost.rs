@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::nn::{LayerCost, LayerKind};
 
 /// Parameters and multiply-adds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Count {
     /// Trainable values, normalisations included.
     pub params: u64,
@@ -62,6 +62,19 @@ impl Cost {
     /// All but the auxiliary head, which takes no part in inference: what papers state.
     pub fn without_auxiliary(&self) -> Count {
         self.sum(|l| !l.name.starts_with("auxiliary_head."))
+    }
+
+    /// The auxiliary head alone.
+    pub fn auxiliary(&self) -> Count {
+        self.under("auxiliary_head")
+    }
+
+    /// Multiply-adds of the convolutions, without the auxiliary head.
+    pub fn conv_macs(&self) -> u64 {
+        let linear =
+            |l: &&LayerCost| l.kind == LayerKind::Linear && !l.name.starts_with("auxiliary_head.");
+        let linear: u64 = self.layers.iter().filter(linear).map(|l| l.macs).sum();
+        self.without_auxiliary().macs - linear
     }
 
     /// Sums by part of the network, in the order of declaration: single cells, stems, heads.

@@ -8,6 +8,7 @@ mod conv_norm;
 pub mod cost;
 pub mod network;
 pub mod peer;
+pub mod preset;
 pub mod release;
 pub mod spec;
 pub mod stem;

@@ -1,6 +1,6 @@
 //! What a network is built from: frame, input size, cells, heads. Plain data.
 
-use super::config::FrameConfig;
+use super::config::{Frame, FrameConfig};
 use crate::space::{ArchOptions, Genotype};
 
 /// The cells of the backbone or of a branch.
@@ -78,6 +78,15 @@ impl NetworkSpec {
             seg_classes: None,
             classes: None,
             auxiliary: false,
+        }
+    }
+
+    /// Priors per position of each level of the frame.
+    pub fn anchors(frame: &FrameConfig) -> Vec<usize> {
+        let levels = frame.detection_levels();
+        match frame.frame {
+            Frame::MtnasPeer => vec![6; levels],
+            _ => NetworkSpec::release_anchors(levels),
         }
     }
 

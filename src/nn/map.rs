@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::{Code, Error, Result};
 
 /// The size of one sample's feature map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Map {
     /// Channels.
     pub c: usize,
@@ -108,7 +108,8 @@ impl Map {
 }
 
 /// What a layer is, for cost tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LayerKind {
     /// Dense convolution with a window larger than 1x1.
     Conv,
@@ -149,7 +150,7 @@ impl LayerKind {
 }
 
 /// One layer as it was declared.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct LayerCost {
     /// Dotted name, without `.weight`.
     pub name: String,

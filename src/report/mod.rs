@@ -15,6 +15,7 @@ mod number;
 pub mod overlay;
 mod page;
 pub mod palette;
+pub mod picture;
 pub mod records;
 mod results;
 mod run;

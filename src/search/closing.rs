@@ -6,7 +6,8 @@ use std::rc::Rc;
 use super::config::Init;
 use super::evaluate::{self, Evaluator};
 use super::given::drawn;
-use super::pipeline::{Benches, Parts, genotypes};
+use super::networks::{Parts, genotypes};
+use super::pipeline::Benches;
 use super::session::Session;
 use super::stage::{self, Outcome, Plan};
 use super::workbench::Workbench;
@@ -59,7 +60,7 @@ pub(super) fn close(session: &mut Session, benches: &Benches, found: Found) -> R
         random(session, benches, &found.parts)?;
     }
     super::samples::write(session, &benches.all(), &last)?;
-    super::model_file::deliver(session, &last, &found.parts, &searched)?;
+    super::model_file::deliver(session, benches, &last, &found.parts, &searched)?;
     session.dir.set_status(Status::Done)?;
     Ok(searched)
 }

@@ -7,7 +7,8 @@
 use super::closing::{self, Found};
 use super::config::{Config, DartsPlusRule, Method};
 use super::given::given;
-use super::pipeline::{Benches, Parts, genotype, searched};
+use super::networks::{Parts, genotype, searched};
+use super::pipeline::Benches;
 use super::session::Session;
 use super::stage::{self, ArchPlan, Plan};
 use super::stop::Rule;

@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
+use super::closing::{self, Found};
 use super::config::Config;
-use super::pipeline::genotype;
+use super::darts;
+use super::networks::{Parts, genotype};
+use super::session::Session;
 use crate::error::{Code, Error, Result};
+use crate::model::Cells;
+use crate::report::records::EvalRecord;
 use crate::rng::{Rng, word};
 use crate::space::random::{NoneDraws, random_genotype};
 use crate::space::{Genotype, NetworkGenotype};
@@ -33,6 +38,49 @@ pub(super) fn given(c: &Config, part: &str) -> Result<Option<Genotype>> {
             .map_err(|e| e.note(key)),
         text => genotype(text).map(Some).map_err(|e| e.within(key)),
     }
+}
+
+/// Trains, judges and delivers the network of `search.genotypes`: `method = "given"`.
+///
+/// # Errors
+/// Those of the stages; `Interrupted` when a stop was asked for.
+pub(super) fn run(session: &mut Session) -> Result<EvalRecord> {
+    let c = session.config.clone();
+    let parts = cells(&c)?;
+    let benches = darts::open(&c)?;
+    let found = Found {
+        parts,
+        start: None,
+        supernet: None,
+    };
+    closing::close(session, &benches, found)
+}
+
+/// The cells of `search.genotypes`; a branch that is not given is made by hand.
+///
+/// # Errors
+/// `ConfigValue` without a backbone; as [`given`].
+pub(super) fn cells(c: &Config) -> Result<Parts> {
+    let backbone = given(c, "backbone")?.ok_or_else(|| {
+        Error::new(Code::ConfigValue, "no genotype is given to train")
+            .at("search.genotypes.backbone")
+            .help("`mtnas train CONFIG --genotype PC_DARTS_cifar`, or set the key")
+    })?;
+    darts::around(c, Cells::Derived(backbone))
+}
+
+/// Puts the text of every given genotype into the configuration, so that a run depends on no other file and no draw.
+///
+/// # Errors
+/// As [`given`].
+pub fn written_out(mut c: Config) -> Result<Config> {
+    let text = |part: &str| -> Result<String> {
+        Ok(given(&c, part)?.map_or(String::new(), |g| g.to_string()))
+    };
+    let (backbone, det, seg) = (text("backbone")?, text("det")?, text("seg")?);
+    let g = &mut c.search.genotypes;
+    (g.backbone, g.det, g.seg) = (backbone, det, seg);
+    Ok(c)
 }
 
 /// The random genotype of a part: the same for a seed wherever it is asked for.
@@ -86,6 +134,23 @@ mod tests {
         let mut c = Config::default();
         c.search.genotypes.backbone = backbone.into();
         c
+    }
+
+    #[test]
+    fn written_out_a_configuration_needs_no_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("g.json");
+        let pdarts = published::by_name("PDARTS").unwrap();
+        std::fs::write(&path, serde_json::to_string(&pdarts).unwrap()).unwrap();
+        let mut c = with(path.to_str().unwrap());
+        c.search.genotypes.seg = "random".into();
+        let c = written_out(c).unwrap();
+        assert_eq!(c.search.genotypes.backbone, pdarts.to_string());
+        assert_eq!(c.search.genotypes.seg, drawn(&c, "seg").to_string());
+        assert_eq!(c.search.genotypes.det, "");
+        assert_eq!(cells(&c).unwrap().backbone, Cells::Derived(pdarts));
+        let e = cells(&Config::default()).unwrap_err();
+        assert!(e.render().contains("--genotype"), "{}", e.render());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::config::Method;
 use super::session::Session;
-use super::{darts, p_darts, pipeline, random_search};
+use super::{darts, given, p_darts, pipeline, random_search};
 use crate::error::Result;
 use crate::report::records::EvalRecord;
 
@@ -16,5 +16,6 @@ pub fn run(session: &mut Session) -> Result<EvalRecord> {
         Method::Darts | Method::PcDarts | Method::DartsPlus => darts::run(session),
         Method::PDarts => p_darts::run(session),
         Method::Random => random_search::run(session),
+        Method::Given => given::run(session),
     }
 }

@@ -2,18 +2,21 @@
 
 pub mod bilevel;
 pub mod checkpoint;
+pub mod classes;
 mod closing;
 pub mod config;
 pub mod darts;
 pub mod evaluate;
-mod given;
+pub mod given;
 mod learner_io;
 pub mod method;
 pub mod model_file;
+pub mod networks;
 pub mod noise;
 pub mod op_profile;
 pub mod p_darts;
 pub mod pipeline;
+pub mod planned;
 pub mod planted;
 pub mod progress;
 pub mod random_search;
@@ -30,4 +33,5 @@ pub mod step_timing;
 mod step_workload;
 pub mod stop;
 pub mod tensorboard;
+pub mod viewer;
 pub mod workbench;

@@ -2,30 +2,51 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
+use super::classes;
 use super::config::Config;
-use super::pipeline::{Benches, Parts, network_genotype};
+use super::networks::{self, Heads, Parts, network_genotype};
+use super::pipeline::Benches;
 use super::session::Session;
 use super::stage::Outcome;
+use super::viewer::Viewer;
+use super::workbench::Workbench;
 use crate::error::{Code, Error, Result};
 use crate::export::safetensors::{self, TensorFile};
 use crate::files::write_atomic;
-use crate::model::{Cells, Network};
+use crate::model::{Network, NetworkSpec};
 use crate::nn::{ParamSet, Store};
-use crate::report::records::{EvalRecord, to_file};
-use crate::space::NetworkGenotype;
+use crate::report::records::{EvalRecord, read_file, to_file};
+use crate::space::{Genotype, NetworkGenotype};
+use crate::task::config::TaskKind;
 use crate::tensor::Tensor;
 
-/// Writes genotype, weights, cost and metrics into `final/`; the metrics last, because they mark it as complete.
+/// Class names by task (`det`, `seg`, `cls`), in the order of their ids.
+const CLASSES: &str = "classes.json";
+
+/// Writes genotype, class names, weights, cost and metrics into `final/`; the metrics last, because they mark it as complete.
 ///
 /// # Errors
 /// A full disk.
-pub fn deliver(session: &Session, o: &Outcome, parts: &Parts, record: &EvalRecord) -> Result<()> {
+pub fn deliver(
+    session: &Session,
+    benches: &Benches,
+    o: &Outcome,
+    parts: &Parts,
+    record: &EvalRecord,
+) -> Result<()> {
     let dir = session.dir.path().join("final");
     std::fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, e))?;
     if let Some(g) = network_genotype(parts) {
         write_atomic(dir.join("genotype.txt"), g.to_string().as_bytes())?;
     }
+    let classes: BTreeMap<String, Vec<String>> = benches
+        .all()
+        .iter()
+        .map(|b| (b.name.clone(), b.task.classes().to_vec()))
+        .collect();
+    write_atomic(dir.join(CLASSES), to_file(&classes).as_bytes())?;
     let mut tensors = BTreeMap::new();
     for set in [&o.store.weights, &o.store.buffers] {
         for (_, name, t) in set.iter() {
@@ -65,12 +86,12 @@ pub fn read_store(path: &Path) -> Result<Store> {
     Ok(store)
 }
 
-/// A finished run's network: configuration, tasks, network and values.
+/// A finished run's network. Its data set is not opened.
 pub struct Final {
     /// Configuration of the run.
     pub config: Config,
-    /// Its tasks.
-    pub benches: Benches,
+    /// Its tasks: detection, segmentation, classification, as far as they are there.
+    pub tasks: Vec<Viewer>,
     /// The derived network.
     pub net: Network,
     /// Its values.
@@ -82,52 +103,42 @@ pub struct Final {
 impl Final {
     /// Text of every searched part, as records keep it.
     pub fn genotypes(&self) -> BTreeMap<String, String> {
-        let g = &self.genotype;
-        let parts = [
-            ("backbone", Some(&g.backbone)),
-            ("det", g.det.as_ref()),
-            ("seg", g.seg.as_ref()),
-        ];
-        parts
-            .into_iter()
-            .filter_map(|(n, g)| Some((n.to_string(), g?.to_string())))
-            .collect()
+        let text = |(n, g): (&str, &Genotype)| (n.to_string(), g.to_string());
+        self.genotype.parts().map(text).collect()
+    }
+
+    /// Refuses held-out data whose classes are not those that the network was trained on.
+    ///
+    /// # Errors
+    /// `ConfigValue` with both lists.
+    pub fn check_classes(&self, benches: &[Rc<Workbench>]) -> Result<()> {
+        for (viewer, bench) in self.tasks.iter().zip(benches) {
+            let (own, found) = (viewer.task.classes(), bench.task.classes());
+            if own != found {
+                let (own, found) = (own.join(", "), found.join(", "));
+                let what = format!("the data of task `{}` has the classes {found}", bench.name);
+                return Err(Error::new(Code::ConfigValue, what)
+                    .note(format!("the network was trained on {own}"))
+                    .help("give the data set of the run"));
+            }
+        }
+        Ok(())
     }
 }
 
-/// Opens `final/` of the run at `path`, whose configuration is `config` (from its `run.toml`).
+/// Opens `final/` of the run at `path`, whose configuration is `config` (from its `run.toml`). Class names are those in `final/`; of
+/// a run that has none there, those of its data set.
 ///
 /// # Errors
 /// `NotFound` for a run that is not finished; `BadCheckpoint` for weights of another network.
 pub fn open(path: &Path, config: Config) -> Result<Final> {
-    let dir = path.join("final");
-    if !dir.join("metrics.json").is_file() {
-        return Err(
-            Error::new(Code::NotFound, "the run has no final network yet")
-                .at(path.display())
-                .help(format!("finish it with: mtnas resume {}", path.display())),
-        );
-    }
-    let text = std::fs::read_to_string(dir.join("genotype.txt"))
-        .map_err(|e| Error::io(dir.join("genotype.txt"), e))?;
-    let genotype: NetworkGenotype = text
-        .parse()
-        .map_err(|e: Error| e.at(dir.join("genotype.txt").display()))?;
-    let cells =
-        |g: &Option<crate::space::Genotype>| g.clone().map_or(Cells::HandCrafted, Cells::Derived);
-    let parts = Parts {
-        backbone: Cells::Derived(genotype.backbone.clone()),
-        det: cells(&genotype.det),
-        seg: cells(&genotype.seg),
-    };
-    let benches = Benches::open(&config)?;
-    let spec = benches.spec(&config, &parts)?;
+    let planned = plan(path, &config)?;
     let (net, mut store) = Network::build(
-        &spec,
+        &planned.spec,
         0,
         super::workbench::parameter_dtype(config.run.precision),
     )?;
-    let TensorFile { tensors, .. } = safetensors::read(dir.join("model.safetensors"))?;
+    let TensorFile { tensors, .. } = safetensors::read(path.join("final/model.safetensors"))?;
     let pick = |set: &ParamSet| -> BTreeMap<String, Tensor> {
         tensors
             .iter()
@@ -140,9 +151,69 @@ pub fn open(path: &Path, config: Config) -> Result<Final> {
     store.buffers.load(&b)?;
     Ok(Final {
         config,
-        benches,
+        tasks: planned.tasks,
         net,
         store,
+        genotype: planned.genotype,
+    })
+}
+
+/// A finished run's network before its values are read.
+pub struct Plan {
+    /// Its tasks.
+    pub tasks: Vec<Viewer>,
+    /// Its cells.
+    pub genotype: NetworkGenotype,
+    /// What it is built from.
+    pub spec: NetworkSpec,
+}
+
+/// The network in `final/` of the run at `path`.
+///
+/// # Errors
+/// As [`open`].
+pub fn plan(path: &Path, config: &Config) -> Result<Plan> {
+    let dir = path.join("final");
+    if !dir.join("metrics.json").is_file() {
+        return Err(
+            Error::new(Code::NotFound, "the run has no final network yet")
+                .at(path.display())
+                .help(format!("finish it with: mtnas resume {}", path.display())),
+        );
+    }
+    let file = dir.join("genotype.txt");
+    let text = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, e))?;
+    let genotype = NetworkGenotype::parse(&text, &file.display().to_string())?;
+    let file = dir.join(CLASSES);
+    let mut stored: BTreeMap<String, Vec<String>> = match file.is_file() {
+        true => read_file(&file)?,
+        false => BTreeMap::new(),
+    };
+    let (mut tasks, mut heads) = (vec![], Heads::default());
+    for kind in [
+        TaskKind::Detection,
+        TaskKind::Segmentation,
+        TaskKind::Classification,
+    ] {
+        let Some((name, task)) = config.task(kind) else {
+            continue;
+        };
+        let names = match stored.remove(name) {
+            Some(names) => names,
+            None => classes::of_data(config, task)?,
+        };
+        let head = match kind {
+            TaskKind::Detection => &mut heads.det,
+            TaskKind::Segmentation => &mut heads.seg,
+            TaskKind::Classification => &mut heads.cls,
+        };
+        *head = Some(names.len());
+        tasks.push(Viewer::new(config, task, names)?);
+    }
+    let spec = networks::spec(config, &Parts::derived(&genotype), &heads)?;
+    Ok(Plan {
+        tasks,
         genotype,
+        spec,
     })
 }

@@ -7,7 +7,7 @@
 use super::closing::{self, Found};
 use super::config::Config;
 use super::darts::{BACKBONE, around, open, plan};
-use super::pipeline::searched;
+use super::networks::searched;
 use super::session::Session;
 use super::stage::{self, ArchPlan, Outcome};
 use super::stop::Rule;

@@ -4,24 +4,22 @@
 //! Ablations (Tables 1 and 2) leave stages out: a branch that is not searched is hand-crafted or given, a backbone that is
 //! not searched is given or that of the pre-search.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::closing::{self, Found};
-use super::config::{BranchHost, Config};
+use super::config::Config;
 use super::given::given;
+use super::networks::{self, Heads, Parts, genotype, spec};
 use super::session::Session;
 use super::stage::{self, ArchPlan, Outcome, Plan};
 use super::stop::Rule;
 use super::workbench::Workbench;
 use crate::error::{Code, Error, Result};
-use crate::model::config::Frame;
-use crate::model::{Cells, DetHead, NetworkSpec};
+use crate::model::{Cells, NetworkSpec};
 use crate::nn::Store;
 use crate::report::records::EvalRecord;
-use crate::space::genotype::edge_count;
-use crate::space::{ArchOptions, Candidates, Genotype, NetworkGenotype, published};
-use crate::task::config::TaskKind;
+use crate::space::Genotype;
+use crate::task::config::{TaskConfig, TaskKind};
 
 /// Numbers of the stages: they key random numbers, so a stage keeps its number whichever others run.
 mod number {
@@ -47,10 +45,25 @@ impl Benches {
     /// # Errors
     /// Those of the data sets.
     pub fn open(config: &Config) -> Result<Benches> {
+        Benches::with(config, Workbench::open)
+    }
+
+    /// As [`Benches::open`] with the held-out splits alone: they can be judged on, not trained.
+    ///
+    /// # Errors
+    /// Those of the data sets.
+    pub fn held_out(config: &Config) -> Result<Benches> {
+        Benches::with(config, Workbench::held_out_only)
+    }
+
+    fn with(
+        config: &Config,
+        make: impl Fn(&Config, &str, &TaskConfig) -> Result<Workbench>,
+    ) -> Result<Benches> {
         let open = |kind: TaskKind| -> Result<Option<Rc<Workbench>>> {
             config
                 .task(kind)
-                .map(|(name, t)| Workbench::open(config, name, t).map(Rc::new))
+                .map(|(name, t)| make(config, name, t).map(Rc::new))
                 .transpose()
         };
         Ok(Benches {
@@ -69,83 +82,22 @@ impl Benches {
             .collect()
     }
 
+    /// Their numbers of classes.
+    pub fn heads(&self) -> Heads {
+        let count = |bench: &Option<Rc<Workbench>>| bench.as_ref().map(|b| b.task.classes().len());
+        Heads {
+            det: count(&self.det),
+            seg: count(&self.seg),
+            cls: count(&self.cls),
+        }
+    }
+
     /// The network with these cells and the heads of all tasks.
     ///
     /// # Errors
     /// As [`spec`].
     pub fn spec(&self, config: &Config, parts: &Parts) -> Result<NetworkSpec> {
-        let mut s = spec(config, parts, self.det.as_deref(), self.seg.as_deref())?;
-        s.classes = self.cls.as_ref().map(|t| t.task.classes().len());
-        Ok(s)
-    }
-}
-
-/// Cells of each part of the network.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Parts {
-    /// Backbone.
-    pub backbone: Cells,
-    /// Detection branch.
-    pub det: Cells,
-    /// Segmentation branch.
-    pub seg: Cells,
-}
-
-/// The network of `config` with these cells and the heads of the tasks that are there.
-///
-/// # Errors
-/// Levels that the frame does not have.
-pub fn spec(
-    config: &Config,
-    parts: &Parts,
-    det: Option<&Workbench>,
-    seg: Option<&Workbench>,
-) -> Result<NetworkSpec> {
-    let [h, w] = config.input.size;
-    let mut s = NetworkSpec::new(&config.model, h, w, parts.backbone.clone());
-    s.det = parts.det.clone();
-    s.seg = parts.seg.clone();
-    if let Some(d) = det {
-        let levels = config.model.detection_levels();
-        let anchors = match config.model.frame {
-            Frame::MtnasPeer => vec![6; levels],
-            _ => NetworkSpec::release_anchors(levels),
-        };
-        s.det_head = Some(DetHead {
-            classes: d.task.classes().len(),
-            anchors,
-        });
-    }
-    s.seg_classes = seg.map(|t| t.task.classes().len());
-    Ok(s)
-}
-
-/// Search cells of a group as the configuration describes the space.
-///
-/// # Errors
-/// `ConfigValue` for candidates that are no primitives.
-pub fn searched(name: &str, config: &Config) -> Result<Cells> {
-    let candidates = Candidates::named(edge_count(config.model.nodes), &config.space.primitives)?;
-    let options = ArchOptions {
-        edge_norm: config.model.edge_norm,
-        init: config.space.alpha_init,
-        normal: candidates.clone(),
-        reduce: candidates,
-    };
-    Ok(Cells::Search {
-        group: name.into(),
-        options,
-    })
-}
-
-/// A genotype by published name or as text.
-///
-/// # Errors
-/// `MT0209` for text that does not parse.
-pub fn genotype(text: &str) -> Result<Genotype> {
-    match published::by_name(text) {
-        Some(g) => Ok(g),
-        None => text.parse(),
+        spec(config, parts, &self.heads())
     }
 }
 
@@ -175,11 +127,7 @@ impl Pipeline<'_> {
         let c = self.session.config.clone();
         let a = &c.search.ablation;
         let branches = c.model.searched_branches();
-        let mut parts = Parts {
-            backbone: Cells::HandCrafted,
-            det: Cells::HandCrafted,
-            seg: Cells::HandCrafted,
-        };
+        let mut parts = Parts::by_hand();
         if branches && !a.co_search {
             for (kind, key) in [
                 (TaskKind::Detection, "det"),
@@ -292,25 +240,6 @@ impl Pipeline<'_> {
     /// takes no part (detection reads the hand-crafted top-down path).
     fn branch(&mut self, key: &str, bench: Rc<Workbench>) -> Result<Genotype> {
         let c = self.session.config.clone();
-        let cells = searched(key, &c)?;
-        let backbone = match c.search.branch_host {
-            BranchHost::Tied => cells.clone(),
-            BranchHost::Derived => {
-                Cells::Derived(published::by_name("PC_DARTS_cifar").expect("a published genotype"))
-            }
-        };
-        let mut parts = Parts {
-            backbone,
-            det: Cells::HandCrafted,
-            seg: Cells::HandCrafted,
-        };
-        let (det, seg) = if key == "det" {
-            parts.det = cells;
-            (Some(&*bench), None)
-        } else {
-            parts.seg = cells;
-            (None, Some(&*bench))
-        };
         let (name, number) = if key == "det" {
             ("1-branch-det", number::BRANCH_DET)
         } else {
@@ -319,8 +248,8 @@ impl Pipeline<'_> {
         let plan = self.plan(
             name,
             number,
-            spec(&c, &parts, det, seg)?,
-            vec![bench.clone()],
+            networks::branch_host(&c, key, &self.benches.heads())?,
+            vec![bench],
             c.search.iters.branch,
             self.arch(&[key], Rule::Stable),
         );
@@ -332,8 +261,7 @@ impl Pipeline<'_> {
         let c = self.session.config.clone();
         let p = &c.search.presearch;
         let bench = Rc::new(Workbench::presearch(&c)?);
-        let mut s = NetworkSpec::new(&c.model, p.size[0], p.size[1], searched("backbone", &c)?);
-        s.classes = Some(bench.task.classes().len());
+        let s = networks::presearch(&c, Some(bench.task.classes().len()))?;
         let arch = ArchPlan {
             alpha: p.alpha.clone(),
             warmup: p.warmup_fraction,
@@ -360,22 +288,13 @@ impl Pipeline<'_> {
         init: Option<Rc<Store>>,
     ) -> Result<Outcome> {
         let c = self.session.config.clone();
-        let mut parts = Parts {
-            backbone: searched("backbone", &c)?,
-            ..parts.clone()
-        };
+        let parts = networks::backbone_search(&c, parts, co_search)?;
         let mut groups = vec!["backbone"];
         if co_search {
-            (parts.det, parts.seg) = (searched("det", &c)?, searched("seg", &c)?);
             groups.extend(self.benches.det.as_ref().map(|_| "det"));
             groups.push("seg");
         }
-        let spec = spec(
-            &c,
-            &parts,
-            self.benches.det.as_deref(),
-            self.benches.seg.as_deref(),
-        )?;
+        let spec = spec(&c, &parts, &self.benches.heads().dense())?;
         let mut plan = self.plan(
             "4-backbone",
             number::BACKBONE,
@@ -395,31 +314,4 @@ impl Pipeline<'_> {
             .cloned()
             .collect()
     }
-}
-
-/// Text of every derived part.
-pub fn genotypes(parts: &Parts) -> BTreeMap<String, String> {
-    let named = [
-        ("backbone", &parts.backbone),
-        ("det", &parts.det),
-        ("seg", &parts.seg),
-    ];
-    let derived = named.into_iter().filter_map(|(n, c)| match c {
-        Cells::Derived(g) => Some((n.to_string(), g.to_string())),
-        _ => None,
-    });
-    derived.collect()
-}
-
-/// The searched cells as one document; `None` when the backbone is not derived.
-pub fn network_genotype(parts: &Parts) -> Option<NetworkGenotype> {
-    let derived = |c: &Cells| match c {
-        Cells::Derived(g) => Some(g.clone()),
-        _ => None,
-    };
-    Some(NetworkGenotype {
-        backbone: derived(&parts.backbone)?,
-        det: derived(&parts.det),
-        seg: derived(&parts.seg),
-    })
 }

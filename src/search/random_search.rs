@@ -15,7 +15,8 @@ use super::closing::{self, Found};
 use super::config::{Config, Fitness};
 use super::darts::{BACKBONE, around, open};
 use super::given::none_draws;
-use super::pipeline::{Benches, Parts, genotype, searched};
+use super::networks::{Parts, genotype, searched};
+use super::pipeline::Benches;
 use super::session::Session;
 use super::signals;
 use super::stage::{self, Outcome, Plan};
@@ -97,7 +98,7 @@ pub fn run(session: &mut Session) -> Result<EvalRecord> {
 }
 
 /// Search cells in the backbone, and in branches that are searched and not given.
-fn supernet(c: &Config) -> Result<Parts> {
+pub(super) fn supernet(c: &Config) -> Result<Parts> {
     let mut parts = around(c, searched(BACKBONE, c)?)?;
     if c.model.searched_branches() && c.search.ablation.branch_search {
         for (key, cells) in [("det", &mut parts.det), ("seg", &mut parts.seg)] {

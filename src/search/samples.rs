@@ -2,6 +2,7 @@
 
 use super::session::Session;
 use super::stage::Outcome;
+use super::viewer::{Viewer, outputs};
 use super::workbench::Workbench;
 use crate::annotation::{Annotation, Image};
 use crate::error::Result;
@@ -29,7 +30,7 @@ pub fn write(session: &Session, benches: &[std::rc::Rc<Workbench>], o: &Outcome)
         for &index in part.indices.iter().step_by(step).take(count) {
             let s = part.dataset.load(index)?;
             let found = predict(
-                bench,
+                &bench.viewer(),
                 &o.net,
                 &o.store,
                 session.cx,
@@ -64,18 +65,18 @@ pub fn write(session: &Session, benches: &[std::rc::Rc<Workbench>], o: &Outcome)
 /// # Errors
 /// Those of the ops.
 pub fn predict(
-    bench: &Workbench,
+    viewer: &Viewer,
     net: &Network,
     store: &Store,
     cx: Cx,
     dtype: DType,
     image: &Image,
 ) -> Result<Prediction> {
-    let x = bench.input_of(image)?;
+    let x = viewer.input_of(image)?;
     let p = Pass::new(store, cx, Mode::EVAL);
-    let outputs = bench.outputs(net, &p, &x, dtype, Mixing::Parameters)?;
+    let outputs = outputs(viewer.task.kind(), net, &p, &x, dtype, Mixing::Parameters)?;
     let values: Vec<Tensor> = outputs.iter().map(|v| v.value().clone()).collect();
-    let mut all = bench
+    let mut all = viewer
         .task
         .predict(&values, &[(image.height, image.width)])?;
     Ok(all.swap_remove(0))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::config::Config;
-use super::pipeline;
+use super::networks;
 use super::workbench::prior_layout;
 use crate::data::class_map::ClassMap;
 use crate::data::dataset::Format;
@@ -103,7 +103,7 @@ pub(super) fn spec(c: &Config, s: &Setting, kind: TaskKind, classes: usize) -> R
             _ if c.model.branches == Branches::HandCrafted => Cells::HandCrafted,
             "" => Cells::search(name, &c.model),
             text => Cells::Derived(
-                pipeline::genotype(text).map_err(|e| e.at(format!("search.genotypes.{name}")))?,
+                networks::genotype(text).map_err(|e| e.at(format!("search.genotypes.{name}")))?,
             ),
         })
     };

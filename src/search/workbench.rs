@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use super::bilevel::Loss;
 use super::config::{Config, Precision};
-use crate::annotation::{Annotation, Image};
+use super::viewer::{self, Viewer};
 use crate::data::augment::Augmentation;
 use crate::data::batch::{Batch, Batches};
 use crate::data::config::DataSetConfig;
-use crate::data::dataset::Sample;
 use crate::data::input::Input;
 use crate::data::loader::Loader;
-use crate::data::normalise::Normalise;
 use crate::data::source::Source;
 use crate::error::{Code, Error, Result};
 use crate::model::config::{Frame, FrameConfig};
-use crate::model::network::{Mixing, Network, Outputs};
+use crate::model::network::{Mixing, Network};
 use crate::nn::Pass;
 use crate::rng::{Rng, word};
 use crate::tape::Var;
@@ -116,20 +114,34 @@ pub fn task_of(
     })
 }
 
+/// The data set of a task.
+fn data_of<'a>(config: &'a Config, name: &str, t: &TaskConfig) -> Result<&'a DataSetConfig> {
+    config.data.get(&t.data).ok_or_else(|| {
+        Error::new(
+            Code::ConfigValue,
+            format!("`tasks.{name}.data`: there is no data set `{}`", t.data),
+        )
+        .help(format!("add a table [data.{}]", t.data))
+    })
+}
+
 impl Workbench {
     /// Opens the task `name` of `config`.
     ///
     /// # Errors
     /// Those of the data set and of the task's own keys.
     pub fn open(config: &Config, name: &str, t: &TaskConfig) -> Result<Workbench> {
-        let data = config.data.get(&t.data).ok_or_else(|| {
-            Error::new(
-                Code::ConfigValue,
-                format!("`tasks.{name}.data`: there is no data set `{}`", t.data),
-            )
-            .help(format!("add a table [data.{}]", t.data))
-        })?;
-        Workbench::with_data(config, name, t, data, config.input.size)
+        let data = data_of(config, name, t)?;
+        Workbench::with_data(config, name, t, data, config.input.size, Source::open)
+    }
+
+    /// As [`Workbench::open`], of the held-out split alone: nothing can be trained with it.
+    ///
+    /// # Errors
+    /// As [`Workbench::open`].
+    pub fn held_out_only(config: &Config, name: &str, t: &TaskConfig) -> Result<Workbench> {
+        let data = data_of(config, name, t)?;
+        Workbench::with_data(config, name, t, data, config.input.size, Source::held_out)
     }
 
     /// The classifier that the pre-search attaches, over its own data.
@@ -150,7 +162,7 @@ impl Workbench {
             data: p.data.clone(),
             ..TaskConfig::default()
         };
-        Workbench::with_data(config, "presearch", &t, data, p.size)
+        Workbench::with_data(config, "presearch", &t, data, p.size, Source::open)
     }
 
     fn with_data(
@@ -159,23 +171,18 @@ impl Workbench {
         t: &TaskConfig,
         data: &DataSetConfig,
         size: [usize; 2],
+        open: impl Fn(&DataSetConfig, (usize, usize), u64) -> Result<Source>,
     ) -> Result<Workbench> {
         let seed = config.run.seed;
-        let source = Source::open(data, (size[0], size[1]), seed)?;
-        let classes = source.train.dataset.classes().to_vec();
+        let source = open(data, (size[0], size[1]), seed)?;
+        let classes = source.val.dataset.classes().to_vec();
         let task = task_of(config, t, classes, size)?;
-        let mut input = Input::new(size[0], size[1]);
-        input.normalise = Normalise::new(
-            data.mean.unwrap_or(config.input.mean),
-            data.std.unwrap_or(config.input.std),
-        )?;
-        input.on_corrupt = data.on_corrupt;
         Ok(Workbench {
             name: name.into(),
             task,
             source,
             weight: t.loss_weight,
-            input,
+            input: viewer::input(config, data, size)?,
             augment: Augmentation::new(&data.augment)?,
             max_corrupt: data.max_corrupt,
             threads: config.loader.threads,
@@ -285,18 +292,12 @@ impl Workbench {
         )
     }
 
-    /// One picture as network input `(1, 3, H, W)`.
-    ///
-    /// # Errors
-    /// `Internal` if the resizer refuses.
-    pub fn input_of(&self, image: &Image) -> Result<Tensor> {
-        let sample = Sample {
-            id: String::new(),
-            image: image.clone(),
-            annotation: Annotation::Objects(vec![]),
-        };
-        let (values, _) = self.input.prepare(&sample, None)?;
-        Tensor::from_f32([1, 3, self.input.size.0, self.input.size.1], values)
+    /// What it needs to look at a picture, without its data.
+    pub fn viewer(&self) -> Viewer {
+        Viewer {
+            task: self.task.clone(),
+            input: self.input.clone(),
+        }
     }
 
     /// Targets of a batch.
@@ -356,13 +357,6 @@ impl Workbench {
         dtype: DType,
         mixing: Mixing,
     ) -> Result<Vec<Var>> {
-        let x = p.tape.leaf(images.cast(dtype));
-        Ok(match net.forward_with(p, &x, self.kind(), mixing)? {
-            Outputs::Detection { loc, conf } => vec![loc, conf],
-            Outputs::Segmentation(y) => vec![y],
-            Outputs::Classification { logits, auxiliary } => {
-                [Some(logits), auxiliary].into_iter().flatten().collect()
-            }
-        })
+        viewer::outputs(self.kind(), net, p, images, dtype, mixing)
     }
 }

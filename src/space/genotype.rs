@@ -1,7 +1,11 @@
 //! Genotypes: the plain-data result of a search, and all that a derived network is built from.
 //!
-//! Text form and parser are in [`super::genotype_text`] and [`super::genotype_document`]; the published ones in [`super::published`].
+//! Text form and parser are in [`super::genotype_text`] and [`super::genotype_document`], the JSON form in `genotype_json`; the
+//! published ones are in [`super::published`].
 
+use serde::{Deserialize, Serialize};
+
+use super::genotype_json::Raw;
 use super::primitive::Primitive;
 
 /// Intermediate nodes of a cell in DARTS, PC-DARTS and MTNAS; other numbers are a choice of the search space.
@@ -41,8 +45,9 @@ pub fn edge_range(node: usize) -> std::ops::Range<usize> {
     start..start + node + INPUTS
 }
 
-/// A normal and a reduction cell (DARTS, section 2.4).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A normal and a reduction cell (DARTS, section 2.4). Its JSON is described in `genotype_json`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
 pub struct Genotype {
     /// Operations of the normal cell.
     pub normal: CellGenotype,
@@ -125,14 +130,29 @@ pub enum SkipRule {
 }
 
 /// The searched cells of a whole multi-task network; a branch that is hand-crafted has none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetworkGenotype {
     /// Cells of the backbone.
     pub backbone: Genotype,
     /// Cells of the detection branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub det: Option<Genotype>,
     /// Cells of the segmentation branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seg: Option<Genotype>,
+}
+
+impl NetworkGenotype {
+    /// The searched parts and their names: `backbone`, `det`, `seg`.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, &Genotype)> {
+        let all = [
+            ("backbone", Some(&self.backbone)),
+            ("det", self.det.as_ref()),
+            ("seg", self.seg.as_ref()),
+        ];
+        all.into_iter().filter_map(|(n, g)| Some((n, g?)))
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::str::FromStr;
 
 use super::genotype::{CellGenotype, Genotype, NetworkGenotype};
 use super::genotype_document::{Document, is_name};
+use super::genotype_json;
 use super::published;
 use crate::error::{Code, Error, Result, nearest};
 
@@ -48,11 +49,8 @@ impl fmt::Display for Genotype {
 
 impl fmt::Display for NetworkGenotype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "backbone = {}", self.backbone)?;
-        for (name, genotype) in [("det", &self.det), ("seg", &self.seg)] {
-            if let Some(g) = genotype {
-                writeln!(f, "{name} = {g}")?;
-            }
+        for (name, g) in self.parts() {
+            writeln!(f, "{name} = {g}")?;
         }
         Ok(())
     }
@@ -61,11 +59,14 @@ impl fmt::Display for NetworkGenotype {
 impl FromStr for Genotype {
     type Err = Error;
 
-    /// Text with exactly one genotype, `name =` before it or not.
+    /// Text with exactly one genotype, `name =` before it or not; or its JSON.
     ///
     /// # Errors
     /// `MT0209` with line and column.
     fn from_str(text: &str) -> Result<Genotype> {
+        if genotype_json::is_json(text) {
+            return genotype_json::genotype(text, "genotype text");
+        }
         Document::new(text, "genotype text").only()
     }
 }
@@ -80,7 +81,7 @@ impl Genotype {
         if let Some(g) = published::by_name(what) {
             return Ok(g);
         }
-        if what.contains('(') {
+        if what.contains('(') || genotype_json::is_json(what) {
             return what.parse();
         }
         let (path, name) = split_name(what);
@@ -99,6 +100,9 @@ impl Genotype {
             return Err(e.help(help));
         }
         let text = read(path)?;
+        if genotype_json::is_json(&text) && name.is_none() {
+            return genotype_json::genotype(&text, path);
+        }
         let document = Document::new(&text, path);
         match name {
             Some(name) => document.named(name),
@@ -110,7 +114,7 @@ impl Genotype {
 impl FromStr for NetworkGenotype {
     type Err = Error;
 
-    /// Lines `backbone = Genotype(...)`, `det = ...`, `seg = ...`; a single genotype of any name is a backbone.
+    /// Lines `backbone = Genotype(...)`, `det = ...`, `seg = ...`; a single genotype of any name is a backbone. JSON too.
     ///
     /// # Errors
     /// `MT0209` with line and column.
@@ -121,7 +125,13 @@ impl FromStr for NetworkGenotype {
 
 impl NetworkGenotype {
     /// Like `from_str`, with the name of the source (a path) for errors.
+    ///
+    /// # Errors
+    /// `MT0209` with line and column.
     pub fn parse(text: &str, source: &str) -> Result<NetworkGenotype> {
+        if genotype_json::is_json(text) {
+            return genotype_json::network(text, source);
+        }
         let document = Document::new(text, source);
         let optional = |name: &str| document.has(name).then(|| document.named(name)).transpose();
         if !document.has("backbone") {
@@ -149,7 +159,7 @@ impl NetworkGenotype {
         if !what.contains('(') && looks_like_path(what) && split_name(what).1.is_none() {
             return NetworkGenotype::parse(&read(what)?, what);
         }
-        if what.contains("backbone") && what.contains('(') {
+        if genotype_json::is_json(what) || what.contains("backbone") && what.contains('(') {
             return what.parse();
         }
         Ok(NetworkGenotype {

@@ -8,6 +8,7 @@ pub mod derive;
 pub mod derived_cell;
 pub mod genotype;
 pub mod genotype_document;
+mod genotype_json;
 mod genotype_lexer;
 mod genotype_parser;
 pub mod genotype_text;

@@ -19,6 +19,8 @@ choices! {
         PDarts = "p-darts",
         /// Random search with weight sharing (Li and Talwalkar).
         Random = "random",
+        /// No search: the cells of `genotypes` are trained and judged (`mtnas train`).
+        Given = "given",
     }
 }
 

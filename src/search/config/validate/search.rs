@@ -96,6 +96,12 @@ fn stages(config: &Config, c: &mut Checks) {
             format!("method \"{}\" searches for one task", s.method),
             "leave one task",
         );
+        c.that(
+            s.method != Method::Given || !s.genotypes.backbone.is_empty(),
+            "search.genotypes.backbone",
+            "no genotype is given to train",
+            "give one, for example \"PDARTS\", or `mtnas train CONFIG --genotype PDARTS`",
+        );
         return;
     }
     let dense = |kind| config.task(kind).is_some();
