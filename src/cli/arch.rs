@@ -16,6 +16,7 @@ use crate::space::{Genotype, NetworkGenotype, published};
 use target::Target;
 
 mod cost;
+mod counted;
 pub(super) mod target;
 
 #[derive(Debug, Args)]
