@@ -10,6 +10,8 @@ mod given;
 mod learner_io;
 pub mod method;
 pub mod model_file;
+#[cfg(test)]
+mod mutation_tests;
 pub mod noise;
 pub mod op_profile;
 pub mod p_darts;
@@ -23,6 +25,7 @@ pub mod samples;
 pub mod session;
 pub mod signals;
 pub mod stage;
+pub mod stage_record;
 pub mod step_dump;
 mod step_facts;
 mod step_recorder;

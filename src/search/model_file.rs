@@ -108,11 +108,9 @@ pub fn open(path: &Path, config: Config) -> Result<Final> {
                 .help(format!("finish it with: mtnas resume {}", path.display())),
         );
     }
-    let text = std::fs::read_to_string(dir.join("genotype.txt"))
-        .map_err(|e| Error::io(dir.join("genotype.txt"), e))?;
-    let genotype: NetworkGenotype = text
-        .parse()
-        .map_err(|e: Error| e.at(dir.join("genotype.txt").display()))?;
+    let text = dir.join("genotype.txt");
+    let weights = dir.join("model.safetensors");
+    let genotype = NetworkGenotype::from_file(&text)?;
     let cells =
         |g: &Option<crate::space::Genotype>| g.clone().map_or(Cells::HandCrafted, Cells::Derived);
     let parts = Parts {
@@ -122,12 +120,11 @@ pub fn open(path: &Path, config: Config) -> Result<Final> {
     };
     let benches = Benches::open(&config)?;
     let spec = benches.spec(&config, &parts)?;
-    let (net, mut store) = Network::build(
-        &spec,
-        0,
-        super::workbench::parameter_dtype(config.run.precision),
-    )?;
-    let TensorFile { tensors, .. } = safetensors::read(dir.join("model.safetensors"))?;
+    let dtype = super::workbench::parameter_dtype(config.run.precision);
+    let cells_of = |e: Error| e.note(format!("the cells are those of {}", text.display()));
+    let (net, mut store) =
+        Network::build(&spec, 0, dtype).map_err(|e| cells_of(e.at(text.display())))?;
+    let TensorFile { tensors, .. } = safetensors::read(&weights)?;
     let pick = |set: &ParamSet| -> BTreeMap<String, Tensor> {
         tensors
             .iter()
@@ -136,8 +133,12 @@ pub fn open(path: &Path, config: Config) -> Result<Final> {
             .collect()
     };
     let (w, b) = (pick(&store.weights), pick(&store.buffers));
-    store.weights.load(&w)?;
-    store.buffers.load(&b)?;
+    let fit = |set: &mut ParamSet, values| {
+        set.load(values)
+            .map_err(|e| cells_of(e.at(weights.display())))
+    };
+    fit(&mut store.weights, &w)?;
+    fit(&mut store.buffers, &b)?;
     Ok(Final {
         config,
         benches,
