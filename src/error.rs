@@ -186,6 +186,11 @@ impl Error {
         self.0.place.as_deref()
     }
 
+    /// How to mend it, if that was given.
+    pub fn remedy(&self) -> Option<&str> {
+        self.0.help.as_deref()
+    }
+
     fn one_line(&self) -> String {
         let mut s = String::new();
         if let Some(p) = &self.0.place {

@@ -29,6 +29,8 @@ pub mod files;
 pub mod gradcheck;
 pub mod metrics;
 pub mod model;
+#[cfg(test)]
+mod mutation;
 pub mod nn;
 pub mod ops;
 pub mod optim;

@@ -12,6 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dual", &[]),
     ("rounding", &["dual"]),
     ("files", &["error"]),
+    // Tests only: every layer may be tested with damaged files.
+    ("mutation", &["error", "rng"]),
     // `backend` and `tensor` are one storage: the buffer below, its shape above.
     ("backend", &["dual", "error", "rng", "tensor"]),
     ("tensor", &["backend", "error"]),

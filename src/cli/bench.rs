@@ -56,7 +56,10 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let What::Step(a) = arguments.what;
     let mut w = Workload::of_mode(&a.mode)?;
     w.batch = a.batch.map_or(w.batch, usize::from);
-    w.size = [a.height.map_or(w.size[0], usize::from), a.width.map_or(w.size[1], usize::from)];
+    w.size = [
+        a.height.map_or(w.size[0], usize::from),
+        a.width.map_or(w.size[1], usize::from),
+    ];
     (w.iters, w.warmup, w.seed) = (a.iters.into(), a.warmup.into(), context.seed().unwrap_or(0));
     w.frame.check_size(w.size)?;
     let profile = a.profile.then(|| RefCell::new(Profile::default()));
@@ -66,10 +69,19 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         eprint!("{}", p.borrow().table());
     }
     if context.json() {
-        let ms: Map<String, Value> = times.iter().map(|t| (t.task.to_string(), t.json())).collect();
-        let losses: Map<String, Value> = times.iter().map(|t| (t.task.to_string(), json!(t.losses))).collect();
-        let config = json!({"mode": a.mode, "batch": w.batch, "height": w.size[0], "width": w.size[1]});
-        context.print_json(&json!({"config": config, "isa": isa().name(), "ms": ms, "losses": losses}))?;
+        let ms: Map<String, Value> = times
+            .iter()
+            .map(|t| (t.task.to_string(), t.json()))
+            .collect();
+        let losses: Map<String, Value> = times
+            .iter()
+            .map(|t| (t.task.to_string(), json!(t.losses)))
+            .collect();
+        let config =
+            json!({"mode": a.mode, "batch": w.batch, "height": w.size[0], "width": w.size[1]});
+        context.print_json(
+            &json!({"config": config, "isa": isa().name(), "ms": ms, "losses": losses}),
+        )?;
     } else {
         context.print(&table(&times, w.batch))?;
     }
@@ -77,7 +89,10 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
 }
 
 fn table(times: &[Times], batch: usize) -> String {
-    let mut text = format!("{:5} {:>10} {:>10} {:>10} {:>10} {:>9}\n", "task", "alpha ms", "weight ms", "step ms", "cpu ms", "images/s");
+    let mut text = format!(
+        "{:5} {:>10} {:>10} {:>10} {:>10} {:>9}\n",
+        "task", "alpha ms", "weight ms", "step ms", "cpu ms", "images/s"
+    );
     for t in times {
         let step = median(&t.step);
         text += &format!(

@@ -17,20 +17,26 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Print a configuration with every default filled in
-    #[command(after_help = "Examples:\n  mtnas config show configs/demo.toml\n  mtnas config show configs/demo.toml -s search.batch=4 --json")]
+    #[command(
+        after_help = "Examples:\n  mtnas config show configs/demo.toml\n  mtnas config show configs/demo.toml -s search.batch=4 --json"
+    )]
     Show {
         /// Configuration file
         file: PathBuf,
     },
     /// Read configurations and say what is wrong with them
-    #[command(after_help = "Examples:\n  mtnas config check my.toml\n  mtnas config check configs/*.toml")]
+    #[command(
+        after_help = "Examples:\n  mtnas config check my.toml\n  mtnas config check configs/*.toml"
+    )]
     Check {
         /// Configuration files
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
     /// List the keys whose values differ; exit status 1 if there are any
-    #[command(after_help = "Examples:\n  mtnas config diff configs/demo.toml my.toml\n  mtnas config diff runs/a/run.toml runs/b/run.toml")]
+    #[command(
+        after_help = "Examples:\n  mtnas config diff configs/demo.toml my.toml\n  mtnas config diff runs/a/run.toml runs/b/run.toml"
+    )]
     Diff {
         /// The first configuration file
         old: PathBuf,
@@ -38,7 +44,9 @@ enum Action {
         new: PathBuf,
     },
     /// Explain a key, a table, or all of them
-    #[command(after_help = "Examples:\n  mtnas config explain search.stop\n  mtnas config explain data.kitti.augment")]
+    #[command(
+        after_help = "Examples:\n  mtnas config explain search.stop\n  mtnas config explain data.kitti.augment"
+    )]
     Explain {
         /// Dotted key; all keys without it
         key: Option<String>,
@@ -62,7 +70,11 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
                 let config = Config::load(&file, &context.overrides()?)?;
                 let tasks: Vec<&str> = config.tasks.keys().map(String::as_str).collect();
                 let (method, frame) = (config.search.method, config.model.frame);
-                let text = format!("{}: good ({method}, frame {frame}, tasks {})\n", file.display(), tasks.join(" and "));
+                let text = format!(
+                    "{}: good ({method}, frame {frame}, tasks {})\n",
+                    file.display(),
+                    tasks.join(" and ")
+                );
                 context.print(&text)?;
             }
         }
@@ -106,7 +118,12 @@ fn paragraph(row: &explain::Row) -> String {
     if row.default.is_empty() {
         return format!("[{}]\n    {}\n", row.path, wrapped(&row.doc));
     }
-    let mut text = format!("{} = {}\n    {}\n", row.path, row.default, wrapped(&row.doc));
+    let mut text = format!(
+        "{} = {}\n    {}\n",
+        row.path,
+        row.default,
+        wrapped(&row.doc)
+    );
     for (choice, meaning) in &row.choices {
         text += &format!("    \"{choice}\": {}\n", wrapped(meaning));
     }

@@ -17,7 +17,9 @@ use crate::error::{Code, Error, Result};
 const SHOWN: usize = 200;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mtnas data synth scenes --train 500 --size 320x512\n  mtnas data check /data/kitti")]
+#[command(
+    after_help = "Examples:\n  mtnas data synth scenes --train 500 --size 320x512\n  mtnas data check /data/kitti"
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -26,7 +28,9 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Draw driving scenes in the KITTI and Cityscapes formats, and an image folder
-    #[command(after_help = "Examples:\n  mtnas data synth scenes\n  mtnas data synth scenes --size 320x512 --train 500 --seed 1")]
+    #[command(
+        after_help = "Examples:\n  mtnas data synth scenes\n  mtnas data synth scenes --size 320x512 --train 500 --seed 1"
+    )]
     Synth {
         /// Where to write; absent or empty
         dir: PathBuf,
@@ -44,19 +48,25 @@ enum What {
         cifar: bool,
     },
     /// Read everything and report each defect with file and line
-    #[command(after_help = "Examples:\n  mtnas data check /data/kitti\n  mtnas data check scenes --json")]
+    #[command(
+        after_help = "Examples:\n  mtnas data check /data/kitti\n  mtnas data check scenes --json"
+    )]
     Check {
         /// A data set, or a folder of several
         dir: PathBuf,
     },
     /// Count classes, sizes, colours
-    #[command(after_help = "Examples:\n  mtnas data stats scenes/kitti\n  mtnas data stats scenes --json")]
+    #[command(
+        after_help = "Examples:\n  mtnas data stats scenes/kitti\n  mtnas data stats scenes --json"
+    )]
     Stats {
         /// A data set, or a folder of several
         dir: PathBuf,
     },
     /// Draw a contact sheet of training samples with their labels
-    #[command(after_help = "Examples:\n  mtnas data preview scenes/kitti\n  mtnas data preview scenes -o sheet.png --count 24")]
+    #[command(
+        after_help = "Examples:\n  mtnas data preview scenes/kitti\n  mtnas data preview scenes -o sheet.png --count 24"
+    )]
     Preview {
         /// A data set, or a folder of several (a sheet for each)
         dir: PathBuf,
@@ -70,7 +80,9 @@ enum What {
 }
 
 fn size(text: &str) -> std::result::Result<[usize; 2], String> {
-    let parts = text.split_once('x').and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
+    let parts = text
+        .split_once('x')
+        .and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
     parts.ok_or_else(|| "expected HEIGHTxWIDTH, for example 96x160".to_string())
 }
 
@@ -81,8 +93,21 @@ fn sets(dir: &Path) -> Result<Vec<Box<dyn Dataset>>> {
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     running::threads(context.threads().unwrap_or(0))?;
     match arguments.what {
-        What::Synth { dir, size, train, val, cifar } => {
-            let config = SynthConfig { seed: context.seed().unwrap_or(0), size, train, val, cifar, ..SynthConfig::default() };
+        What::Synth {
+            dir,
+            size,
+            train,
+            val,
+            cifar,
+        } => {
+            let config = SynthConfig {
+                seed: context.seed().unwrap_or(0),
+                size,
+                train,
+                val,
+                cifar,
+                ..SynthConfig::default()
+            };
             generate(&dir, &config)?;
             context.print(&format!("{}\n", dir.display()))?;
             Ok(0)
@@ -92,28 +117,51 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
             if context.json() {
                 context.print_json(&report)?;
             } else {
-                let mut text: String = report.defects.iter().take(SHOWN).map(|d| format!("{} {d}\n", d.code)).collect();
+                let mut text: String = report
+                    .defects
+                    .iter()
+                    .take(SHOWN)
+                    .map(|d| format!("{} {d}\n", d.code))
+                    .collect();
                 if report.defects.len() > SHOWN {
                     text.push_str(&format!("... and {} more\n", report.defects.len() - SHOWN));
                 }
-                report.notes.iter().for_each(|n| text.push_str(&format!("note: {n}\n")));
-                text.push_str(&format!("{} pictures in {}: {} defects\n", report.images, report.sets.join(", "), report.defects.len()));
+                report
+                    .notes
+                    .iter()
+                    .for_each(|n| text.push_str(&format!("note: {n}\n")));
+                text.push_str(&format!(
+                    "{} pictures in {}: {} defects\n",
+                    report.images,
+                    report.sets.join(", "),
+                    report.defects.len()
+                ));
                 context.print(&text)?;
             }
             Ok(u8::from(!report.defects.is_empty()))
         }
         What::Stats { dir } => {
-            let all = sets(&dir)?.iter().map(|s| stats(s.as_ref(), &(0..s.len()).collect::<Vec<_>>())).collect::<Result<Vec<_>>>()?;
+            let all = sets(&dir)?
+                .iter()
+                .map(|s| stats(s.as_ref(), &(0..s.len()).collect::<Vec<_>>()))
+                .collect::<Result<Vec<_>>>()?;
             if context.json() {
                 context.print_json(&all)?;
                 return Ok(0);
             }
             for s in all {
-                let sizes: Vec<String> = s.sizes.iter().map(|(k, n)| format!("{n} of {k}")).collect();
-                let mut text = format!("{}: {} samples ({})\n", s.name, s.samples, sizes.join(", "));
+                let sizes: Vec<String> =
+                    s.sizes.iter().map(|(k, n)| format!("{n} of {k}")).collect();
+                let mut text =
+                    format!("{}: {} samples ({})\n", s.name, s.samples, sizes.join(", "));
                 for c in &s.classes {
-                    let heights = c.heights.map_or(String::new(), |[a, b, z]| format!("  heights {a:.0} / {b:.0} / {z:.0} px"));
-                    text.push_str(&format!("  {:16} in {:6} images  {:10}{heights}\n", c.name, c.images, c.count));
+                    let heights = c.heights.map_or(String::new(), |[a, b, z]| {
+                        format!("  heights {a:.0} / {b:.0} / {z:.0} px")
+                    });
+                    text.push_str(&format!(
+                        "  {:16} in {:6} images  {:10}{heights}\n",
+                        c.name, c.images, c.count
+                    ));
                 }
                 context.print(&text)?;
             }
@@ -130,7 +178,10 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
                 let picture = sheet(s.as_ref(), &indices, 4, 320)?;
                 let out = match sets.len() {
                     1 => output.clone(),
-                    _ => output.with_file_name(format!("{}-{i}.png", output.file_stem().unwrap_or_default().to_string_lossy())),
+                    _ => output.with_file_name(format!(
+                        "{}-{i}.png",
+                        output.file_stem().unwrap_or_default().to_string_lossy()
+                    )),
                 };
                 crate::files::write_atomic(&out, &encode_png(&picture)?)?;
                 context.print(&format!("{}  {}\n", out.display(), s.name()))?;

@@ -23,17 +23,35 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let data = arguments.dir.join("data");
     let root = |set: &str, folder: &str| {
-        Override::flag(&format!("data.{set}.root"), data.join(folder).display().to_string(), "--dir")
+        Override::flag(
+            &format!("data.{set}.root"),
+            data.join(folder).display().to_string(),
+            "--dir",
+        )
     };
-    let mut overrides = vec![root("kitti", "kitti"), root("cityscapes", "cityscapes"), root("objects", "folder")];
+    let mut overrides = vec![
+        root("kitti", "kitti"),
+        root("cityscapes", "cityscapes"),
+        root("objects", "folder"),
+    ];
     overrides.extend(context.overrides()?);
     let config = Config::from_toml_with(CONFIG, "configs/demo.toml", &overrides)?;
     running::threads(config.run.threads)?;
     std::fs::create_dir_all(&arguments.dir).map_err(|e| crate::Error::io(&arguments.dir, e))?;
-    synth::generate(&data, &SynthConfig { size: config.input.size, ..SynthConfig::default() })?;
+    synth::generate(
+        &data,
+        &SynthConfig {
+            size: config.input.size,
+            ..SynthConfig::default()
+        },
+    )?;
     let path = running::free_directory(&arguments.dir.join("run"));
     let mut session = running::start(path, config, context)?;
-    session.progress.say(&format!("data in {}, run in {}", data.display(), session.dir.path().display()));
+    session.progress.say(&format!(
+        "data in {}, run in {}",
+        data.display(),
+        session.dir.path().display()
+    ));
     let result = method::run(&mut session)?;
     running::conclude(&session, &result, context)?;
     Ok(0)

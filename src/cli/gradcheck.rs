@@ -46,5 +46,9 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     } else {
         context.print(&report.table())?;
     }
-    Ok(if report.passed { 0 } else { Code::CheckFailed.exit() })
+    Ok(if report.passed {
+        0
+    } else {
+        Code::CheckFailed.exit()
+    })
 }

@@ -12,12 +12,24 @@ use crate::error::{Code, Error, Result};
 use crate::search::config::Override;
 use crate::search::progress::Show;
 
+mod arch;
+mod bench;
+mod config;
+mod data;
+mod demo;
+mod eval;
+mod explain;
+mod gradcheck;
+mod predict;
+mod report;
+mod resume;
 mod running;
+mod search;
+mod step;
+mod train;
 
 macro_rules! commands {
     ($($(#[doc = $doc:literal])* $name:ident: $module:ident;)*) => {
-        $(mod $module;)*
-
         #[derive(Debug, Subcommand)]
         enum Command { $($(#[doc = $doc])* $name($module::Arguments),)* }
 

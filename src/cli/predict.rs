@@ -10,14 +10,16 @@ use crate::data::image_file::read_image;
 use crate::error::{Error, Result};
 use crate::report::{draw, samples};
 use crate::search::config::Config;
+use crate::search::model_file;
 use crate::search::samples::predict;
 use crate::search::workbench::activation_dtype;
-use crate::search::model_file;
 use crate::tape::Cx;
 use crate::task::Prediction;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mtnas predict runs/driving-small street.png\n  mtnas predict runs/driving-small *.jpg -o out --score 0.5 --json\n\nThe directory of the run is enough: its data set is not looked at.")]
+#[command(
+    after_help = "Examples:\n  mtnas predict runs/driving-small street.png\n  mtnas predict runs/driving-small *.jpg -o out --score 0.5 --json\n\nThe directory of the run is enough: its data set is not looked at."
+)]
 pub(super) struct Arguments {
     /// Directory of a finished run
     run: PathBuf,
@@ -57,13 +59,17 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
             boxes.as_ref().map(|(d, c)| (d.as_slice(), c.as_slice())),
             map.as_ref().map(|(m, c)| (m, c.as_slice())),
         )?;
-        let out = arguments.output.join(format!("{}.png", path.file_stem().unwrap_or_default().to_string_lossy()));
+        let out = arguments.output.join(format!(
+            "{}.png",
+            path.file_stem().unwrap_or_default().to_string_lossy()
+        ));
         crate::files::write_atomic(&out, &draw::png(&picture)?)?;
-        let objects: Vec<_> = boxes.iter().flat_map(|(d, c)| d.iter().map(move |d| (d, &c[d.class]))).collect();
+        let objects: Vec<_> = boxes
+            .iter()
+            .flat_map(|(d, c)| d.iter().map(move |d| (d, &c[d.class])))
+            .collect();
         if context.json() {
-            let row = |(d, class): &(&crate::annotation::Detection, &String)| {
-                json!({"class": class, "score": d.score, "box": [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2]})
-            };
+            let row = |(d, class): &(&crate::annotation::Detection, &String)| json!({"class": class, "score": d.score, "box": [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2]});
             list.push(json!({"image": path, "picture": out, "objects": objects.iter().map(row).collect::<Vec<_>>()}));
         } else {
             context.print(&format!("{}  {} objects\n", out.display(), objects.len()))?;

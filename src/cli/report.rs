@@ -9,7 +9,9 @@ use crate::error::Result;
 use crate::report;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mtnas report runs/driving-small\n  mtnas report runs/driving-small -o page.html")]
+#[command(
+    after_help = "Examples:\n  mtnas report runs/driving-small\n  mtnas report runs/driving-small -o page.html"
+)]
 pub(super) struct Arguments {
     /// Directory of the run, finished or not
     run: PathBuf,
@@ -19,7 +21,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
-    let out = arguments.output.unwrap_or_else(|| arguments.run.join("report.html"));
+    let out = arguments
+        .output
+        .unwrap_or_else(|| arguments.run.join("report.html"));
     for note in report::write(&arguments.run, &out)? {
         eprintln!("note: {note}");
     }

@@ -14,7 +14,9 @@ use crate::search::session::Session;
 use crate::search::signals::Stop;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mtnas resume runs/driving-small\n  mtnas resume runs/driving-small --threads 1")]
+#[command(
+    after_help = "Examples:\n  mtnas resume runs/driving-small\n  mtnas resume runs/driving-small --threads 1"
+)]
 pub(super) struct Arguments {
     /// Directory of the run
     run: PathBuf,

@@ -10,7 +10,9 @@ use crate::search::config::Config;
 use crate::search::method;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mtnas search configs/driving-small.toml\n  mtnas search my.toml --run runs/seed-1 --seed 1 -s search.batch=16")]
+#[command(
+    after_help = "Examples:\n  mtnas search configs/driving-small.toml\n  mtnas search my.toml --run runs/seed-1 --seed 1 -s search.batch=16"
+)]
 pub(super) struct Arguments {
     /// The configuration
     config: PathBuf,
@@ -22,7 +24,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let config = Config::load(&arguments.config, &context.overrides()?)?;
     let name = arguments.config.file_stem().unwrap_or_default();
-    let path = arguments.run.unwrap_or_else(|| running::free_directory(&Path::new("runs").join(name)));
+    let path = arguments
+        .run
+        .unwrap_or_else(|| running::free_directory(&Path::new("runs").join(name)));
     running::threads(config.run.threads)?;
     let mut session = running::start(path, config, context)?;
     let result = method::run(&mut session)?;

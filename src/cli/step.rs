@@ -57,7 +57,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let config = Config::load(&arguments.config, &context.overrides()?)?;
-    let first = config.tasks.values().next().map_or(TaskKind::Detection, |t| t.kind);
+    let first = config
+        .tasks
+        .values()
+        .next()
+        .map_or(TaskKind::Detection, |t| t.kind);
     let task = arguments.task.map_or(first, |head| match head {
         Head::Det => TaskKind::Detection,
         Head::Seg => TaskKind::Segmentation,
@@ -69,7 +73,13 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     };
     let batch = arguments.batch.map(usize::from);
     running::threads(config.run.threads)?;
-    let request = Request { task, dtype, batch, noise: arguments.noise, before: arguments.before };
+    let request = Request {
+        task,
+        dtype,
+        batch,
+        noise: arguments.noise,
+        before: arguments.before,
+    };
     let d = dump(&config, &request)?;
     safetensors::write(&arguments.dump, &d.file)?;
     if context.json() {

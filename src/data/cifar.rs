@@ -56,7 +56,8 @@ pub fn files_of(root: &Path, split: &str) -> Result<Vec<PathBuf>> {
         .into_iter()
         .find(|p| p.is_dir())
         .unwrap_or(root.into());
-    let names = sorted_names(&root)?
+    let names = sorted_names(&root)
+        .map_err(|e| e.help("give the folder that holds data_batch_1.bin ... and test_batch.bin"))?
         .into_iter()
         .filter(|n| n.starts_with(prefix) && n.ends_with(".bin"));
     Ok(names.map(|n| root.join(n)).collect())
@@ -117,7 +118,9 @@ impl Cifar10 {
         })?;
         if bytes[0] as usize >= CLASSES.len() {
             let text = format!("label {} is not one of 0 to 9", bytes[0]);
-            return Err(Error::new(Code::BadLabelId, text).at(self.place(index)));
+            return Err(Error::new(Code::BadLabelId, text)
+                .at(self.place(index))
+                .help("the file is damaged or not the binary version: fetch it again"));
         }
         Ok(bytes)
     }

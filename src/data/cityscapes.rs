@@ -86,7 +86,8 @@ impl Cityscapes {
                 Code::EmptyData,
                 format!("no pictures named *{IMAGE_SUFFIX}"),
             )
-            .at(base.display()));
+            .at(base.display())
+            .help("the pictures lie in one folder for each city"));
         }
         let name = format!("cityscapes/{split}");
         Ok(Cityscapes {
@@ -134,7 +135,7 @@ pub fn map_labels(path: &Path, mut labels: LabelMap, map: &ClassMap) -> Result<L
                 format!("label id {id} is outside the class map"),
             )
             .at(format!("{}, pixel ({x}, {y})", path.display()))
-            .help("label ids are 0 to 33; set `labels = \"train-ids\"` for files in train ids"));
+            .help("correct the pixel: label ids are 0 to 33 (train ids, with `labels = \"train-ids\"`, 0 to 18) and 255"));
         };
         labels.data[i] = class;
     }
@@ -164,7 +165,12 @@ impl Dataset for Cityscapes {
         let path = self.image_path(index);
         let image = read_image(&path)?;
         let label_path = self.label_path(index);
-        let labels = read_labels(&label_path)?;
+        let labels = read_labels(&label_path).map_err(|e| match e.code() {
+            Code::NotFound => e.note(format!("it belongs to {}", path.display())).help(
+                "add the label map, or take the picture away; `labels` says how label files are named",
+            ),
+            _ => e,
+        })?;
         if (labels.height, labels.width) != (image.height, image.width) {
             let sizes = format!(
                 "{} x {}, its picture {} x {}",

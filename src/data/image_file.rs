@@ -61,7 +61,8 @@ pub(super) fn check_size(path: &Path, width: u64, height: u64) -> Result<()> {
             Code::BadImage,
             format!("the picture has no pixels ({width} x {height})"),
         )
-        .at(path.display()));
+        .at(path.display())
+        .help("fetch the file again or take it out of the list"));
     }
     if width.saturating_mul(height) > MAX_PIXELS {
         return Err(Error::new(
@@ -106,7 +107,8 @@ pub fn read_labels(path: &Path) -> Result<LabelMap> {
             Code::BadFormat,
             "a label map must be a PNG; JPEG changes its values",
         )
-        .at(path.display()));
+        .at(path.display())
+        .help("export the ids as an 8-bit PNG"));
     }
     let (width, height, color, depth, data) =
         png_file::read(path, &bytes, Transformations::IDENTITY)?;

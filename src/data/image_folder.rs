@@ -45,7 +45,9 @@ impl ImageFolder {
     /// `BadFormat` for a class folder that `train` does not have.
     pub fn open(root: &Path, split: &str) -> Result<ImageFolder> {
         let dir = root.join(split);
-        let own = class_folders(&dir)?;
+        let own = class_folders(&dir).map_err(|e| {
+            e.help("give the folder that holds `train` and `val`, with a folder for each class in both")
+        })?;
         let train = root.join("train");
         let classes = if train.is_dir() {
             class_folders(&train)?
@@ -84,7 +86,9 @@ impl ImageFolder {
         }
         if files.is_empty() {
             return Err(
-                Error::new(Code::EmptyData, "no class folders with pictures").at(dir.display()),
+                Error::new(Code::EmptyData, "no class folders with pictures")
+                    .at(dir.display())
+                    .help("put JPEG or PNG files into a folder for each class"),
             );
         }
         Ok(ImageFolder {

@@ -90,7 +90,9 @@ pub(super) fn to_rgb(path: &Path, bytes: &[u8]) -> Result<Image> {
     })?;
     if data.len() != width * height * 3 {
         return Err(
-            Error::new(Code::BadImage, "damaged JPEG: unknown colour model").at(path.display()),
+            Error::new(Code::BadImage, "damaged JPEG: unknown colour model")
+                .at(path.display())
+                .help("convert it to RGB or grey"),
         );
     }
     if !ends(bytes) {

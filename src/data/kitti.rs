@@ -52,7 +52,9 @@ pub struct Kitti {
     name: String,
     images: PathBuf,
     labels: PathBuf,
-    ids: Vec<String>,
+    /// Ids, each with the line of the list that names it; line 0 without a list.
+    ids: Vec<(String, usize)>,
+    list: Option<PathBuf>,
     config: KittiConfig,
 }
 
@@ -64,18 +66,19 @@ impl Kitti {
     pub fn open(root: &Path, split: &str, config: &KittiConfig) -> Result<Kitti> {
         config.check()?;
         let (images, labels) = folders(root)?;
-        let ids: Vec<String> = if split == "all" {
-            let names = sorted_names(&images)?;
-            names
+        let list = match split {
+            "all" => None,
+            name => Some(list_file(root, name)?),
+        };
+        let ids: Vec<(String, usize)> = match &list {
+            None => sorted_names(&images)?
                 .iter()
-                .filter_map(|n| n.strip_suffix(".png"))
-                .map(String::from)
-                .collect()
-        } else {
-            read_list(&list_file(root, split)?)?
+                .filter_map(|n| Some((n.strip_suffix(".png")?.to_string(), 0)))
+                .collect(),
+            Some(list) => read_list(list)?
                 .into_iter()
-                .map(|e| e.id)
-                .collect()
+                .map(|e| (e.id, e.line))
+                .collect(),
         };
         if ids.is_empty() {
             return Err(Error::new(Code::EmptyData, "no pictures")
@@ -90,18 +93,19 @@ impl Kitti {
             images,
             labels,
             ids,
+            list,
             config: config.clone(),
         })
     }
 
     /// The file of a picture, whether it exists or not.
     pub fn image_path(&self, index: usize) -> PathBuf {
-        self.images.join(format!("{}.png", self.ids[index]))
+        self.images.join(format!("{}.png", self.ids[index].0))
     }
 
     /// The file of its labels, whether it exists or not.
     pub fn label_path(&self, index: usize) -> PathBuf {
-        self.labels.join(format!("{}.txt", self.ids[index]))
+        self.labels.join(format!("{}.txt", self.ids[index].0))
     }
 }
 
@@ -119,17 +123,36 @@ impl Dataset for Kitti {
         self.ids.len()
     }
     fn id(&self, index: usize) -> String {
-        self.ids[index].clone()
+        self.ids[index].0.clone()
     }
     fn place(&self, index: usize) -> String {
         self.image_path(index).display().to_string()
     }
     /// A picture without objects is a valid sample. Boxes are clipped to the picture.
     fn load(&self, index: usize) -> Result<Sample> {
-        let image = read_image(&self.image_path(index))?;
+        let picture = self.image_path(index);
         let path = self.label_path(index);
+        let absent = |file: &Path, help: &str, e: Error| match (&self.list, file.exists()) {
+            (_, true) => e,
+            (None, _) => e.help(help),
+            (Some(list), _) => {
+                let place = at_line(list, self.ids[index].1);
+                e.note(format!("the id is named in {place}")).help(help)
+            }
+        };
+        let image = read_image(&picture).map_err(|e| {
+            absent(
+                &picture,
+                "add the picture, or take the id out of the list",
+                e,
+            )
+        })?;
+        let lines = read_label(&path).map_err(|e| {
+            let help = "add the label: an empty file for a picture without objects";
+            absent(&path, help, e)
+        })?;
         let mut objects = vec![];
-        for (line, object) in read_label(&path)? {
+        for (line, object) in lines {
             let Some(bbox) = clip_box(&object.bbox, image.height, image.width) else {
                 let b = object.bbox;
                 let what = format!(
@@ -139,8 +162,10 @@ impl Dataset for Kitti {
                 return Err(Error::new(Code::BadBox, what)
                     .at(at_line(&path, line))
                     .help(format!(
-                        "the picture has {} x {} pixels",
-                        image.width, image.height
+                        "the picture {} has {} x {} pixels: correct the box or remove the line",
+                        picture.display(),
+                        image.width,
+                        image.height
                     )));
             };
             self.config.objects(object.kind, bbox, &mut objects);
@@ -154,145 +179,5 @@ impl Dataset for Kitti {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::annotation::{BBox, Image};
-    use crate::data::image_file::encode_png;
-    use crate::data::kitti_label::TYPES;
-
-    fn set(lines: &str) -> (tempfile::TempDir, Result<Sample>) {
-        let dir = tempfile::tempdir().unwrap();
-        for d in ["training/image_2", "training/label_2", "ImageSets"] {
-            std::fs::create_dir_all(dir.path().join(d)).unwrap();
-        }
-        let image = Image {
-            height: 20,
-            width: 30,
-            data: vec![9; 1800],
-        };
-        std::fs::write(
-            dir.path().join("training/image_2/000007.png"),
-            encode_png(&image).unwrap(),
-        )
-        .unwrap();
-        std::fs::write(dir.path().join("training/label_2/000007.txt"), lines).unwrap();
-        std::fs::write(dir.path().join("ImageSets/train.txt"), "000007\n").unwrap();
-        let sample =
-            Kitti::open(dir.path(), "train", &KittiConfig::default()).and_then(|k| k.load(0));
-        (dir, sample)
-    }
-
-    #[test]
-    fn types_become_objects_ignored_objects_or_nothing() {
-        let rest = "0 0 0 1 2 8.5 40 1 1 1 1 1 1 0";
-        let text: String = TYPES.iter().map(|t| format!("{t} {rest}\n")).collect();
-        let (_dir, sample) = set(&text);
-        let Annotation::Objects(objects) = sample.unwrap().annotation else {
-            panic!("boxes expected")
-        };
-        let got: Vec<(usize, bool)> = objects.iter().map(|o| (o.class, o.ignore)).collect();
-        let dont_care = [(0, true), (1, true), (2, true)];
-        assert_eq!(
-            got,
-            [
-                &[(0, false), (0, true), (1, false), (1, true), (2, false)][..],
-                &dont_care
-            ]
-            .concat()
-        );
-        assert_eq!(
-            objects[0].bbox,
-            BBox {
-                x1: 1.0,
-                y1: 2.0,
-                x2: 8.5,
-                y2: 20.0
-            },
-            "clipped to the picture"
-        );
-    }
-
-    #[test]
-    fn bad_lines_are_named() {
-        for (line, code, word) in [
-            ("Car 0 0 0 1 2 3 4 1 1 1 1 1 1", Code::BadLine, "found 14"),
-            (
-                "car 0 0 0 1 2 3 4 1 1 1 1 1 1 0",
-                Code::BadLine,
-                "did you mean \"Car\"",
-            ),
-            (
-                "Car 0 0 0 1 2 x 4 1 1 1 1 1 1 0",
-                Code::BadLine,
-                "`right` is not a number",
-            ),
-            (
-                "Car 0 0 0 NaN 2 3 4 1 1 1 1 1 1 0",
-                Code::BadBox,
-                "not finite",
-            ),
-            ("Car 0 0 0 3 2 1 4 1 1 1 1 1 1 0", Code::BadBox, "inverted"),
-            ("Car 0 0 0 3 2 3 4 1 1 1 1 1 1 0", Code::BadBox, "empty"),
-            (
-                "Car 0 0 0 31 2 33 4 1 1 1 1 1 1 0",
-                Code::BadBox,
-                "outside the picture",
-            ),
-            (
-                "Car 0 0 inf 1 2 3 4 1 1 1 1 1 1 0",
-                Code::BadLine,
-                "not finite",
-            ),
-        ] {
-            let (_dir, sample) = set(&format!("Car 0 0 0 1 2 8 9 1 1 1 1 1 1 0\n{line}\n"));
-            let e = sample.unwrap_err();
-            assert_eq!(e.code(), code, "{e}");
-            assert!(
-                e.to_string().contains(word) && e.place().unwrap().ends_with("000007.txt:2"),
-                "{e}"
-            );
-        }
-    }
-
-    #[test]
-    fn classes_are_configurable_and_checked() {
-        let (dir, _) = set("Truck 0 0 0 1 2 8 9 1 1 1 1 1 1 0\n");
-        let mut config = KittiConfig {
-            merge: [("Truck".into(), "car".into())].into(),
-            ..Default::default()
-        };
-        let sample = Kitti::open(dir.path(), "train", &config)
-            .unwrap()
-            .load(0)
-            .unwrap();
-        assert!(
-            matches!(&sample.annotation, Annotation::Objects(o) if o.len() == 1 && o[0].class == 0)
-        );
-        config.classes.push("cyclits".into());
-        let e = Kitti::open(dir.path(), "train", &config).unwrap_err();
-        assert!(
-            e.code() == Code::ConfigValue && e.to_string().contains("\"cyclist\""),
-            "{e}"
-        );
-    }
-
-    #[test]
-    fn missing_things_are_named() {
-        let (dir, _) = set("");
-        let k = |split: &str| Kitti::open(dir.path(), split, &KittiConfig::default());
-        assert_eq!(k("all").unwrap().len(), 1);
-        assert_eq!(k("test").unwrap_err().code(), Code::NotFound);
-        std::fs::remove_file(dir.path().join("training/label_2/000007.txt")).unwrap();
-        let e = k("train").unwrap().load(0).unwrap_err();
-        assert!(
-            e.code() == Code::NotFound && e.to_string().contains("000007.txt"),
-            "{e}"
-        );
-        assert_eq!(
-            Kitti::open(&dir.path().join("x"), "all", &KittiConfig::default())
-                .unwrap_err()
-                .code(),
-            Code::NotFound
-        );
-    }
-}
+#[path = "kitti_tests.rs"]
+mod tests;

@@ -91,6 +91,7 @@ impl KittiObject {
         for ((slot, text), name) in v.iter_mut().zip(&fields[1..]).zip(names) {
             *slot = text.parse().map_err(|_| {
                 Error::new(Code::BadLine, format!("`{name}` is not a number: {text:?}"))
+                    .help("write a plain number, for example 12.50")
             })?;
         }
         let bbox = BBox {
@@ -107,7 +108,8 @@ impl KittiObject {
             return Err(Error::new(
                 Code::BadLine,
                 format!("field {} is not finite: {:?}", i + 2, fields[i + 1]),
-            ));
+            )
+            .help("write a plain number, for example 12.50"));
         }
         Ok(KittiObject {
             kind,

@@ -2,11 +2,13 @@
 //!
 //! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`] (formats);
 //! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`input`] (what it looks like), [`batch`], [`loader`];
-//! [`source`] opens what a configuration names.
+//! [`source`] opens what a configuration names. [`synth`] makes data sets; [`check`], [`stats`], [`preview`] look at them.
 //!
 //! **Invariant.** No data set folder is ever written to, except by the generator, which only fills a folder of its own.
 
 pub mod augment;
+#[cfg(test)]
+mod bad_input_tests;
 pub mod batch;
 pub mod cached;
 pub mod check;
@@ -23,6 +25,8 @@ pub mod kitti;
 pub mod kitti_classes;
 pub mod kitti_label;
 pub mod loader;
+#[cfg(test)]
+mod mutation_tests;
 pub mod normalise;
 pub mod photometric;
 mod png_file;

@@ -20,7 +20,8 @@ fn failed(path: &Path, e: png::DecodingError) -> Error {
             Code::TooLarge,
             format!("decoding needs more than {MAX_BYTES} bytes"),
         )
-        .at(path.display()),
+        .at(path.display())
+        .help("scale it down before use"),
         e => Error::new(Code::BadImage, format!("damaged PNG: {e}"))
             .at(path.display())
             .help("fetch the file again"),
@@ -63,7 +64,8 @@ pub(super) fn read(
             Code::BadImage,
             "the frame of the PNG is smaller than the picture",
         )
-        .at(path.display()));
+        .at(path.display())
+        .help("fetch the file again"));
     }
     Ok((
         width as usize,
@@ -86,9 +88,9 @@ pub(super) fn to_rgb(path: &Path, bytes: &[u8]) -> Result<Image> {
         ColorType::Grayscale => data.iter().flat_map(|&g| [g; 3]).collect(),
         ColorType::GrayscaleAlpha => data.chunks_exact(2).flat_map(|p| [p[0]; 3]).collect(),
         ColorType::Indexed => {
-            return Err(
-                Error::new(Code::BadImage, "damaged PNG: palette missing").at(path.display())
-            );
+            return Err(Error::new(Code::BadImage, "damaged PNG: palette missing")
+                .at(path.display())
+                .help("fetch the file again"));
         }
     };
     Ok(Image {
@@ -126,6 +128,7 @@ pub(super) fn encode(
 mod tests {
     use super::*;
     use crate::data::image_file::{encode_png, read_image};
+    use crate::mutation::mend_png;
 
     fn write(dir: &tempfile::TempDir, name: &str, bytes: &[u8]) -> std::path::PathBuf {
         let path = dir.path().join(name);
@@ -191,19 +194,8 @@ mod tests {
         })
         .unwrap();
         bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
-        // The checksum of the header chunk, so that the size itself is what is refused.
-        let crc = !bytes[12..29].iter().fold(!0u32, |mut c, &b| {
-            c ^= b as u32;
-            for _ in 0..8 {
-                c = if c & 1 == 1 {
-                    (c >> 1) ^ 0xedb8_8320
-                } else {
-                    c >> 1
-                };
-            }
-            c
-        });
-        bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+        // A right checksum, so that the size itself is what is refused.
+        mend_png(&mut bytes);
         assert_eq!(
             read_image(&write(&dir, "bomb.png", &bytes))
                 .unwrap_err()

@@ -19,7 +19,9 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = std::fs::File::open(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;
     if !meta.is_file() {
-        return Err(Error::new(Code::Io, "not a regular file").at(path.display()));
+        return Err(Error::new(Code::Io, "not a regular file")
+            .at(path.display())
+            .help("put a file there"));
     }
     let too_large = || {
         Error::new(
@@ -27,6 +29,7 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
             format!("larger than the limit of {limit} bytes"),
         )
         .at(path.display())
+        .help("split the file, or see that it is the right one")
     };
     if meta.len() > limit {
         return Err(too_large());
@@ -102,9 +105,9 @@ pub fn read_list(path: &Path) -> Result<Vec<ListEntry>> {
             continue;
         }
         if let Some(defect) = id_defect(id) {
-            return Err(
-                Error::new(Code::BadLine, format!("{defect}: {id:?}")).at(at_line(path, line))
-            );
+            return Err(Error::new(Code::BadLine, format!("{defect}: {id:?}"))
+                .at(at_line(path, line))
+                .help("write one file name a line, without folder and extension"));
         }
         if let Some(first) = seen.insert(id.to_string(), line) {
             return Err(Error::new(
@@ -120,7 +123,9 @@ pub fn read_list(path: &Path) -> Result<Vec<ListEntry>> {
         });
     }
     if list.is_empty() {
-        return Err(Error::new(Code::EmptyData, "the list has no ids").at(path.display()));
+        return Err(Error::new(Code::EmptyData, "the list has no ids")
+            .at(path.display())
+            .help("write one id a line"));
     }
     Ok(list)
 }

@@ -11,6 +11,8 @@ mod heat;
 mod history;
 mod layout;
 mod lines;
+#[cfg(test)]
+mod mutation_tests;
 mod number;
 pub mod overlay;
 mod page;

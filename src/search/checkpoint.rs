@@ -142,7 +142,8 @@ impl Store {
         Ok(())
     }
 
-    fn manifest_path(&self, step: u64) -> PathBuf {
+    /// The manifest of the checkpoint of `step`, whether it exists or not.
+    pub fn manifest_path(&self, step: u64) -> PathBuf {
         self.dir.join(format!("{step:09}.json"))
     }
 
@@ -228,6 +229,17 @@ impl Store {
     /// `BadCheckpoint` naming file and tensor for any damage; `NotFound`, `Io`.
     pub fn load(&self, step: u64) -> Result<Checkpoint> {
         let m = self.read_manifest(step)?;
+        let named = |e: Error| {
+            e.note(format!(
+                "its manifest is {}",
+                self.manifest_path(step).display()
+            ))
+        };
+        self.load_named(&m).map_err(named)
+    }
+
+    /// The file that a manifest names.
+    fn load_named(&self, m: &Manifest) -> Result<Checkpoint> {
         let path = self.dir.join(&m.file);
         let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, e))?;
         if bytes.len() as u64 != m.bytes || hex(&Sha256::digest(&bytes)) != m.sha256 {

@@ -7,7 +7,7 @@
 use super::closing::{self, Found};
 use super::config::{Config, DartsPlusRule, Method};
 use super::given::given;
-use super::networks::{Parts, genotype, searched};
+use super::networks::{Parts, searched};
 use super::pipeline::Benches;
 use super::session::Session;
 use super::stage::{self, ArchPlan, Plan};
@@ -40,7 +40,7 @@ pub fn run(session: &mut Session) -> Result<EvalRecord> {
     let plan = plan(&c, &benches, &parts, ("1-search", SEARCH), steps, arch)?;
     let supernet = stage::run(session, &plan)?;
     let found = Parts {
-        backbone: Cells::Derived(genotype(&supernet.record.genotypes[BACKBONE])?),
+        backbone: Cells::Derived(supernet.genotype(BACKBONE)?),
         ..parts
     };
     let start = Some(supernet.store.clone());

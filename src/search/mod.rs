@@ -11,6 +11,8 @@ pub mod given;
 mod learner_io;
 pub mod method;
 pub mod model_file;
+#[cfg(test)]
+mod mutation_tests;
 pub mod networks;
 pub mod noise;
 pub mod op_profile;
@@ -26,6 +28,7 @@ pub mod samples;
 pub mod session;
 pub mod signals;
 pub mod stage;
+pub mod stage_record;
 pub mod step_dump;
 mod step_facts;
 mod step_recorder;

@@ -133,12 +133,15 @@ impl Final {
 /// `NotFound` for a run that is not finished; `BadCheckpoint` for weights of another network.
 pub fn open(path: &Path, config: Config) -> Result<Final> {
     let planned = plan(path, &config)?;
-    let (net, mut store) = Network::build(
-        &planned.spec,
-        0,
-        super::workbench::parameter_dtype(config.run.precision),
-    )?;
-    let TensorFile { tensors, .. } = safetensors::read(path.join("final/model.safetensors"))?;
+    let (text, weights) = (
+        path.join("final/genotype.txt"),
+        path.join("final/model.safetensors"),
+    );
+    let cells_of = |e: Error| e.note(format!("the cells are those of {}", text.display()));
+    let dtype = super::workbench::parameter_dtype(config.run.precision);
+    let (net, mut store) =
+        Network::build(&planned.spec, 0, dtype).map_err(|e| cells_of(e.at(text.display())))?;
+    let TensorFile { tensors, .. } = safetensors::read(&weights)?;
     let pick = |set: &ParamSet| -> BTreeMap<String, Tensor> {
         tensors
             .iter()
@@ -147,8 +150,12 @@ pub fn open(path: &Path, config: Config) -> Result<Final> {
             .collect()
     };
     let (w, b) = (pick(&store.weights), pick(&store.buffers));
-    store.weights.load(&w)?;
-    store.buffers.load(&b)?;
+    let fit = |set: &mut ParamSet, values| {
+        set.load(values)
+            .map_err(|e| cells_of(e.at(weights.display())))
+    };
+    fit(&mut store.weights, &w)?;
+    fit(&mut store.buffers, &b)?;
     Ok(Final {
         config,
         tasks: planned.tasks,
@@ -181,9 +188,7 @@ pub fn plan(path: &Path, config: &Config) -> Result<Plan> {
                 .help(format!("finish it with: mtnas resume {}", path.display())),
         );
     }
-    let file = dir.join("genotype.txt");
-    let text = std::fs::read_to_string(&file).map_err(|e| Error::io(&file, e))?;
-    let genotype = NetworkGenotype::parse(&text, &file.display().to_string())?;
+    let genotype = NetworkGenotype::from_file(&dir.join("genotype.txt"))?;
     let file = dir.join(CLASSES);
     let mut stored: BTreeMap<String, Vec<String>> = match file.is_file() {
         true => read_file(&file)?,

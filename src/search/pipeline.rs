@@ -175,7 +175,7 @@ impl Pipeline<'_> {
                         supernet = Some(found);
                         backbone
                     }
-                    (false, Some(o)) => Cells::Derived(genotype(&o.record.genotypes["backbone"])?),
+                    (false, Some(o)) => Cells::Derived(o.genotype("backbone")?),
                     (false, None) => {
                         return Err(Error::new(Code::ConfigValue, "nothing gives the backbone its cells: pre-search and backbone search are both off")
                             .help("set `search.genotypes.backbone`, for example to \"PC_DARTS_cifar\""));
@@ -253,7 +253,7 @@ impl Pipeline<'_> {
             c.search.iters.branch,
             self.arch(&[key], Rule::Stable),
         );
-        genotype(&stage::run(self.session, &plan)?.record.genotypes[key])
+        stage::run(self.session, &plan)?.genotype(key)
     }
 
     /// Stage 2a: the backbone alone under a classifier, while skip-connects are few.

@@ -122,7 +122,13 @@ impl RunDir {
         })?;
         Config::from_toml(started, path.join(RECORD))?
             .check_resume(&config)
-            .map_err(|e| e.at(path.join(CONFIG).display()))?;
+            .map_err(|e| {
+                let started = format!(
+                    "{} holds what it was started with",
+                    path.join(RECORD).display()
+                );
+                e.at(path.join(CONFIG).display()).note(started)
+            })?;
         let mut warnings = Vec::new();
         if record.instruction_set != instruction_set {
             warnings.push(format!(

@@ -10,12 +10,13 @@ use super::records_io::{Lengths, Logs};
 use super::run_dir::{Resumed, RunDir};
 use super::signals::Stop;
 use super::stage::{Plan, alpha_records};
+use super::stage_record::read_stage;
 use super::workbench::{activation_dtype, parameter_dtype};
 use crate::backend::host::isa;
 use crate::error::Result;
 use crate::files::write_atomic;
 use crate::nn::Store;
-use crate::report::records::{RunRecord, StageRecord, read_file, to_file};
+use crate::report::records::{RunRecord, StageRecord, to_file};
 use crate::rng::{Rng, word};
 use crate::space::derive::alpha_entropy;
 use crate::space::{ArchGroup, Genotype, PRIMITIVES};
@@ -131,11 +132,7 @@ impl Session {
             .join("stages")
             .join(stage)
             .join("stage.json");
-        if path.is_file() {
-            read_file(&path).map(Some)
-        } else {
-            Ok(None)
-        }
+        path.is_file().then(|| read_stage(&path)).transpose()
     }
 
     /// Writes the genotypes, then the record that marks the stage as finished.

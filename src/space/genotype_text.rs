@@ -148,6 +148,15 @@ impl NetworkGenotype {
         })
     }
 
+    /// The genotypes of a file such as a run's `final/genotype.txt`.
+    ///
+    /// # Errors
+    /// `MT0209` with file, line and column; `MT0301`, `MT0208`, `MT0207` for a file that is missing, too large or not text.
+    pub fn from_file(path: &Path) -> Result<NetworkGenotype> {
+        let path = path.to_string_lossy();
+        NetworkGenotype::parse(&read(&path)?, &path)
+    }
+
     /// A network genotype from `MTNAS`, a published name (a backbone), the text itself or a file.
     ///
     /// # Errors

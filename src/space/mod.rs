@@ -13,6 +13,8 @@ mod genotype_lexer;
 mod genotype_parser;
 pub mod genotype_text;
 pub mod mixed_op;
+#[cfg(test)]
+mod mutation_tests;
 pub mod operation;
 pub mod primitive;
 pub mod published;

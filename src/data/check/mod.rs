@@ -4,6 +4,7 @@ mod cifar;
 mod cityscapes;
 mod content;
 mod image_folder;
+pub mod kind;
 mod kitti;
 #[cfg(test)]
 mod tests;
@@ -17,113 +18,7 @@ use super::dataset::{DatasetConfig, Format};
 use super::text_file::{at_line, id_defect, read_text};
 use crate::error::{Code, Error, Result};
 use content::Digest;
-
-/// What kind of defect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A picture that neither exists nor has a label, named by a list.
-    AbsentId,
-    /// A label whose picture is missing.
-    MissingImage,
-    /// A picture whose label is missing.
-    MissingLabel,
-    /// A file that is not a picture, or damaged.
-    Undecodable,
-    /// A picture that is cut off.
-    Truncated,
-    /// A label map of the wrong depth or kind.
-    WrongFormat,
-    /// Beyond the limits that protect memory.
-    TooLarge,
-    /// Label map and picture of different sizes.
-    SizeMismatch,
-    /// A label id outside the class map.
-    LabelId,
-    /// A box that reaches outside its picture.
-    BoxOutside,
-    /// A box whose edges are exchanged.
-    BoxInverted,
-    /// A box without area.
-    BoxEmpty,
-    /// A box with NaN or infinity.
-    BoxNotFinite,
-    /// A label line with a wrong number of fields.
-    FieldCount,
-    /// A field that is not a number, or outside its range.
-    BadNumber,
-    /// An object type that the format does not have.
-    UnknownType,
-    /// An id that a list names twice.
-    DuplicateId,
-    /// A list line that is not a plain id.
-    BadId,
-    /// A list without ids.
-    EmptyList,
-    /// A file that is not UTF-8 text.
-    NotText,
-    /// A class without examples in the training split.
-    EmptyClass,
-    /// A folder of a class that training does not know.
-    UnknownClass,
-    /// The same picture in training and held-out split.
-    Leakage,
-    /// The same picture twice in one split.
-    DuplicateImage,
-    /// A file that does not belong there.
-    StrayFile,
-    /// A binary file that ends inside a record.
-    RecordSize,
-    /// Anything that the system refuses to read.
-    Unreadable,
-}
-
-impl Kind {
-    /// The error code that a run would stop with.
-    pub fn code(self) -> Code {
-        match self {
-            Kind::AbsentId | Kind::MissingImage | Kind::MissingLabel => Code::NotFound,
-            Kind::Undecodable | Kind::Truncated => Code::BadImage,
-            Kind::WrongFormat | Kind::UnknownClass | Kind::StrayFile | Kind::RecordSize => {
-                Code::BadFormat
-            }
-            Kind::TooLarge => Code::TooLarge,
-            Kind::SizeMismatch => Code::SizeMismatch,
-            Kind::LabelId => Code::BadLabelId,
-            Kind::BoxOutside | Kind::BoxInverted | Kind::BoxEmpty | Kind::BoxNotFinite => {
-                Code::BadBox
-            }
-            Kind::FieldCount | Kind::BadNumber | Kind::UnknownType => Code::BadLine,
-            Kind::DuplicateId | Kind::BadId | Kind::NotText => Code::BadLine,
-            Kind::EmptyList => Code::EmptyData,
-            Kind::EmptyClass => Code::EmptyClass,
-            Kind::Leakage | Kind::DuplicateImage => Code::CheckFailed,
-            Kind::Unreadable => Code::Io,
-        }
-    }
-
-    /// The kind of a reader's error.
-    fn of(e: &Error) -> Kind {
-        let says = |word: &str| e.message().contains(word);
-        match e.code() {
-            Code::BadImage if says("cut off") => Kind::Truncated,
-            Code::BadImage => Kind::Undecodable,
-            Code::BadFormat => Kind::WrongFormat,
-            Code::TooLarge => Kind::TooLarge,
-            Code::BadLabelId => Kind::LabelId,
-            Code::SizeMismatch => Kind::SizeMismatch,
-            Code::BadBox if says("not finite") => Kind::BoxNotFinite,
-            Code::BadBox if says("inverted") => Kind::BoxInverted,
-            Code::BadBox if says("empty") => Kind::BoxEmpty,
-            Code::BadBox => Kind::BoxOutside,
-            Code::BadLine if says("UTF-8") => Kind::NotText,
-            Code::BadLine if says("unknown object type") => Kind::UnknownType,
-            Code::BadLine if says("fields") => Kind::FieldCount,
-            Code::BadLine => Kind::BadNumber,
-            _ => Kind::Unreadable,
-        }
-    }
-}
+pub use kind::Kind;
 
 /// One defect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -136,6 +31,8 @@ pub struct Defect {
     pub place: String,
     /// What is wrong and what was expected.
     pub message: String,
+    /// How to mend it.
+    pub help: String,
 }
 
 impl Defect {
@@ -145,22 +42,23 @@ impl Defect {
             code: kind.code().id(),
             place: place.to_string(),
             message: message.into(),
+            help: kind.help().into(),
         }
     }
 
     fn of(e: &Error, place: impl std::fmt::Display) -> Defect {
         let kind = Kind::of(e);
-        Defect::new(
-            kind,
-            e.place().map_or(place.to_string(), String::from),
-            e.message(),
-        )
+        let place = e.place().map_or(place.to_string(), String::from);
+        Defect {
+            help: e.remedy().unwrap_or(kind.help()).into(),
+            ..Defect::new(kind, place, e.message())
+        }
     }
 }
 
 impl std::fmt::Display for Defect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
+        write!(f, "{}: {}; {}", self.place, self.message, self.help)
     }
 }
 

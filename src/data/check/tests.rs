@@ -8,6 +8,7 @@ use crate::annotation::Image;
 use crate::data::cifar::RECORD;
 use crate::data::image_file::{encode_jpeg, encode_labels, encode_png, read_image, read_labels};
 use crate::data::synth::{SynthConfig, generate};
+use crate::mutation::mend_png;
 
 fn made(dir: &Path) -> std::path::PathBuf {
     let config = SynthConfig {
@@ -87,9 +88,7 @@ fn kitti(p: &mut Plan) {
     // The header claims 65536 x 65536 pixels, with a right checksum.
     p.change(Kind::TooLarge, &picture(4), |b| {
         b[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
-        b[29..33].copy_from_slice(&[0x5b, 0x4d, 0x2c, 0x5a]);
-        let crc = crc(&b[12..29]);
-        b[29..33].copy_from_slice(&crc.to_be_bytes());
+        mend_png(b);
     });
     for id in [5, 6] {
         p.remove(Kind::MissingLabel, &label(id), &picture(id));
@@ -147,18 +146,6 @@ fn kitti(p: &mut Plan) {
     p.expect(Kind::DuplicateImage, picture(28));
     fs::write(p.path("kitti/training/image_2/notes.md"), "x").unwrap();
     p.expect(Kind::StrayFile, "kitti/training/image_2/notes.md");
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |c, &b| {
-        (0..8).fold(c ^ b as u32, |c, _| {
-            if c & 1 == 1 {
-                (c >> 1) ^ 0xedb8_8320
-            } else {
-                c >> 1
-            }
-        })
-    })
 }
 
 /// Label files of the training half, with their pictures.

@@ -1,13 +1,15 @@
 //! Single objects and surfaces of the same world, for the classifier of the pre-search.
 
-use super::cyclist;
+use super::cyclist::{self, any_cyclist};
 use super::light::Light;
 use super::paint::Paint;
+use super::person::any_person;
 use super::render::{Camera, Face, draw, v3};
-use super::scene::{any_car, any_cyclist, any_person, floor};
-use super::sign::Shape;
-use super::street::{self, Furniture, any_sign};
+use super::scene::floor;
+use super::sign::{Shape, any_sign};
+use super::street::{self, Furniture};
 use super::town::Town;
+use super::users::any_car;
 use crate::annotation::Image;
 use crate::rng::Rng;
 

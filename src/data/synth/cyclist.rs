@@ -1,6 +1,8 @@
 //! Bicycles with their riders, from the side or at an angle.
 
 use super::paint::{Rgb, Texel, capsule, label, scale};
+use super::town::Town;
+use crate::rng::Rng;
 
 /// Length of the face of a cyclist seen from the side, metres.
 pub const LENGTH: f32 = 1.8;
@@ -110,5 +112,20 @@ impl Cyclist {
             }
         }
         None
+    }
+}
+
+/// A cyclist.
+pub fn any_cyclist(rng: &mut Rng, town: &Town, dark: bool) -> Cyclist {
+    let tone = rng.f32();
+    Cyclist {
+        mirrored: rng.coin(0.5),
+        frame: town.cloth(rng),
+        coat: town.cloth(rng),
+        legs: scale(town.cloth(rng), 0.7),
+        skin: [0.14 + 0.5 * tone, 0.08 + 0.36 * tone, 0.05 + 0.26 * tone],
+        helmet: town.cloth(rng),
+        pedal: rng.range(0.0, std::f64::consts::TAU) as f32,
+        lights: dark,
     }
 }

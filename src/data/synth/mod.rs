@@ -11,6 +11,7 @@ pub mod config;
 pub mod crops;
 pub mod cyclist;
 pub mod facade;
+pub mod geometry;
 pub mod ground;
 pub mod light;
 pub mod noise;
@@ -22,6 +23,7 @@ pub mod scene;
 pub mod sign;
 pub mod street;
 pub mod town;
+pub mod users;
 pub mod write;
 
 pub use config::SynthConfig;

@@ -1,6 +1,8 @@
 //! Pedestrians.
 
 use super::paint::{Rgb, Texel, capsule, label, scale};
+use super::town::Town;
+use crate::rng::Rng;
 
 /// Somebody walking or standing.
 #[derive(Debug, Clone, Copy)]
@@ -96,5 +98,27 @@ impl Person {
             }
         }
         None
+    }
+}
+
+/// A pedestrian.
+pub fn any_person(rng: &mut Rng, town: &Town) -> Person {
+    let height = rng.range(1.5, 1.92) as f32;
+    let front = rng.coin(0.5);
+    let stride = rng.range(0.2, 0.75) as f32
+        * if front { 0.4 } else { 1.0 }
+        * if rng.coin(0.5) { 1.0 } else { -1.0 };
+    let tone = rng.f32();
+    Person {
+        height,
+        width: Person::width_for(height, stride),
+        coat: town.cloth(rng),
+        legs: scale(town.cloth(rng), 0.7),
+        skin: [0.14 + 0.5 * tone, 0.08 + 0.36 * tone, 0.05 + 0.26 * tone],
+        hair: scale(town.cloth(rng), 0.5),
+        stride,
+        long: rng.coin(0.25),
+        bag: rng.coin(0.3),
+        front,
     }
 }

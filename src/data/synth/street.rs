@@ -6,7 +6,7 @@ use super::light::Light;
 use super::paint::{Paint, Texel, label, scale};
 use super::plant::Plant;
 use super::render::{Face, V3, v3};
-use super::sign::{Shape, Sign};
+use super::sign::any_sign;
 use super::town::Town;
 use crate::rng::Rng;
 
@@ -256,39 +256,6 @@ fn backdrop(rng: &mut Rng, town: &Town, g: &Ground, lit: f32, faces: &mut Vec<Fa
             }
         }
         x += width;
-    }
-}
-
-/// Any traffic sign.
-pub fn any_sign(rng: &mut Rng, shape: Option<Shape>) -> Sign {
-    let shape = shape.unwrap_or([Shape::Triangle, Shape::Disc, Shape::Square][rng.below(3)]);
-    let (red, blue, white, yellow) = (
-        [0.5, 0.03, 0.03],
-        [0.03, 0.1, 0.45],
-        [0.75; 3],
-        [0.7, 0.5, 0.05],
-    );
-    let (rim, field) = match (shape, rng.below(3)) {
-        (Shape::Triangle, 0) => (red, yellow),
-        (Shape::Triangle, _) => (red, white),
-        (Shape::Disc, 0) => (white, blue),
-        (Shape::Disc, 1) => (white, red),
-        (Shape::Disc, _) => (red, white),
-        (Shape::Square, 0) => (white, yellow),
-        (Shape::Square, _) => (white, blue),
-    };
-    let tone = rng.range(0.7, 1.1) as f32;
-    let board = rng.range(0.8, 1.15) as f32;
-    let height = board + rng.range(1.7, 2.3) as f32;
-    let mark = rng.below(4) as u8;
-    Sign {
-        shape,
-        board,
-        height,
-        rim: scale(rim, tone),
-        field: scale(field, tone),
-        mark,
-        post: label::STATIC,
     }
 }
 

@@ -158,7 +158,9 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
             for e in &l.skipped {
                 session.progress.warn(&e.to_string());
             }
-            let lengths = r.restore(&l.checkpoint)?;
+            let lengths = r
+                .restore(&l.checkpoint)
+                .map_err(|e| e.at(checkpoints.manifest_path(l.step).display()))?;
             if let Some(record) = finished {
                 session.lengths = lengths;
                 return Ok(Outcome {

@@ -1,4 +1,5 @@
 //! The made-up scenes are what they claim to be, and not solved by colour alone.
 
+mod blobs;
 mod colour;
 mod files;

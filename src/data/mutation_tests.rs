@@ -1,0 +1,159 @@
+//! Damaged pictures, labels and lists of every format.
+
+use std::path::Path;
+
+use super::cifar::{Cifar10, RECORD, encode_record};
+use super::cityscapes::{Cityscapes, CityscapesConfig, IMAGE_SUFFIX};
+use super::dataset::Dataset;
+use super::image_file::{encode_jpeg, encode_labels, encode_png};
+use super::image_folder::ImageFolder;
+use super::kitti::{Kitti, KittiConfig};
+use crate::annotation::{Image, LabelMap};
+use crate::error::Result;
+use crate::mutation::{CASES, MANY, Target, mend_png, run_all};
+use crate::rng::Rng;
+
+fn load_all(set: &dyn Dataset) -> Result<()> {
+    (0..set.len()).try_for_each(|i| set.load(i).map(drop))
+}
+
+fn kitti(root: &Path) -> Result<()> {
+    load_all(&Kitti::open(root, "train", &KittiConfig::default())?)
+}
+
+fn cityscapes(root: &Path) -> Result<()> {
+    load_all(&Cityscapes::open(
+        root,
+        "train",
+        &CityscapesConfig::default(),
+    )?)
+}
+
+fn folder(root: &Path) -> Result<()> {
+    load_all(&ImageFolder::open(root, "train")?)
+}
+
+/// The labels first, as the choice of a fraction of the set reads them.
+fn cifar(root: &Path) -> Result<()> {
+    let set = Cifar10::open(root, "train")?;
+    (0..set.len()).try_for_each(|i| set.class_of(i).map(drop))?;
+    load_all(&set)
+}
+
+const fn target(name: &'static str, file: &'static str, read: fn(&Path) -> Result<()>) -> Target {
+    Target {
+        name,
+        file,
+        mend: None,
+        read,
+    }
+}
+
+const fn png(name: &'static str, file: &'static str, read: fn(&Path) -> Result<()>) -> Target {
+    Target {
+        name,
+        file,
+        mend: Some(|b| mend_png(b)),
+        read,
+    }
+}
+
+const PICTURES: [Target; 5] = [
+    png("KITTI picture", "training/image_2/a.png", kitti),
+    png(
+        "Cityscapes picture",
+        "leftImg8bit/train/ulm/u_leftImg8bit.png",
+        cityscapes,
+    ),
+    png("PNG of an image folder", "train/cat/c.png", folder),
+    target("JPEG of an image folder", "train/ant/a.jpg", folder),
+    target("grey JPEG", "train/bee/b.jpeg", folder),
+];
+
+const LABELS: [Target; 4] = [
+    png(
+        "Cityscapes label map",
+        "gtFine/train/ulm/u_gtFine_labelIds.png",
+        cityscapes,
+    ),
+    target("KITTI label", "training/label_2/a.txt", kitti),
+    target("KITTI list", "ImageSets/train.txt", kitti),
+    target("CIFAR-10 records", "data_batch_1.bin", cifar),
+];
+
+fn picture(height: usize, width: usize) -> Image {
+    let mut r = Rng::new(1, &[]);
+    let value = |i: usize| (i / 7 + r.below(20)) as u8;
+    Image {
+        height,
+        width,
+        data: (0..height * width * 3).map(value).collect(),
+    }
+}
+
+/// One small valid set of each format.
+fn valid(root: &Path) {
+    let write = |name: &str, bytes: &[u8]| {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    let png = encode_png(&picture(12, 17)).unwrap();
+    write("training/image_2/a.png", &png);
+    write("training/image_2/b.png", &png);
+    let lines = "Car 0.00 0 1.85 1.63 2.54 8.81 10.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57\n\
+                 DontCare -1 -1 -10 5.0 1.5 9.0 4.0 -1 -1 -1 -1000 -1000 -1000 -10\n\
+                 Pedestrian 0.20 1 0.1 9.00 2.00 12.00 11.50 1.7 0.6 0.8 1.1 1.6 12.0 0.1\n";
+    write("training/label_2/a.txt", lines.as_bytes());
+    write("training/label_2/b.txt", b"");
+    write("ImageSets/train.txt", b"a\nb\n");
+    write(&format!("leftImg8bit/train/ulm/u{IMAGE_SUFFIX}"), &png);
+    let labels = LabelMap {
+        height: 12,
+        width: 17,
+        data: (0..12 * 17).map(|i| (i % 34) as u8).collect(),
+    };
+    write(
+        "gtFine/train/ulm/u_gtFine_labelIds.png",
+        &encode_labels(&labels).unwrap(),
+    );
+    write("train/cat/c.png", &png);
+    write(
+        "train/ant/a.jpg",
+        &encode_jpeg(&picture(20, 33), 80).unwrap(),
+    );
+    let mut grey = vec![];
+    let luma: Vec<u8> = (0..20 * 20).map(|i| (i * 3) as u8).collect();
+    image::codecs::jpeg::JpegEncoder::new(&mut grey)
+        .encode(&luma, 20, 20, image::ExtendedColorType::L8)
+        .unwrap();
+    write("train/bee/b.jpeg", &grey);
+    // Pixels that are classes too, so that a record that is shifted by some bytes may have a label.
+    let mut image = picture(32, 32);
+    image.data.iter_mut().for_each(|v| *v %= 12);
+    let record = |class| encode_record(&image, class).unwrap();
+    write("data_batch_1.bin", &[record(1), record(2)].concat());
+    assert_eq!(record(1).len(), RECORD);
+}
+
+#[test]
+fn damaged_pictures_are_refused_by_name() {
+    run_all(&PICTURES, CASES, valid);
+}
+
+#[test]
+fn damaged_labels_are_refused_by_name() {
+    run_all(&LABELS, CASES, valid);
+}
+
+#[test]
+#[ignore = "10,000 damaged files of each kind"]
+fn ten_thousand_damaged_pictures() {
+    run_all(&PICTURES, MANY, valid);
+}
+
+#[test]
+#[ignore = "10,000 damaged files of each kind"]
+fn ten_thousand_damaged_labels() {
+    run_all(&LABELS, MANY, valid);
+}
