@@ -18,8 +18,7 @@ use crate::search::{given, method};
 pub(super) struct Arguments {
     /// The configuration
     config: PathBuf,
-    /// Run, genotype file, published name, or `random`; those of
-    /// search.genotypes without it
+    /// Run, genotype file, published name, or `random`; else the config's
     #[arg(long, value_name = "GENOTYPE")]
     genotype: Option<String>,
     /// Directory of the run; runs/train-NAME-OF-THE-CONFIGURATION without it

@@ -254,7 +254,7 @@ fn a_run_predicts_without_its_data() {
     let away = home.path().join("away");
     std::fs::rename(&data, &away).unwrap();
     let picture = home.path().join("street.png");
-    std::fs::copy(first_png(&away.join("kitti")), &picture).unwrap();
+    std::fs::copy(first_file(&away.join("kitti/training/image_2")), &picture).unwrap();
     let drawn = home.path().join("out");
     let line = [
         "predict",
@@ -277,16 +277,7 @@ fn a_run_predicts_without_its_data() {
     assert_eq!(mtnas(&["eval", run]).status.code(), Some(66));
 }
 
-fn first_png(dir: &Path) -> std::path::PathBuf {
-    let mut list: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .flatten()
-        .map(|e| e.path())
-        .collect();
-    list.sort();
-    let png = |p: &&std::path::PathBuf| p.extension().is_some_and(|e| e == "png");
-    match list.iter().find(png) {
-        Some(found) => found.clone(),
-        None => first_png(list.iter().find(|p| p.is_dir()).unwrap()),
-    }
+fn first_file(dir: &Path) -> std::path::PathBuf {
+    let list = std::fs::read_dir(dir).unwrap().flatten();
+    list.map(|e| e.path()).min().unwrap()
 }
