@@ -123,7 +123,7 @@ pub fn record(
 
 /// Cost as the report shows it.
 pub fn cost_record(cost: &Cost, input: [usize; 2]) -> CostRecord {
-    let total = cost.total();
+    let conv_macs = cost.conv_macs();
     let part = |(name, c): (String, crate::model::Count)| PartCost {
         part: name,
         params: c.params,
@@ -131,9 +131,9 @@ pub fn cost_record(cost: &Cost, input: [usize; 2]) -> CostRecord {
     };
     CostRecord {
         input,
-        params: total.params,
-        conv_macs: total.macs,
-        gflops: total.gflops(),
+        params: cost.without_auxiliary().params,
+        conv_macs,
+        gflops: 2.0 * conv_macs as f64 / 1e9,
         parts: cost.parts().into_iter().map(part).collect(),
     }
 }

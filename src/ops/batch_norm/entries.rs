@@ -1,0 +1,145 @@
+//! Rows of the registry: cases, refusals, planted wrong gradients.
+
+use std::sync::Arc;
+
+use super::definition::{batch_statistics, reference_fwd};
+use super::{BatchNorm, BatchNormEval, BatchNormParams};
+use crate::ops::reference::Arr;
+use crate::ops::table::{Case, Entry, FACTOR, Gen, Planted, Refusal, scale_gradient};
+use crate::tape::Op;
+use crate::tensor::{Shape, Tensor};
+
+/// Operands with at least six values per channel (fewer saturate and leave no gradient to check) and, with a rectifier,
+/// no output near its kink.
+pub(in crate::ops) fn operands(g: &mut Gen, relu: bool, eps: f64) -> Vec<Tensor> {
+    loop {
+        let (n, c) = (g.int(1, 3), g.int(1, 4));
+        let (h, w) = (g.int(1, 4), g.int(1, 6));
+        if n * h * w < 6 {
+            continue;
+        }
+        let mut x = vec![g.normal([n, c, h, w])];
+        if relu || g.0.coin(0.5) {
+            x.push(g.off_zero([c]));
+            x.push(g.normal([c]));
+        }
+        let arrays: Vec<Arr<f64>> = x
+            .iter()
+            .map(|t| Arr {
+                shape: *t.shape(),
+                data: t.to_f64(),
+            })
+            .collect();
+        let (mean, var) = batch_statistics(&arrays[0]);
+        let y = reference_fwd(&arrays, &mean, &var, BatchNormParams { eps, relu: false });
+        if !relu || y.data.iter().all(|v| v.abs() > 0.03) {
+            return x;
+        }
+    }
+}
+
+fn refusals(op: Arc<dyn Op>) -> Vec<Refusal> {
+    let refuse = |shapes: &[&[usize]], expect| Refusal {
+        op: op.clone(),
+        shapes: shapes.iter().map(|s| Shape::new(s)).collect(),
+        expect,
+    };
+    vec![
+        refuse(&[&[2, 3]], "expected (N, C, H, W)"),
+        refuse(
+            &[&[2, 3, 1, 1], &[2], &[3]],
+            "gamma (2) does not fit 3 channels",
+        ),
+        refuse(
+            &[&[2, 3, 1, 1], &[3], &[4]],
+            "beta (4) does not fit 3 channels",
+        ),
+    ]
+}
+
+const GAMMA: Planted = Planted {
+    what: "dgamma too large by a factor 1.0005",
+    spoil: |_, _, g| scale_gradient(g, 1),
+};
+
+/// Registry entry of the training mode.
+pub static ENTRY: Entry = Entry {
+    name: "batch_norm",
+    case: |g| {
+        let params = BatchNormParams {
+            eps: g.pick(&[1e-5, 1e-3, 0.1]),
+            relu: g.0.coin(0.5),
+        };
+        Case {
+            op: Arc::new(BatchNorm(params)),
+            x: operands(g, params.relu, params.eps),
+        }
+    },
+    refusals: || {
+        refusals(Arc::new(BatchNorm(BatchNormParams {
+            eps: 1e-5,
+            relu: false,
+        })))
+    },
+    planted: &[
+        FACTOR,
+        GAMMA,
+        Planted {
+            what: "count off by one in the mean of dy",
+            spoil: |c, dy, g| {
+                let d = c.x[0].dims();
+                let (per, ch, plane) = (d[0] * d[2] * d[3], d[1], d[2] * d[3]);
+                let Some(t) = &mut g[0] else { return false };
+                let mut sums = vec![0.0; ch];
+                dy.f64s()
+                    .iter()
+                    .enumerate()
+                    .for_each(|(i, v)| sums[i / plane % ch] += v);
+                let slip = 1.0 / per as f64 - 1.0 / (per + 1) as f64;
+                t.data_mut::<f64>()
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, v)| *v += sums[i / plane % ch] * slip);
+                true
+            },
+        },
+    ],
+};
+
+/// Registry entry of the evaluation mode.
+pub static EVAL: Entry = Entry {
+    name: "batch_norm_eval",
+    case: |g| {
+        let params = BatchNormParams {
+            eps: 1e-5,
+            relu: false,
+        };
+        let x = operands(g, false, params.eps);
+        let c = x[0].dims()[1];
+        let mean = (0..c).map(|_| g.0.normal()).collect();
+        let var = (0..c).map(|_| g.0.range(0.1, 3.0)).collect();
+        Case {
+            op: Arc::new(BatchNormEval { params, mean, var }),
+            x,
+        }
+    },
+    refusals: || {
+        let params = BatchNormParams {
+            eps: 1e-5,
+            relu: false,
+        };
+        let op = BatchNormEval {
+            params,
+            mean: vec![0.0; 3],
+            var: vec![1.0; 3],
+        };
+        let mut all = refusals(Arc::new(op.clone()));
+        all.push(Refusal {
+            op: Arc::new(op),
+            shapes: vec![Shape::from([1, 4, 2, 2])],
+            expect: "statistics of 3 channels for an input of 4",
+        });
+        all
+    },
+    planted: &[FACTOR, GAMMA],
+};
