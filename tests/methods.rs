@@ -253,3 +253,33 @@ fn every_method_runs_to_its_report() {
         assert_eq!(has, [two, two, !two], "{what}");
     }
 }
+
+#[test]
+fn an_untrained_network_scores_near_zero() {
+    let home = tempfile::tempdir().expect("a scratch directory");
+    let dir = home.path();
+    let synth = SynthConfig {
+        size: [64, 96],
+        train: 4,
+        val: 12,
+        folder_train: 0,
+        folder_val: 0,
+        ..SynthConfig::default()
+    };
+    generate(&dir.join("data"), &synth).expect("a data set");
+    std::fs::write(dir.join("small.toml"), TWO_TASKS).expect("a configuration");
+    let arguments = "train small.toml --genotype random --run run --quiet -s finetune.iters=0 -s eval.limit=0 \
+                     -s search.presearch.data= -s search.ablation.presearch=false";
+    mtnas(dir, &arguments.split_whitespace().collect::<Vec<_>>());
+    let text = mtnas(dir, &["eval", "run", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let map = found["detection"]["protocols"]["voc10"]["mean"]
+        .as_f64()
+        .expect("mAP");
+    let miou = &found["segmentation"]["miou"]["present-in-ground-truth"];
+    let miou = miou.as_f64().expect("mIoU");
+    assert!(
+        map <= 0.02 && miou <= 0.10,
+        "mAP {map:.3}, mIoU {miou:.3} without training"
+    );
+}
