@@ -72,7 +72,7 @@ pub(super) fn cells(c: &Config) -> Result<Parts> {
 /// Puts the text of every given genotype into the configuration, so that a run depends on no other file and no draw.
 ///
 /// # Errors
-/// As [`given`].
+/// Those of an unknown genotype.
 pub fn written_out(mut c: Config) -> Result<Config> {
     let text = |part: &str| -> Result<String> {
         Ok(given(&c, part)?.map_or(String::new(), |g| g.to_string()))

@@ -24,7 +24,7 @@ pub struct Cx {
     pub path: Path,
     /// Check every output; an operation that yields NaN or infinity is an error that names it.
     pub check_finite: bool,
-    /// Note the wall-clock time of every operation, for [`Tape::profile`].
+    /// Note the wall-clock time of every operation, for [`super::Tape::profile`].
     pub profile: bool,
 }
 
@@ -126,7 +126,7 @@ pub trait Op: Debug + Send + Sync {
     /// Shape of the output; checks the shapes of the inputs.
     ///
     /// # Errors
-    /// [`Code::Shape`] or [`Code::Argument`], naming the op, what was expected and what came.
+    /// [`crate::Code::Shape`] or [`crate::Code::Argument`], naming the op, what was expected and what came.
     fn infer(&self, x: &[Shape]) -> Result<Shape>;
 
     /// What the backward reads.
