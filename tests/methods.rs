@@ -268,8 +268,8 @@ fn an_untrained_network_scores_near_zero() {
     };
     generate(&dir.join("data"), &synth).expect("a data set");
     std::fs::write(dir.join("small.toml"), TWO_TASKS).expect("a configuration");
-    let arguments = "train small.toml --genotype random --run run --quiet -s finetune.iters=0 -s eval.limit=0 \
-                     -s search.presearch.data= -s search.ablation.presearch=false";
+    let arguments =
+        "train small.toml --genotype random --run run --quiet -s finetune.iters=0 -s eval.limit=0";
     mtnas(dir, &arguments.split_whitespace().collect::<Vec<_>>());
     let text = mtnas(dir, &["eval", "run", "--json"]);
     let found: serde_json::Value = serde_json::from_str(&text).expect("JSON");
