@@ -3,6 +3,8 @@
 //! **Invariant:** nothing here knows a tensor's meaning: shapes are plain sizes, and this is the only place with `unsafe`.
 
 pub mod buffer;
+pub mod driver;
+pub mod emulated;
 pub mod host;
 pub mod threads;
 

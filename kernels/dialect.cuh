@@ -1,0 +1,30 @@
+// The words that kernels use beside CUDA's own. nvcc and the emulator's C++ compiler read the same files; README.md has the rules.
+#pragma once
+
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+typedef __nv_bfloat16 bf16;
+// An array in shared memory, the same for all threads of a block: `SHARED(float, tile, 256);` then `tile[i]`.
+#define SHARED(type, name, count) __shared__ type name[count]
+#else
+#include "emulated.h"
+#endif
+
+constexpr int WARP_SIZE = 32;
+constexpr unsigned FULL_WARP = 0xffffffffu;
+
+// Index of this thread among all threads of a one-dimensional launch, and their number.
+__device__ inline long long global_index() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ inline long long global_size() { return (long long)gridDim.x * blockDim.x; }
+
+__device__ inline float to_float(float v) { return v; }
+__device__ inline float to_float(bf16 v) { return __bfloat162float(v); }
+template <typename T> __device__ inline T from_float(float v);
+template <> __device__ inline float from_float<float>(float v) { return v; }
+template <> __device__ inline bf16 from_float<bf16>(float v) { return __float2bfloat16(v); }
+
+// Sum over the lanes of a warp, in every lane; the order is that of the butterfly.
+__device__ inline float warp_sum(float v) {
+    for (int d = WARP_SIZE / 2; d > 0; d /= 2) v += __shfl_xor_sync(FULL_WARP, v, d);
+    return v;
+}

@@ -1,0 +1,221 @@
+//! The emulated device's memory: host memory with zones around it that no kernel may touch, and a [`Cell`] for each byte.
+
+use std::collections::BTreeMap;
+
+use super::shadow::{Access, Cell, Conflict, Instant};
+
+/// Bytes before and after every buffer.
+const ZONE: usize = 256;
+/// What fresh memory holds: NaN in every float format.
+const POISON: u8 = 0xff;
+
+/// A run of bytes that kernels may access.
+pub struct Region {
+    /// What it is, for messages.
+    pub name: String,
+    base: usize,
+    len: usize,
+    cells: Vec<Cell>,
+    /// Holds the bytes of a buffer with its zones; shared arrays lie in the compiled kernels.
+    storage: Vec<u128>,
+}
+
+impl Region {
+    /// A fresh buffer.
+    pub fn buffer(name: String, len: usize) -> Region {
+        let poison = u128::from_ne_bytes([POISON; 16]);
+        let storage = vec![poison; (len + 2 * ZONE + 256).div_ceil(16)];
+        let base = (storage.as_ptr() as usize + ZONE).next_multiple_of(256);
+        Region {
+            name,
+            base,
+            len,
+            cells: vec![Cell::default(); len],
+            storage,
+        }
+    }
+
+    /// A shared array at `base`.
+    pub fn shared(name: String, base: usize, len: usize) -> Region {
+        Region {
+            name,
+            base,
+            len,
+            cells: vec![Cell::default(); len],
+            storage: vec![],
+        }
+    }
+
+    /// The bytes, for the host.
+    pub fn bytes(&self) -> &[u8] {
+        let from = self.base - self.storage.as_ptr() as usize;
+        &bytemuck::cast_slice(&self.storage)[from..from + self.len]
+    }
+
+    /// The bytes, for the host.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let from = self.base - self.storage.as_ptr() as usize;
+        &mut bytemuck::cast_slice_mut(&mut self.storage)[from..from + self.len]
+    }
+
+    /// Marks bytes as written by the host.
+    pub fn uploaded(&mut self, from: usize, len: usize) {
+        self.cells[from..from + len].fill(Cell::UPLOADED);
+    }
+
+    /// Forgets the accesses of a launch.
+    pub fn settle(&mut self) {
+        self.cells.iter_mut().for_each(Cell::settle);
+    }
+}
+
+/// A fault of one access.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// Not inside a region: the text says near which one.
+    Outside(String),
+    /// Not a multiple of the access's size.
+    Unaligned,
+    /// A rule of [`Cell`], and which region.
+    Rule(Conflict, String),
+}
+
+/// All regions by first address.
+#[derive(Default)]
+pub struct Memory {
+    regions: BTreeMap<usize, Region>,
+    /// Bytes that kernels read and wrote since the last reset.
+    pub read: u64,
+    /// As above.
+    pub written: u64,
+}
+
+impl Memory {
+    /// Adds a region; returns its address.
+    pub fn insert(&mut self, region: Region) -> usize {
+        let at = region.base;
+        self.regions.insert(at, region);
+        at
+    }
+
+    /// Takes a region out.
+    pub fn remove(&mut self, base: usize) -> Option<Region> {
+        self.regions.remove(&base)
+    }
+
+    /// The region that holds `len` bytes from `at`, and where in it.
+    pub fn find(&mut self, at: usize, len: usize) -> Option<(&mut Region, usize)> {
+        let (_, r) = self.regions.range_mut(..=at).next_back()?;
+        let from = at - r.base;
+        (from + len <= r.len).then_some((r, from))
+    }
+
+    /// Every region.
+    pub fn regions(&mut self) -> impl Iterator<Item = &mut Region> {
+        self.regions.values_mut()
+    }
+
+    /// Checks and notes an access of `len` bytes.
+    ///
+    /// # Errors
+    /// The fault; the access must then not happen.
+    pub fn access(
+        &mut self,
+        at: usize,
+        len: usize,
+        how: Access,
+        when: Instant,
+    ) -> Result<(), Fault> {
+        let near = self.near(at);
+        let Some((region, from)) = self.find(at, len) else {
+            return Err(Fault::Outside(near()));
+        };
+        if len.is_power_of_two() && !at.is_multiple_of(len) {
+            return Err(Fault::Unaligned);
+        }
+        for c in &mut region.cells[from..from + len] {
+            if let Err(e) = c.access(how, when) {
+                return Err(Fault::Rule(e, format!("byte {from} of {}", region.name)));
+            }
+        }
+        if how != Access::Write {
+            self.read += len as u64;
+        }
+        if how != Access::Read {
+            self.written += len as u64;
+        }
+        Ok(())
+    }
+
+    fn near(&self, at: usize) -> impl Fn() -> String + 'static {
+        let describe = |r: &Region, text: String| format!("{text} {} ({} bytes)", r.name, r.len);
+        let before = self.regions.range(..=at).next_back().map(|(_, r)| {
+            let past = at - r.base;
+            (past, describe(r, format!("at byte {past} of")))
+        });
+        let after = self.regions.range(at + 1..).next().map(|(_, r)| {
+            let ahead = r.base - at;
+            (ahead, describe(r, format!("{ahead} bytes before")))
+        });
+        let nearest = match (before, after) {
+            (Some(b), Some(a)) => Some(if a.0 < b.0 { a } else { b }),
+            (b, a) => b.or(a),
+        };
+        move || {
+            nearest
+                .as_ref()
+                .map_or("no memory is near".to_string(), |n| n.1.clone())
+        }
+    }
+}
+
+/// Contents of a buffer at one time.
+pub struct Saved {
+    base: usize,
+    name: String,
+    bytes: Vec<u8>,
+    cells: Vec<Cell>,
+}
+
+impl Memory {
+    /// The buffers that a launch may write.
+    pub fn save(&mut self, args: &[crate::backend::driver::Arg]) -> Vec<Saved> {
+        let mut all: Vec<Saved> = vec![];
+        for a in args {
+            let crate::backend::driver::Arg::Out(p, _) = a else {
+                continue;
+            };
+            let Some((r, _)) = self.find(p.0, 0) else {
+                continue;
+            };
+            if all.iter().all(|s| s.base != r.base) {
+                all.push(Saved {
+                    base: r.base,
+                    name: r.name.clone(),
+                    bytes: r.bytes().to_vec(),
+                    cells: r.cells.clone(),
+                });
+            }
+        }
+        all
+    }
+
+    /// Puts them back.
+    pub fn restore(&mut self, saved: &[Saved]) {
+        for s in saved {
+            if let Some(r) = self.regions.get_mut(&s.base) {
+                r.bytes_mut().copy_from_slice(&s.bytes);
+                r.cells.clone_from(&s.cells);
+            }
+        }
+    }
+}
+
+/// Name of the first buffer that differs.
+pub fn differs(a: &[Saved], b: &[Saved]) -> Option<String> {
+    let pairs = a.iter().zip(b);
+    pairs
+        .filter(|(a, b)| a.bytes != b.bytes)
+        .map(|(a, _)| a.name.clone())
+        .next()
+}

@@ -1,0 +1,250 @@
+//! A device made of ordinary code that executes the very kernels of the GPU and forgives nothing: races, stray and unaligned
+//! accesses, reads of what nobody wrote, divergent barriers, wrong arguments are errors that name the thread and the line.
+//! It is a test device, slow by design.
+
+mod block;
+mod calls;
+mod memory;
+mod shadow;
+mod table;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use self::block::Stacks;
+use self::memory::{Memory, Region};
+use super::driver::{Arg, DevicePtr, Driver, Kernel, Launch, Limits};
+use crate::error::{Code, Error, Result};
+use crate::rng::Rng;
+
+/// Bytes that a launch moved, as counted at every access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Read from memory and shared memory.
+    pub read: u64,
+    /// Written.
+    pub written: u64,
+}
+
+struct State {
+    memory: Memory,
+    stacks: Stacks,
+    made: usize,
+    traffic: Traffic,
+}
+
+/// The emulated device.
+pub struct Emulated {
+    limits: Limits,
+    orders: u64,
+    state: Mutex<State>,
+}
+
+// One launch at a time in the whole process: shared arrays of kernels are static.
+static ONE: Mutex<()> = Mutex::new(());
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Emulated {
+    /// A device with these limits that runs every launch in `orders` orders of its threads and blocks: ascending, descending,
+    /// then random ones; their bits must agree.
+    pub fn new(limits: Limits, orders: u64) -> Emulated {
+        Emulated {
+            limits,
+            orders: orders.max(1),
+            state: Mutex::new(State {
+                memory: Memory::default(),
+                stacks: Stacks::default(),
+                made: 0,
+                traffic: Traffic::default(),
+            }),
+        }
+    }
+
+    /// What the last launch moved, in its first order.
+    pub fn traffic(&self) -> Traffic {
+        lock(&self.state).traffic
+    }
+
+    fn check(&self, kernel: &Kernel, l: Launch) -> Result<()> {
+        let refuse = |text: String| {
+            let text = format!(
+                "kernel `{}`, grid {:?}, block {:?}: {text}",
+                kernel.name, l.grid, l.block
+            );
+            Err(Error::new(Code::Device, text))
+        };
+        let m = self.limits;
+        for (what, have, most) in [("grid", l.grid, m.grid), ("block", l.block, m.block)] {
+            for (axis, (h, m)) in have.into_iter().zip(most).enumerate() {
+                if h == 0 || h > m {
+                    let axis = ["x", "y", "z"][axis];
+                    return refuse(format!("{what} {axis} is {h}, must be 1 to {m}"));
+                }
+            }
+        }
+        let threads: u64 = l.block.iter().map(|&v| u64::from(v)).product();
+        if threads > u64::from(m.threads) {
+            return refuse(format!(
+                "{threads} threads a block, the limit is {}",
+                m.threads
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn outside(at: DevicePtr, len: usize) -> Error {
+    Error::new(
+        Code::Internal,
+        format!("{len} bytes at {:#x} are not inside an allocation", at.0),
+    )
+}
+
+/// The index of a step in an order: 0 ascending, 1 descending, then random.
+fn order(n: usize, which: u64, salt: u64) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..n).collect();
+    match which {
+        0 => {}
+        1 => all.reverse(),
+        seed => all = Rng::new(seed, &[salt]).permutation(n),
+    }
+    all
+}
+
+impl Driver for Emulated {
+    fn name(&self) -> String {
+        "emulated".into()
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<DevicePtr> {
+        let mut s = lock(&self.state);
+        s.made += 1;
+        let name = format!("buffer {}", s.made);
+        Ok(DevicePtr(s.memory.insert(Region::buffer(name, bytes))))
+    }
+
+    fn free(&self, at: DevicePtr) -> Result<()> {
+        let gone = lock(&self.state).memory.remove(at.0);
+        gone.map(drop).ok_or_else(|| outside(at, 0))
+    }
+
+    fn upload(&self, at: DevicePtr, data: &[u8]) -> Result<()> {
+        let mut s = lock(&self.state);
+        let (region, from) = s
+            .memory
+            .find(at.0, data.len())
+            .ok_or_else(|| outside(at, data.len()))?;
+        region.bytes_mut()[from..from + data.len()].copy_from_slice(data);
+        region.uploaded(from, data.len());
+        Ok(())
+    }
+
+    fn download(&self, at: DevicePtr, data: &mut [u8]) -> Result<()> {
+        let mut s = lock(&self.state);
+        let (region, from) = s
+            .memory
+            .find(at.0, data.len())
+            .ok_or_else(|| outside(at, data.len()))?;
+        data.copy_from_slice(&region.bytes()[from..from + data.len()]);
+        Ok(())
+    }
+
+    fn launch(&self, kernel: &Kernel, launch: Launch, args: &[Arg]) -> Result<()> {
+        self.check(kernel, launch)?;
+        let entry = table::find(kernel)?;
+        entry.check(args)?;
+        let _one = lock(&ONE);
+        let s = &mut *lock(&self.state);
+        for a in args {
+            if let Arg::In(p, _) | Arg::Out(p, _) = a {
+                s.memory.find(p.0, 0).ok_or_else(|| outside(*p, 0))?;
+            }
+        }
+        // Every value in its own eight bytes, and the pointers to them.
+        let mut values: Vec<u64> = args.iter().map(value).collect();
+        let pointers: Vec<*mut u8> = values
+            .iter_mut()
+            .map(|v| std::ptr::from_mut(v).cast())
+            .collect();
+        let threads: usize = launch.block.iter().map(|&v| v as usize).product();
+        let blocks: usize = launch.grid.iter().map(|&v| v as usize).product();
+        let before: Vec<_> = if self.orders > 1 {
+            s.memory.save(args)
+        } else {
+            vec![]
+        };
+        let mut first = vec![];
+        for which in 0..self.orders {
+            if which > 0 {
+                s.memory.restore(&before);
+            }
+            (s.memory.read, s.memory.written) = (0, 0);
+            let thread_order = order(threads, which, 1);
+            for b in order(blocks, which, 2) {
+                let [gx, gy, _] = launch.grid.map(|v| v as usize);
+                let block = [b % gx, b / gx % gy, b / (gx * gy)].map(|v| v as u32);
+                let done = block::run(
+                    entry,
+                    &pointers,
+                    &mut s.memory,
+                    &mut s.stacks,
+                    self.limits,
+                    launch,
+                    block,
+                    &thread_order,
+                );
+                if let Err(text) = done {
+                    s.memory.regions().for_each(Region::settle);
+                    let at = format!("{} `{}`", kernel.file, kernel.name);
+                    let note = format!("grid {:?}, block {:?}", launch.grid, launch.block);
+                    return Err(Error::new(Code::Device, text).at(at).note(note));
+                }
+            }
+            s.memory.regions().for_each(Region::settle);
+            let traffic = Traffic {
+                read: s.memory.read,
+                written: s.memory.written,
+            };
+            let after = if self.orders > 1 {
+                s.memory.save(args)
+            } else {
+                vec![]
+            };
+            if which == 0 {
+                (first, s.traffic) = (after, traffic);
+            } else if let Some(name) = memory::differs(&first, &after) {
+                let text = format!(
+                    "{name} depends on the order of threads and blocks (order {which} against the ascending one)"
+                );
+                return Err(
+                    Error::new(Code::Device, text).at(format!("{} `{}`", kernel.file, kernel.name))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The bits of an argument in the low bytes.
+fn value(a: &Arg) -> u64 {
+    match a {
+        Arg::In(p, _) | Arg::Out(p, _) => p.0 as u64,
+        Arg::F32(v) => u64::from(v.to_bits()),
+        Arg::I32(v) => u64::from(*v as u32),
+        Arg::I64(v) => *v as u64,
+        Arg::U32(v) => u64::from(*v),
+    }
+}
+
+#[cfg(test)]
+mod tests;
