@@ -131,6 +131,13 @@ fn scan(path: &Path, text: &str) -> Vec<Entry> {
             line(at)
         );
     }
+    if let Some(at) = code.find("float4 *") {
+        panic!(
+            "{}:{}: use load4 or store4 in place of a pointer to float4",
+            path.display(),
+            line(at)
+        );
+    }
     let mut all = vec![];
     for (at, word) in code.match_indices("__global__") {
         let before = code[..at].trim_end();

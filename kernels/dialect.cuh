@@ -10,6 +10,20 @@ typedef __nv_bfloat16 bf16;
 #include "emulated.h"
 #endif
 
+// Four values at once; `p` must be aligned to 16 bytes.
+__device__ inline float4 load4(const float *p) {
+#ifndef __CUDACC__
+    emu_vector(p, 16, 0);
+#endif
+    return *(const float4 *)p;
+}
+__device__ inline void store4(float *p, float4 v) {
+#ifndef __CUDACC__
+    emu_vector(p, 16, 1);
+#endif
+    *(float4 *)p = v;
+}
+
 constexpr int WARP_SIZE = 32;
 constexpr unsigned FULL_WARP = 0xffffffffu;
 

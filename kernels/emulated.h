@@ -34,6 +34,8 @@ void emu_barrier(const char *file, int line);
 uint64_t emu_warp(int kind, unsigned mask, uint64_t bits, int lane, const char *file, int line);
 // Says that an atomic operation on `size` bytes follows.
 void emu_atomic(const void *p, size_t size);
+// Says that `size` bytes are moved at once, `write` or read; they must be aligned to that size.
+void emu_vector(const void *p, size_t size, int write);
 // Says where a shared array of this kernel lies.
 void emu_shared(const void *p, size_t size, const char *name, int line);
 }

@@ -140,8 +140,7 @@ extern "C" __global__ void stale_shared(float *y) {
     y[blockIdx.x * BLOCK + threadIdx.x] = tile[threadIdx.x];
 }
 extern "C" __global__ void odd_float4(const float *x, float *y) {
-    const float4 *v = (const float4 *)(x + 1);
-    float4 r = v[threadIdx.x];
+    float4 r = load4(x + 1 + 4 * threadIdx.x);
     y[threadIdx.x] = r.x + r.w;
 }
 extern "C" __global__ void index_overflow(const float *x, float *y, int n) {

@@ -466,6 +466,16 @@ pub fn shared(at: usize, len: usize, name: &str, line: i32) {
     }
 }
 
+/// An access of `len` bytes at once: they must be aligned to their number.
+pub fn vector(at: usize, len: usize, how: Access) {
+    match at.is_multiple_of(len) {
+        true => access(at, len, how),
+        false => fail(format!(
+            "access of {len} bytes at an address that is not a multiple of {len}"
+        )),
+    }
+}
+
 /// An access that is about to happen; a faulty one never does.
 pub fn access(at: usize, len: usize, how: Access) {
     let fault = with(|r| {

@@ -48,6 +48,10 @@ words! {
 
     emu_atomic(p: *const c_void, size: usize) { block::access(p as usize, size, Access::Atomic) }
 
+    emu_vector(p: *const c_void, size: usize, write: c_int) {
+        block::vector(p as usize, size, if write == 0 { Access::Read } else { Access::Write });
+    }
+
     emu_shared(p: *const c_void, size: usize, name: *const c_char, line: c_int) {
         // SAFETY: the header passes a string literal.
         let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap_or("?");
