@@ -1,4 +1,5 @@
-//! Finds the kernels in `kernels/*.cu`, writes their names as Rust constants and compiles them for the emulator.
+//! Finds the kernels in `kernels/*.cu`, writes their names as Rust constants, compiles them for the emulated device, and for GPUs
+//! where there is an nvcc.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(mtnas_corpus)");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let mut files = sources(Path::new("kernels"));
+    gpu_binaries(&files, &out);
     // Kernels with a planted fault each, for the emulator's own tests: not part of a release.
     if env::var("PROFILE").is_ok_and(|p| p == "debug") {
         println!("cargo:rustc-cfg=mtnas_corpus");
@@ -161,4 +163,102 @@ fn scan(path: &Path, text: &str) -> Vec<Entry> {
         }
     }
     all
+}
+
+/// Where nvcc may be, the first that is there: variables, `.cuda` beside or above the sources, the usual place, the path.
+fn nvcc() -> Option<PathBuf> {
+    for name in ["MTNAS_NVCC", "CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "PATH"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
+    let var = |name: &str| {
+        env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    if let Some(path) = var("MTNAS_NVCC") {
+        assert!(
+            path.is_file(),
+            "MTNAS_NVCC={}: no such file",
+            path.display()
+        );
+        return Some(path);
+    }
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let homes = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT"]
+        .into_iter()
+        .filter_map(var);
+    let local = here.ancestors().map(|d| d.join(".cuda/nvidia/cu13"));
+    let usual = [PathBuf::from("/usr/local/cuda")];
+    let bins = homes.chain(local).chain(usual).map(|d| d.join("bin"));
+    let path = var("PATH").unwrap_or_default();
+    bins.chain(env::split_paths(&path))
+        .map(|d| d.join("nvcc"))
+        .find(|p| p.is_file())
+}
+
+/// Compiles every file into one compressed binary for all architectures, several files at a time, and writes the list of them.
+fn gpu_binaries(files: &[PathBuf], out: &Path) {
+    println!("cargo:rerun-if-env-changed=MTNAS_CUDA_ARCHS");
+    let mut list = String::from("&[\n");
+    if let Some(nvcc) = nvcc() {
+        let archs = env::var("MTNAS_CUDA_ARCHS").unwrap_or_else(|_| "80,89,90a,100".into());
+        let archs: Vec<&str> = archs.split(',').map(str::trim).collect();
+        let least = archs
+            .iter()
+            .map(|a| a.trim_end_matches(char::is_alphabetic))
+            .min_by_key(|a| a.parse::<u32>().ok());
+        let compile = |file: &PathBuf| {
+            let target = out.join(format!("{}.fatbin", stem(file)));
+            let mut c = std::process::Command::new(&nvcc);
+            c.args([
+                "-std=c++17",
+                "-O3",
+                "--fatbin",
+                "--compress-mode=size",
+                "-fmad=true",
+                "-Ikernels",
+            ]);
+            for a in &archs {
+                c.arg(format!("-gencode=arch=compute_{a},code=sm_{a}"));
+            }
+            if let Some(a) = least {
+                c.arg(format!("-gencode=arch=compute_{a},code=compute_{a}"));
+            }
+            let done = c.arg(file).arg("-o").arg(&target).output();
+            let done = done.unwrap_or_else(|e| panic!("{}: {e}", nvcc.display()));
+            let said = format!(
+                "{}{}",
+                String::from_utf8_lossy(&done.stdout),
+                String::from_utf8_lossy(&done.stderr)
+            );
+            assert!(
+                done.status.success(),
+                "nvcc does not compile {}:\n{said}",
+                file.display()
+            );
+            target
+        };
+        let at_once = env::var("NUM_JOBS")
+            .ok()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(1usize);
+        for some in files.chunks(at_once.max(1)) {
+            let made: Vec<PathBuf> = std::thread::scope(|s| {
+                let running: Vec<_> = some.iter().map(|f| s.spawn(|| compile(f))).collect();
+                running
+                    .into_iter()
+                    .map(|r| r.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+                    .collect()
+            });
+            for m in made {
+                let _ = writeln!(list, "    ({:?}, include_bytes!({:?})),", stem(&m), m);
+            }
+        }
+    } else {
+        println!(
+            "cargo:warning=no nvcc: built without GPU kernels (MTNAS_NVCC or CUDA_HOME name one; the CPU needs none)"
+        );
+    }
+    list += "]\n";
+    fs::write(out.join("gpu_binaries.rs"), list).expect("OUT_DIR can be written");
 }

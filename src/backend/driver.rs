@@ -5,6 +5,9 @@ use crate::error::Result;
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 
+/// The kernels compiled for GPUs: name of the file, binary for all architectures. Empty in a build without nvcc.
+pub const GPU_BINARIES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/gpu_binaries.rs"));
+
 /// A kernel of `kernels/*.cu`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernel {
