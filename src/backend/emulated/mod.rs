@@ -247,4 +247,6 @@ fn value(a: &Arg) -> u64 {
 }
 
 #[cfg(test)]
+mod agreement_tests;
+#[cfg(all(test, mtnas_corpus))]
 mod tests;
