@@ -66,7 +66,7 @@ fn main() {
         let unit = out.join(format!("emulated_{stem}.cc"));
         fs::write(&unit, cpp).expect("OUT_DIR can be written");
         build.file(unit);
-        let _ = writeln!(tables, "    unsafe {{ table(emu_entries_{stem}) }},");
+        let _ = writeln!(tables, "    emu_entries_{stem},");
         let _ = writeln!(
             declared,
             "    fn emu_entries_{stem}(n: *mut usize) -> *const Entry;"
@@ -75,8 +75,8 @@ fn main() {
     build.compile("mtnas_kernels");
     fs::write(out.join("kernels.rs"), rust).expect("OUT_DIR can be written");
     let tables = format!(
-        "unsafe extern \"C\" {{\n{declared}}}\nfn tables() -> Vec<&'static [Entry]> {{\n    // SAFETY: each returns its \
-         static table and its length.\n    vec![\n{tables}    ]\n}}\n"
+        "unsafe extern \"C\" {{\n{declared}}}\n/// One for each file of kernels.\n\
+         pub const TABLES: &[unsafe extern \"C\" fn(*mut usize) -> *const Entry] = &[\n{tables}];\n"
     );
     fs::write(out.join("tables.rs"), tables).expect("OUT_DIR can be written");
 }

@@ -71,7 +71,10 @@ fn get<T: Stored>(d: &Emulated, p: DevicePtr, n: usize) -> Vec<f64> {
 fn agree<T: Stored>(what: &str, got: &[f64], want: &[f64], size: &[f64], terms: usize) {
     for (i, ((g, w), s)) in got.iter().zip(want).zip(size).enumerate() {
         let bound = (terms + 2) as f64 * UNIT * s + T::STORE * w.abs();
-        assert!((g - w).abs() <= bound, "{what}[{i}]: {g} instead of {w}, bound {bound:.1e}");
+        assert!(
+            (g - w).abs() <= bound,
+            "{what}[{i}]: {g} instead of {w}, bound {bound:.1e}"
+        );
     }
 }
 
@@ -87,7 +90,12 @@ struct Case {
 
 fn cases() -> impl Strategy<Value = Case> {
     let sizes = (1usize..4, 1usize..4, 1usize..20, 1usize..40);
-    let shape = (prop_oneof![Just(3usize), Just(5)], 1usize..3, 1usize..3, any::<u64>());
+    let shape = (
+        prop_oneof![Just(3usize), Just(5)],
+        1usize..3,
+        1usize..3,
+        any::<u64>(),
+    );
     (sizes, shape).prop_map(|((n, c, h, w), (kernel, stride, dilation, seed))| {
         let padding = (kernel / 2) * dilation;
         let out = |v: usize| (v + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1;
@@ -110,7 +118,10 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 fn sizes(s: &ConvSizes) -> [Arg; 8] {
-    [s.c_in, s.h, s.w, s.ho, s.wo, s.stride, s.padding, s.dilation].map(|v| Arg::I32(v as i32))
+    [
+        s.c_in, s.h, s.w, s.ho, s.wo, s.stride, s.padding, s.dilation,
+    ]
+    .map(|v| Arg::I32(v as i32))
 }
 
 fn depthwise_forward<T: Stored>(case: Case, kernels: [k::Kernel; 2]) {
@@ -123,12 +134,29 @@ fn depthwise_forward<T: Stored>(case: Case, kernels: [k::Kernel; 2]) {
     let (mut want, mut size) = (vec![0.0; len], vec![0.0; len]);
     forward(&s, &x64, &w64, &mut want);
     forward(&s, &abs(&x64), &abs(&w64), &mut size);
-    let (x, w, y) = (put(&d, &x), put(&d, &w), d.alloc(len * size_of::<T>()).unwrap());
-    let grid = [s.wo.div_ceil(32) as u32, s.ho.div_ceil(8) as u32, planes.div_ceil(2) as u32];
-    let mut args = vec![Arg::In(x, T::SCALAR), Arg::In(w, T::SCALAR), Arg::Out(y, T::SCALAR), Arg::I32(planes as i32)];
+    let (x, w, y) = (
+        put(&d, &x),
+        put(&d, &w),
+        d.alloc(len * size_of::<T>()).unwrap(),
+    );
+    let grid = [
+        s.wo.div_ceil(32) as u32,
+        s.ho.div_ceil(8) as u32,
+        planes.div_ceil(2) as u32,
+    ];
+    let mut args = vec![
+        Arg::In(x, T::SCALAR),
+        Arg::In(w, T::SCALAR),
+        Arg::Out(y, T::SCALAR),
+        Arg::I32(planes as i32),
+    ];
     args.extend(sizes(&s));
-    let launch = Launch { grid, block: [256, 1, 1] };
-    d.launch(&kernels[usize::from(s.k == 5)], launch, &args).unwrap();
+    let launch = Launch {
+        grid,
+        block: [256, 1, 1],
+    };
+    d.launch(&kernels[usize::from(s.k == 5)], launch, &args)
+        .unwrap();
     agree::<T>("y", &get::<T>(&d, y, len), &want, &size, s.k * s.k);
 }
 
@@ -147,7 +175,12 @@ fn depthwise_gradients(case: Case) {
     input_gradient(&s, &abs(&w64), &abs(&dy64), &mut size);
     let (xp, wp, dyp) = (put(&d, &x), put(&d, &w), put(&d, &dy));
     let dx = d.alloc(4 * x.len()).unwrap();
-    let mut args = vec![io(dyp), io(wp), Arg::Out(dx, Scalar::F32), Arg::I64(x.len() as i64)];
+    let mut args = vec![
+        io(dyp),
+        io(wp),
+        Arg::Out(dx, Scalar::F32),
+        Arg::I64(x.len() as i64),
+    ];
     args.extend(sizes(&s));
     let kernel = [k::DEPTHWISE3_BWD_X_F32, k::DEPTHWISE5_BWD_X_F32][five];
     d.launch(&kernel, Launch::over(x.len(), 64), &args).unwrap();
@@ -157,15 +190,38 @@ fn depthwise_gradients(case: Case) {
     weight_gradient(&s, &x64, &dy64, &mut want);
     weight_gradient(&s, &abs(&x64), &abs(&dy64), &mut size);
     let chunks = 2;
-    let (part, dw) = (d.alloc(4 * chunks * w.len()).unwrap(), d.alloc(4 * w.len()).unwrap());
-    let mut args = vec![io(xp), io(dyp), Arg::Out(part, Scalar::F32), Arg::I32(s.n as i32)];
+    let (part, dw) = (
+        d.alloc(4 * chunks * w.len()).unwrap(),
+        d.alloc(4 * w.len()).unwrap(),
+    );
+    let mut args = vec![
+        io(xp),
+        io(dyp),
+        Arg::Out(part, Scalar::F32),
+        Arg::I32(s.n as i32),
+    ];
     args.extend(sizes(&s));
     let kernel = [k::DEPTHWISE3_BWD_W_F32, k::DEPTHWISE5_BWD_W_F32][five];
-    let launch = Launch { grid: [s.c_in as u32, chunks as u32, 1], block: [256, 1, 1] };
+    let launch = Launch {
+        grid: [s.c_in as u32, chunks as u32, 1],
+        block: [256, 1, 1],
+    };
     d.launch(&kernel, launch, &args).unwrap();
-    let args = [io(part), Arg::Out(dw, Scalar::F32), Arg::I32(chunks as i32), Arg::I32(w.len() as i32)];
-    d.launch(&k::SUM_CHUNKS_F32, Launch::over(w.len(), 32), &args).unwrap();
-    agree::<f32>("dw", &get::<f32>(&d, dw, w.len()), &want, &size, s.n * s.ho * s.wo);
+    let args = [
+        io(part),
+        Arg::Out(dw, Scalar::F32),
+        Arg::I32(chunks as i32),
+        Arg::I32(w.len() as i32),
+    ];
+    d.launch(&k::SUM_CHUNKS_F32, Launch::over(w.len(), 32), &args)
+        .unwrap();
+    agree::<f32>(
+        "dw",
+        &get::<f32>(&d, dw, w.len()),
+        &want,
+        &size,
+        s.n * s.ho * s.wo,
+    );
 }
 
 proptest! {

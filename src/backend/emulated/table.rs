@@ -28,17 +28,16 @@ pub struct Entry {
 mod generated {
     use super::Entry;
 
-    unsafe fn table(f: unsafe extern "C" fn(*mut usize) -> *const Entry) -> &'static [Entry] {
+    include!(concat!(env!("OUT_DIR"), "/tables.rs"));
+}
+
+#[allow(unsafe_code)]
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    generated::TABLES.iter().flat_map(|f| {
         let mut n = 0;
         // SAFETY: the function returns its static table and stores its length.
         unsafe { std::slice::from_raw_parts(f(&mut n), n) }
-    }
-
-    include!(concat!(env!("OUT_DIR"), "/tables.rs"));
-
-    pub fn all() -> Vec<&'static [Entry]> {
-        tables()
-    }
+    })
 }
 
 /// The compiled form of `kernel`.
@@ -46,17 +45,12 @@ mod generated {
 /// # Errors
 /// `Internal` when the build does not hold it.
 pub fn find(kernel: &Kernel) -> Result<&'static Entry> {
-    let tables = generated::all();
-    tables
-        .into_iter()
-        .flatten()
-        .find(|e| e.name() == kernel.name)
-        .ok_or_else(|| {
-            Error::new(
-                Code::Internal,
-                format!("kernel `{}` is not built in", kernel.name),
-            )
-        })
+    entries().find(|e| e.name() == kernel.name).ok_or_else(|| {
+        Error::new(
+            Code::Internal,
+            format!("kernel `{}` is not built in", kernel.name),
+        )
+    })
 }
 
 impl Entry {
