@@ -336,13 +336,8 @@ fn kernels_in_use_agree_with_plain_loops_at_any_length() {
                 read(&d, y, n),
                 v.iter().map(|v| v.max(0.0)).collect::<Vec<_>>()
             );
-            assert_eq!(
-                d.traffic(),
-                Traffic {
-                    read: d.traffic().read,
-                    written: 4 * n as u64
-                }
-            );
+            let (moved, bytes) = (d.traffic(), 4 * n as u64);
+            assert!(moved.written == bytes && (bytes..=2 * bytes).contains(&moved.read));
             d.launch(
                 &k::ADD_F32,
                 launch,
