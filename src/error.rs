@@ -171,6 +171,11 @@ impl Error {
         }
     }
 
+    /// What was noted beside the message.
+    pub fn notes(&self) -> &[String] {
+        &self.0.notes
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.0.code

@@ -73,16 +73,25 @@ pub struct Launch {
     pub grid: [u32; 3],
     /// Threads of a block in x, y, z.
     pub block: [u32; 3],
+    /// Bytes of shared memory beside what the kernel declares itself.
+    pub shared: u32,
 }
 
 impl Launch {
-    /// Enough blocks of `block` threads for `n` values, one each.
-    pub fn over(n: usize, block: u32) -> Launch {
-        let blocks = n.div_ceil(block as usize).clamp(1, 0x7fff_ffff);
+    /// A grid of blocks.
+    pub const fn new(grid: [u32; 3], block: [u32; 3]) -> Launch {
+        let shared = 0;
         Launch {
-            grid: [blocks as u32, 1, 1],
-            block: [block, 1, 1],
+            grid,
+            block,
+            shared,
         }
+    }
+
+    /// Blocks of `block` threads over `n` values, one or more each (kernels stride by the grid).
+    pub fn over(n: usize, block: u32) -> Launch {
+        let blocks = n.div_ceil(block as usize).clamp(1, 1 << 20);
+        Launch::new([blocks as u32, 1, 1], [block, 1, 1])
     }
 }
 
@@ -109,7 +118,36 @@ impl Limits {
     };
 }
 
-/// Executes kernels.
+/// A queue of work on a device; what is put on one is done in order, different ones at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Stream(pub u32);
+
+impl Stream {
+    /// The stream that every device has from the start.
+    pub const MAIN: Stream = Stream(0);
+}
+
+/// A point in a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Event(pub u32);
+
+/// A recorded sequence of launches and copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Graph(pub u32);
+
+/// Memory of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryInfo {
+    /// Bytes not in use by anybody.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+/// Executes kernels. One value is one device; its memory is not that of another.
+///
+/// Every fallible call gives `Device` for what the device refuses or for a fault (also one of an earlier launch), naming what the
+/// driver calls it, and `Internal` for an address outside of the allocations.
 pub trait Driver: Send + Sync {
     /// Name of the device for messages and manifests.
     fn name(&self) -> String;
@@ -117,39 +155,110 @@ pub trait Driver: Send + Sync {
     /// Its limits.
     fn limits(&self) -> Limits;
 
-    /// Memory of `bytes` bytes, aligned to 256; what it holds is undefined.
+    /// Its memory.
     ///
     /// # Errors
-    /// `Memory` when there is not enough.
+    /// See [`Driver`].
+    fn memory(&self) -> Result<MemoryInfo>;
+
+    /// Memory of `bytes` bytes (at least 1), aligned to 256; what it holds is undefined.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is not enough.
     fn alloc(&self, bytes: usize) -> Result<DevicePtr>;
 
     /// Gives memory of [`Driver::alloc`] back.
     ///
     /// # Errors
-    /// `Internal` for an address that is not that of an allocation.
+    /// See [`Driver`].
     fn free(&self, at: DevicePtr) -> Result<()>;
+
+    /// Says that an allocation begins a new life of `bytes` bytes, not more than it has; what it holds is undefined again.
+    fn renew(&self, _at: DevicePtr, _bytes: usize) {}
 
     /// Copies `data` to the device.
     ///
     /// # Errors
-    /// `Internal` outside of the allocations.
+    /// See [`Driver`].
     fn upload(&self, at: DevicePtr, data: &[u8]) -> Result<()>;
 
-    /// Copies from the device.
+    /// Copies from the device, after everything that was put on the main stream before.
     ///
     /// # Errors
-    /// As [`Driver::upload`].
+    /// See [`Driver`].
     fn download(&self, at: DevicePtr, data: &mut [u8]) -> Result<()>;
+
+    /// Copies within the device.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn copy(&self, on: Stream, to: DevicePtr, from: DevicePtr, bytes: usize) -> Result<()>;
+
+    /// Sets every byte.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn fill(&self, on: Stream, at: DevicePtr, value: u8, bytes: usize) -> Result<()>;
 
     /// Runs a kernel over a grid.
     ///
     /// # Errors
-    /// A launch that the device or the kernel's signature refuses; a fault while it runs.
-    fn launch(&self, kernel: &Kernel, launch: Launch, args: &[Arg]) -> Result<()>;
+    /// See [`Driver`]; a launch that the device or the kernel's signature refuses.
+    fn launch_on(&self, on: Stream, kernel: &Kernel, launch: Launch, args: &[Arg]) -> Result<()>;
 
-    /// Waits for everything that was launched.
+    /// [`Driver::launch_on`] the main stream.
     ///
     /// # Errors
-    /// A fault while it ran.
+    /// As there.
+    fn launch(&self, kernel: &Kernel, launch: Launch, args: &[Arg]) -> Result<()> {
+        self.launch_on(Stream::MAIN, kernel, launch, args)
+    }
+
+    /// Waits for everything on all streams.
+    ///
+    /// # Errors
+    /// See [`Driver`].
     fn synchronize(&self) -> Result<()>;
+
+    /// A new stream.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn stream(&self) -> Result<Stream>;
+
+    /// A point at the end of what is on the stream now.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn event(&self, on: Stream) -> Result<Event>;
+
+    /// What is put on the stream from now on waits for the event.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn wait(&self, on: Stream, event: Event) -> Result<()>;
+
+    /// Milliseconds between two events, once both have passed; gives both back.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn elapsed(&self, from: Event, to: Event) -> Result<f64>;
+
+    /// What is put on the stream from now on is recorded, not done. Uploads, downloads and allocations are refused meanwhile.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn begin_capture(&self, on: Stream) -> Result<()>;
+
+    /// The recorded sequence.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn end_capture(&self, on: Stream) -> Result<Graph>;
+
+    /// Does a recorded sequence again.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn replay(&self, on: Stream, graph: Graph) -> Result<()>;
 }

@@ -5,7 +5,10 @@
 pub mod buffer;
 pub mod driver;
 pub mod emulated;
+pub mod engine;
 pub mod host;
+pub mod queue;
 pub mod threads;
 
 pub use buffer::{Buffer, DType, Element, live_bytes, peak_bytes};
+pub use engine::{DeviceBuffer, Engine};

@@ -12,24 +12,24 @@ use crate::tape::{Op, Path};
 use crate::tensor::{DType, Shape, Tensor};
 
 /// Bounds are of first order in the roundoff, and both sides round: twice, and a little for the higher orders.
-const SAFETY: f64 = 2.5;
+pub(super) const SAFETY: f64 = 2.5;
 
 /// Unit roundoff.
-fn roundoff(dtype: DType) -> f64 {
+pub(super) fn roundoff(dtype: DType) -> f64 {
     match dtype {
         DType::F64 => f64::EPSILON / 2.0,
         _ => f32::EPSILON as f64 / 2.0,
     }
 }
 
-fn cast(x: &[Tensor], dtype: DType) -> Vec<Tensor> {
+pub(super) fn cast(x: &[Tensor], dtype: DType) -> Vec<Tensor> {
     let float = |t: &Tensor| t.dtype().is_float();
     x.iter()
         .map(|t| if float(t) { t.cast(dtype) } else { t.clone() })
         .collect()
 }
 
-fn bounded(t: &Tensor) -> (Shape, Vec<Bounded>) {
+pub(super) fn bounded(t: &Tensor) -> (Shape, Vec<Bounded>) {
     let v = t.to_f64().into_iter().map(Bounded::exact).collect();
     (*t.shape(), v)
 }

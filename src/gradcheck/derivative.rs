@@ -9,7 +9,7 @@ use crate::ops::table::Case;
 use crate::rng::Rng;
 use crate::rounding::Bounded;
 use crate::tape::{Backward, Cx, Grad, Op, Output, Path, Saves, Tape};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Engine, Shape, Tensor};
 
 /// A shared op is an op: cases hold theirs behind a pointer.
 impl Op for Arc<dyn Op> {
@@ -33,6 +33,12 @@ impl Op for Arc<dyn Op> {
     }
     fn backward_reference(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
         (**self).backward_reference(b)
+    }
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        (**self).forward_device(e, x)
+    }
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        (**self).backward_device(e, b)
     }
     fn forward_dual(&self, x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
         (**self).forward_dual(x)

@@ -44,11 +44,13 @@
 
 mod agreement;
 mod derivative;
+mod device;
 mod registry;
 mod report;
 
 use std::sync::Arc;
 
+pub use device::{DeviceOp, DeviceOptions, DeviceReport, run_on};
 pub use registry::{Options, run};
 pub use report::{OpReport, Report};
 
@@ -95,12 +97,12 @@ where
         worst_difference: 0.0,
     };
     for i in 0..cases.0 {
-        let mut g = Gen(Rng::new(0, &[word(op.name()), i as u64]));
+        let mut g = Gen::new(Rng::new(0, &[word(op.name()), i as u64]));
         let case = Case {
             op: shared.clone(),
             x: shapes.iter().map(|&s| g.off_zero(s)).collect(),
         };
-        let found = derivative::errors(&case, &mut g.0)?;
+        let found = derivative::errors(&case, &mut g.rng)?;
         if let Some(text) = found.complaint() {
             let text = format!("{}: case {i}: {text}", op.name());
             return Err(Error::new(Code::CheckFailed, text));

@@ -41,7 +41,7 @@ pub fn run(o: &Options) -> Result<Report> {
     })
 }
 
-fn select(pattern: Option<&str>) -> Result<Vec<&'static Entry>> {
+pub(super) fn select(pattern: Option<&str>) -> Result<Vec<&'static Entry>> {
     let Some(pattern) = pattern else {
         return Ok(OPS.to_vec());
     };
@@ -66,7 +66,7 @@ fn select(pattern: Option<&str>) -> Result<Vec<&'static Entry>> {
 
 fn draw(e: &Entry, seed: u64, i: usize) -> (Case, Rng) {
     let path = |what: &str| [word(e.name), word(what), i as u64];
-    let case = (e.case)(&mut Gen(Rng::new(seed, &path("operands"))));
+    let case = (e.case)(&mut Gen::new(Rng::new(seed, &path("operands"))));
     (case, Rng::new(seed, &path("directions")))
 }
 

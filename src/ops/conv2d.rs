@@ -338,7 +338,7 @@ pub static ENTRY: Entry = Entry {
         let x = g.normal([n, c_in, h, w]);
         let wt = g.normal([c_out, c_in / groups, k, k]);
         let mut x = vec![x, wt];
-        if g.0.coin(0.3) {
+        if g.rng.coin(0.3) {
             x.push(g.normal([c_out]));
         }
         Case {

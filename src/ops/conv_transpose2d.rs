@@ -203,7 +203,7 @@ pub static ENTRY: Entry = Entry {
         let (c, o) = (g.int(1, 4), g.int(1, 4));
         let n = g.int(1, 3);
         let mut x = vec![g.normal([n, c, h, w]), g.normal([c, o, k, k])];
-        if g.0.coin(0.5) {
+        if g.rng.coin(0.5) {
             x.push(g.normal([o]));
         }
         Case {

@@ -333,9 +333,10 @@ pub static ENTRY: Entry = Entry {
             Denominator::Fixed(3.5),
         ]);
         let smoothing = g.pick(&[0.0, 0.0, 0.1]);
-        let weights =
-            g.0.coin(0.3)
-                .then(|| (0..c).map(|_| g.0.range(0.2, 2.0)).collect());
+        let weights = g
+            .rng
+            .coin(0.3)
+            .then(|| (0..c).map(|_| g.rng.range(0.2, 2.0)).collect());
         Case {
             op: Arc::new(CrossEntropy {
                 ignore,

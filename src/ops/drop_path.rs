@@ -114,8 +114,8 @@ pub static ENTRY: Entry = Entry {
         Case {
             op: Arc::new(DropPath {
                 p: g.pick(&[0.0, 0.2, 0.5]),
-                seed: g.0.u64(),
-                path: vec![g.0.u64()],
+                seed: g.rng.u64(),
+                path: vec![g.rng.u64()],
             }),
             x: vec![g.normal([n, s[1], s[2], s[3]])],
         }

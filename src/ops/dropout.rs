@@ -137,8 +137,8 @@ pub static ENTRY: Entry = Entry {
         Case {
             op: Arc::new(Dropout {
                 p: g.pick(&[0.0, 0.1, 0.5, 0.8]),
-                seed: g.0.u64(),
-                path: vec![g.0.u64()],
+                seed: g.rng.u64(),
+                path: vec![g.rng.u64()],
             }),
             x: vec![g.normal(s)],
         }

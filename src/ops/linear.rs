@@ -152,7 +152,7 @@ pub static ENTRY: Entry = Entry {
     case: |g| {
         let (n, i, o) = (g.int(1, 11), g.int(1, 70), g.int(1, 7));
         let mut x = vec![g.normal([n, i]), g.normal([o, i])];
-        if g.0.coin(0.7) {
+        if g.rng.coin(0.7) {
             x.push(g.normal([o]));
         }
         Case {

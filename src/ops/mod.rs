@@ -19,6 +19,7 @@ pub mod linear;
 pub mod log_softmax;
 pub mod mul;
 pub mod multibox;
+pub mod on_device;
 pub mod pool;
 pub mod reduce;
 pub mod reference;

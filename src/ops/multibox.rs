@@ -293,11 +293,11 @@ pub static ENTRY: Entry = Entry {
         let (n, p) = (g.int(1, 3), g.int(1, 12));
         let (values, classes) = (g.pick(&[4, 6]), g.int(2, 5));
         let labels: Vec<i32> = (0..n * p)
-            .map(|_| g.0.below(classes + 1) as i32 - 1)
+            .map(|_| g.rng.below(classes + 1) as i32 - 1)
             .collect();
         let used = labels
             .iter()
-            .map(|&t| (t > 0 || (t == 0 && g.0.coin(0.4))) as i32)
+            .map(|&t| (t > 0 || (t == 0 && g.rng.coin(0.4))) as i32)
             .collect();
         let offsets = g.normal([n, p, 4]);
         let mut loc = g.normal([n, p, values]);

@@ -101,7 +101,7 @@ fn bad_marks_and_labels_name_the_prior() {
 #[test]
 fn gradients_match_differences() {
     for seed in 0..20 {
-        let case = (ENTRY.case)(&mut Gen(Rng::new(seed, &[])));
+        let case = (ENTRY.case)(&mut Gen::new(Rng::new(seed, &[])));
         let value = |k: usize, i: usize, by: f64| {
             let mut x = case.x.clone();
             x[k].data_mut::<f64>()[i] += by;
@@ -174,7 +174,7 @@ fn composed(x: &[Var], op: &Multibox) -> Result<Var> {
 #[test]
 fn equals_the_composed_loss() {
     for seed in 0..40 {
-        let case = (ENTRY.case)(&mut Gen(Rng::new(seed, &[1])));
+        let case = (ENTRY.case)(&mut Gen::new(Rng::new(seed, &[1])));
         let n = case.x[2].numel() as f64;
         let op = Multibox { denominator: n };
         let run = |fused: bool| {

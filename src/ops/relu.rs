@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::on_device;
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver as k;
 use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
 #[derive(Debug)]
@@ -79,6 +81,30 @@ impl Op for Relu {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let Some(kernel) = on_device::pick(x.dtype(), k::RELU_F32, k::RELU_BF16) else {
+            return Ok(None);
+        };
+        let mut y = Tensor::scratch_on(e, *x.shape(), x.dtype())?;
+        e.over(kernel, x.numel(), &[x.arg(e)?, y.arg_out(e)?])?;
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let y = b.y.expect("saved");
+        let Some(kernel) = on_device::pick(y.dtype(), k::RELU_BWD_F32, k::RELU_BWD_BF16) else {
+            return Ok(None);
+        };
+        let mut dx = Tensor::scratch_on(e, *y.shape(), y.dtype())?;
+        e.over(
+            kernel,
+            y.numel(),
+            &[y.arg(e)?, b.dy.arg(e)?, dx.arg_out(e)?],
+        )?;
+        Ok(Some(vec![Some(Grad::Whole(dx))]))
+    }
 }
 
 /// Registry entry.

@@ -79,7 +79,7 @@ pub static ENTRY: Entry = Entry {
     case: |g| {
         let s = g.map_shape();
         Case {
-            op: Arc::new(Scale(g.0.normal())),
+            op: Arc::new(Scale(g.rng.normal())),
             x: vec![g.normal(s)],
         }
     },

@@ -101,7 +101,7 @@ pub static ENTRY: Entry = Entry {
     name: "scale_rows",
     case: |g| {
         let (r, k) = (g.int(1, 14), g.int(1, 9));
-        let x = if g.0.coin(0.2) {
+        let x = if g.rng.coin(0.2) {
             g.normal([r])
         } else {
             g.normal([r, k])

@@ -85,31 +85,42 @@ pub static OPS: &[&Entry] = &[
 ];
 
 /// Draws sizes and values for cases.
-pub struct Gen(pub Rng);
+pub struct Gen {
+    /// Where they come from.
+    pub rng: Rng,
+    /// Largest height and width of a map; also about the largest number of channels.
+    pub side: usize,
+}
 
 impl Gen {
+    /// Small cases: sides up to 9.
+    pub fn new(rng: Rng) -> Gen {
+        Gen { rng, side: 9 }
+    }
+
     /// An integer in lo..=hi.
     pub fn int(&mut self, lo: usize, hi: usize) -> usize {
-        lo + self.0.below(hi - lo + 1)
+        lo + self.rng.below(hi - lo + 1)
     }
 
     /// One of `items`.
     pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.0.below(items.len())]
+        items[self.rng.below(items.len())]
     }
 
-    /// Sizes `(N, C, H, W)` of a small map: batch 1 to 3, maps from 1x1 to 9x9.
+    /// Sizes `(N, C, H, W)` of a map: batch 1 to 3, maps from 1x1 to `side`.
     pub fn map_shape(&mut self) -> [usize; 4] {
-        let tiny = self.0.coin(0.15);
-        let side = |g: &mut Gen| if tiny { 1 } else { g.int(1, 9) };
+        let tiny = self.rng.coin(0.15);
+        let side = |g: &mut Gen| if tiny { 1 } else { g.int(1, g.side) };
         let (h, w) = (side(self), side(self));
-        [self.int(1, 3), self.int(1, 7), h, w]
+        let channels = if self.side > 9 { self.side } else { 7 };
+        [self.int(1, 3), self.int(1, channels), h, w]
     }
 
     /// Standard normal values.
     pub fn normal(&mut self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
-        let v = (0..shape.numel()).map(|_| self.0.normal()).collect();
+        let v = (0..shape.numel()).map(|_| self.rng.normal()).collect();
         Tensor::from_f64(shape, v).expect("as many values as the shape holds")
     }
 
@@ -127,7 +138,7 @@ impl Gen {
         let shape = shape.into();
         let n = shape.numel();
         let v = self
-            .0
+            .rng
             .permutation(n)
             .into_iter()
             .map(|i| (i as f64 - n as f64 / 2.0) * 0.25)
@@ -145,8 +156,8 @@ impl Gen {
         let shape = shape.into();
         let v = (0..shape.numel())
             .map(|_| match ignore {
-                Some(i) if self.0.coin(0.125) => i,
-                _ => self.0.below(classes) as i32,
+                Some(i) if self.rng.coin(0.125) => i,
+                _ => self.rng.below(classes) as i32,
             })
             .collect();
         Tensor::from_i32(shape, v).expect("as many values as the shape holds")
@@ -177,7 +188,7 @@ mod tests {
     #[test]
     fn every_op_file_is_in_the_table() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
-        let shared = ["mod", "reference", "shape_rules", "table"];
+        let shared = ["mod", "on_device", "reference", "shape_rules", "table"];
         let mut missing: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
             .map(|f| f.unwrap().path())
@@ -202,7 +213,7 @@ mod tests {
         assert_eq!(names.len(), all);
         for e in OPS {
             assert!(e.planted.len() >= 2, "{} plants too little", e.name);
-            let case = (e.case)(&mut Gen(Rng::new(1, &[])));
+            let case = (e.case)(&mut Gen::new(Rng::new(1, &[])));
             assert_eq!(case.op.name(), e.name);
         }
     }

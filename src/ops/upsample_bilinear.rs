@@ -149,7 +149,7 @@ pub static ENTRY: Entry = Entry {
             op: Arc::new(UpsampleBilinear {
                 height: g.int(1, 12),
                 width: g.int(1, 12),
-                align_corners: g.0.coin(0.5),
+                align_corners: g.rng.coin(0.5),
             }),
             x: vec![g.normal(s)],
         }

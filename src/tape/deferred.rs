@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::graph::{self, Followers, Graph};
-use super::node::{Node, Shared, Slot, lock, up};
+use super::node::{Node, Shared, Slot, forward_on, lock, up};
 use super::op::{Output, Path};
 use crate::error::{Code, Error, Result};
 use crate::tensor::{DType, Tensor};
@@ -45,11 +45,12 @@ impl Task {
             .map(|s| s.value.get().expect("operands run before").clone())
             .collect();
         drop(operands);
-        let x: Vec<Tensor> = stored.iter().cloned().map(up).collect();
+        let wide = || -> Vec<Tensor> { stored.iter().cloned().map(up).collect() };
         let start = shared.start();
         let Output { mut y, saved } = match shared.cx.path {
-            Path::Fast => op.forward(&x)?,
-            Path::Reference => op.forward_reference(&x)?,
+            Path::Fast => op.forward(&wide())?,
+            Path::Reference => op.forward_reference(&wide())?,
+            Path::Device(e) => forward_on(e, &**op, &stored)?,
         };
         shared.note(op.name(), start, |t, s| {
             t.calls += 1;
@@ -131,9 +132,10 @@ pub(super) fn run(shared: &Shared, tasks: Vec<Task>) -> Result<()> {
         })
         .collect();
     let followers = Followers::new(tasks.len(), &pairs);
-    graph::run(&Forward {
+    let forward = Forward {
         shared,
         tasks,
         followers,
-    })
+    };
+    graph::run(&forward, shared.cx.path)
 }

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::node::lock;
+use super::op::Path;
 use crate::backend::threads;
 use crate::error::{Error, Result};
 
@@ -26,8 +27,9 @@ pub(super) trait Graph: Sync {
 ///
 /// # Errors
 /// Of those that fail the lowest, whatever the number of threads: steps below it still run, as in order.
-pub(super) fn run(g: &impl Graph) -> Result<()> {
-    if threads::count() == 1 {
+pub(super) fn run(g: &impl Graph, path: Path) -> Result<()> {
+    // A device does what it is given in order.
+    if threads::count() == 1 || matches!(path, Path::Device(_)) {
         return (0..g.len()).try_for_each(|i| g.run(i));
     }
     let waiting: Vec<AtomicUsize> = (0..g.len())

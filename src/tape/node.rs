@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use super::op::{Cx, Op, OpTime, Path, Saves};
+use super::op::{Cx, Op, OpTime, Output, Path, Saves};
+use crate::backend::engine::labelled;
 use crate::error::{Code, Error, Result};
-use crate::tensor::{DType, Shape, Tensor};
+use crate::tensor::{DType, Engine, Shape, Tensor};
 
 /// A value, known or to come. It lives as long as a variable or an operation that has not run asks for it.
 pub(super) struct Slot {
@@ -82,7 +83,7 @@ impl Node {
     pub fn keep(&self, op: &dyn Op, path: Path, x: &[Tensor], y: &Tensor, saved: Vec<Tensor>) {
         // The reference path recomputes from the operands, whatever the fast path would keep.
         let s = match path {
-            Path::Fast => op.saves(),
+            Path::Fast | Path::Device(_) => op.saves(),
             Path::Reference => Saves::INPUTS,
         };
         let wanted = |i: usize| s.inputs >> i.min(31) & 1 == 1;
@@ -136,6 +137,23 @@ impl Shared {
 /// The guard, also after a panic elsewhere: what is behind our locks is whole at any time.
 pub(super) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs an operation on a device, or on the host when it has no kernels for these operands.
+///
+/// # Errors
+/// Those of the operation and of the device.
+pub(super) fn forward_on(e: Engine, op: &dyn Op, stored: &[Tensor]) -> Result<Output> {
+    labelled(op.name(), || match op.forward_device(e, stored)? {
+        Some(out) => Ok(out),
+        None => {
+            e.note_fallback(op.name());
+            let x: Vec<Tensor> = stored.iter().cloned().map(up).collect();
+            let out = op.forward(&x);
+            e.healthy()?;
+            out
+        }
+    })
 }
 
 /// bf16 to f32, anything else unchanged: bf16 is storage, operations compute in f32.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use crate::dual::Dual;
 use crate::error::Result;
 use crate::rounding::Bounded;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Engine, Shape, Tensor};
 
 /// Which implementation computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,6 +15,8 @@ pub enum Path {
     Fast,
     /// Plain loops: the specification.
     Reference,
+    /// Kernels on a device; an operation without kernels is computed by the fast path, its operands fetched.
+    Device(Engine),
 }
 
 /// How a tape runs its operations.
@@ -148,6 +150,24 @@ pub trait Op: Debug + Send + Sync {
     /// Gradients by the reference path; the default uses the fast one.
     fn backward_reference(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
         self.backward(b)
+    }
+
+    /// The forward by launches on `e`, as [`Op::forward`]; `None` when the op has no kernels for these operands. Maps may be f32 or
+    /// bf16; the result has the type of the first operand.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn forward_device(&self, _e: Engine, _x: &[Tensor]) -> Result<Option<Output>> {
+        Ok(None)
+    }
+
+    /// Gradients by launches on `e`, as [`Op::backward`], each in the type of its operand; `None` when the op has no kernels for
+    /// these operands.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn backward_device(&self, _e: Engine, _b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        Ok(None)
     }
 
     /// The forward over dual numbers, if there is one. Inputs of integers come as constants.

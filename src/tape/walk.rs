@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use super::graph::{self, Followers, Graph};
-use super::node::{Node, Shared, lock, up};
-use super::op::{Backward, Grad, Path};
+use super::node::{Kept, Node, Shared, lock, up};
+use super::op::{Backward, Grad, Op, Path};
+use crate::backend::engine::labelled;
 use crate::backend::host::elementwise;
 use crate::error::{Code, Error, Result};
-use crate::tensor::{Buffer, DType, Shape, Tensor};
+use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
 /// A gradient that reached a node: from operand `k` of the step that sent it.
 struct Arrival {
@@ -76,7 +77,7 @@ pub(super) fn back(
         reached,
     };
     *lock(&walk.grads[0]) = Some(dy);
-    graph::run(&walk)?;
+    graph::run(&walk, shared.cx.path)?;
     let mut all: Vec<Option<Tensor>> = Vec::new();
     all.resize_with(nodes.len(), || None);
     for (step, g) in walk.grads.into_iter().enumerate() {
@@ -100,28 +101,16 @@ impl Graph for Walk<'_> {
 
     fn run(&self, i: usize) -> Result<()> {
         let (id, node) = (self.reached[i], &self.nodes[self.reached[i]]);
-        let Some(dy) = self.sum(i) else { return Ok(()) };
+        let Some(dy) = self.sum(i)? else {
+            return Ok(());
+        };
         let (Some(op), Some(kept)) = (&node.op, lock(&node.kept).take()) else {
             *lock(&self.grads[i]) = Some(dy);
             return Ok(());
         };
-        // bf16 operands compute in f32, like the forward.
-        let x: Vec<Option<Tensor>> = kept.x.into_iter().map(|t| t.map(up)).collect();
-        let (y, dy) = (kept.y.map(up), up(dy));
         let need: Vec<bool> = self.targets[i].iter().map(|t| t.is_some()).collect();
-        let b = Backward {
-            x: &x,
-            shapes: &node.shapes,
-            y: y.as_ref(),
-            saved: &kept.saved,
-            dy: &dy,
-            need: &need,
-        };
         let start = self.shared.start();
-        let dx = match self.shared.cx.path {
-            Path::Fast => op.backward(&b)?,
-            Path::Reference => op.backward_reference(&b)?,
-        };
+        let dx = self.gradients(&**op, kept, &node.shapes, dy, &need)?;
         self.shared.note(op.name(), start, |t, s| t.backward += s);
         debug_assert_eq!(dx.len(), need.len(), "{}", op.name());
         for (k, grad) in dx.into_iter().enumerate() {
@@ -151,18 +140,67 @@ impl Graph for Walk<'_> {
 }
 
 impl Walk<'_> {
+    /// The gradients that one operation sends to its operands.
+    fn gradients(
+        &self,
+        op: &dyn Op,
+        kept: Kept,
+        shapes: &[Shape],
+        dy: Tensor,
+        need: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
+        let backward = |x: &[Option<Tensor>], y: Option<&Tensor>, dy: &Tensor, path| {
+            let saved = &kept.saved;
+            let b = Backward {
+                x,
+                shapes,
+                y,
+                saved,
+                dy,
+                need,
+            };
+            match path {
+                Path::Fast => op.backward(&b).map(Some),
+                Path::Reference => op.backward_reference(&b).map(Some),
+                Path::Device(e) => labelled(op.name(), || op.backward_device(e, &b)),
+            }
+        };
+        let path = self.shared.cx.path;
+        let mut host = path;
+        if let Path::Device(e) = path {
+            if let Some(dx) = backward(&kept.x, kept.y.as_ref(), &dy, path)? {
+                return Ok(dx);
+            }
+            e.note_fallback(op.name());
+            host = Path::Fast;
+        }
+        // bf16 operands compute in f32, like the forward.
+        let x: Vec<Option<Tensor>> = kept.x.iter().map(|t| t.clone().map(up)).collect();
+        let (y, dy) = (kept.y.clone().map(up), up(dy));
+        let dx = backward(&x, y.as_ref(), &dy, host)?.expect("a host path has every operation");
+        if let Path::Device(e) = path {
+            e.healthy()?;
+        }
+        Ok(dx)
+    }
+
     /// The gradient of a node whose consumers have all sent theirs, summed from the last consumer to the first.
-    fn sum(&self, step: usize) -> Option<Tensor> {
+    fn sum(&self, step: usize) -> Result<Option<Tensor>> {
         let mut all = std::mem::take(&mut *lock(&self.arrivals[step]));
         let mut sum = lock(&self.grads[step]).take();
         all.sort_by_key(|a| (a.from, a.k));
         let start = self.shared.start();
         for a in all {
-            accumulate(&mut sum, a.grad, a.shape, a.dtype);
+            match self.shared.cx.path {
+                Path::Device(e) if a.dtype != DType::F64 => {
+                    labelled("(sum of gradients)", || accumulate_on(e, &mut sum, a))?
+                }
+                _ => accumulate(&mut sum, a.grad, a.shape, a.dtype),
+            }
         }
         self.shared
             .note("(sum of gradients)", start, |t, s| t.backward += s);
-        sum
+        Ok(sum)
     }
 }
 
@@ -183,4 +221,24 @@ fn accumulate(slot: &mut Option<Tensor>, g: Grad, shape: Shape, dtype: DType) {
             elementwise::add_channels_into(acc, start, &dx);
         }
     }
+}
+
+/// [`accumulate`] on a device.
+fn accumulate_on(e: Engine, slot: &mut Option<Tensor>, a: Arrival) -> Result<()> {
+    match a.grad {
+        Grad::Whole(t) => match slot {
+            None => *slot = Some(t.cast(a.dtype)),
+            Some(acc) => e.accumulate(acc.on_mut(e)?, t.on(e)?)?,
+        },
+        Grad::Channels { start, dx } => {
+            let mut acc = match slot.take() {
+                Some(acc) => acc,
+                None => Tensor::zeros_on(e, a.shape, a.dtype)?,
+            };
+            let (n, _, h, w) = a.shape.nchw("gradient")?;
+            e.accumulate_part(acc.on_mut(e)?, dx.on(e)?, n, start * h * w)?;
+            *slot = Some(acc);
+        }
+    }
+    Ok(())
 }

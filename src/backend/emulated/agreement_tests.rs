@@ -151,10 +151,7 @@ fn depthwise_forward<T: Stored>(case: Case, kernels: [k::Kernel; 2]) {
         Arg::I32(planes as i32),
     ];
     args.extend(sizes(&s));
-    let launch = Launch {
-        grid,
-        block: [256, 1, 1],
-    };
+    let launch = Launch::new(grid, [256, 1, 1]);
     d.launch(&kernels[usize::from(s.k == 5)], launch, &args)
         .unwrap();
     agree::<T>("y", &get::<T>(&d, y, len), &want, &size, s.k * s.k);
@@ -202,10 +199,7 @@ fn depthwise_gradients(case: Case) {
     ];
     args.extend(sizes(&s));
     let kernel = [k::DEPTHWISE3_BWD_W_F32, k::DEPTHWISE5_BWD_W_F32][five];
-    let launch = Launch {
-        grid: [s.c_in as u32, chunks as u32, 1],
-        block: [256, 1, 1],
-    };
+    let launch = Launch::new([s.c_in as u32, chunks as u32, 1], [256, 1, 1]);
     d.launch(&kernel, launch, &args).unwrap();
     let args = [
         io(part),

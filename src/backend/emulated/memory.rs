@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::shadow::{Access, Cell, Conflict, Instant};
+use crate::backend::driver::DevicePtr;
+use crate::error::Result as Checked;
 
 /// Bytes before and after every buffer.
 const ZONE: usize = 256;
@@ -58,6 +60,35 @@ impl Region {
         &mut bytemuck::cast_slice_mut(&mut self.storage)[from..from + self.len]
     }
 
+    /// Starts anew with `len` bytes, as fresh memory; the rest of the allocation becomes part of the zone after it.
+    pub fn renew(&mut self, len: usize) {
+        let from = self.base - self.storage.as_ptr() as usize;
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.storage);
+        let room = bytes.len() - from - ZONE;
+        assert!(len <= room, "{}: {len} of {room} bytes", self.name);
+        bytes[from..].fill(POISON);
+        self.len = len;
+        self.cells.clear();
+        self.cells.resize(len, Cell::default());
+    }
+
+    /// Copies what is known of bytes of another region: whether they were written.
+    pub fn inherit(&mut self, to: usize, known: &[bool]) {
+        for (c, &written) in self.cells[to..].iter_mut().zip(known) {
+            *c = if written {
+                Cell::UPLOADED
+            } else {
+                Cell::default()
+            };
+        }
+    }
+
+    /// Which of `len` bytes from `from` somebody wrote.
+    pub fn known(&self, from: usize, len: usize) -> Vec<bool> {
+        let all = self.cells[from..from + len].iter();
+        all.map(|c| c.is_written()).collect()
+    }
+
     /// Marks bytes as written by the host.
     pub fn uploaded(&mut self, from: usize, len: usize) {
         self.cells[from..from + len].fill(Cell::UPLOADED);
@@ -110,6 +141,20 @@ impl Memory {
         (from + len <= r.len).then_some((r, from))
     }
 
+    /// [`Memory::find`].
+    ///
+    /// # Errors
+    /// `Internal` outside of the allocations.
+    pub fn region(&mut self, at: DevicePtr, len: usize) -> Checked<(&mut Region, usize)> {
+        let outside = || super::outside(at, len);
+        self.find(at.0, len).ok_or_else(outside)
+    }
+
+    /// Bytes of all regions.
+    pub fn bytes(&self) -> u64 {
+        self.regions.values().map(|r| r.len as u64).sum()
+    }
+
     /// Every region.
     pub fn regions(&mut self) -> impl Iterator<Item = &mut Region> {
         self.regions.values_mut()
@@ -126,10 +171,11 @@ impl Memory {
         how: Access,
         when: Instant,
     ) -> Result<(), Fault> {
-        let near = self.near(at);
-        let Some((region, from)) = self.find(at, len) else {
-            return Err(Fault::Outside(near()));
-        };
+        let inside = self.regions.range(..=at).next_back();
+        if inside.is_none_or(|(_, r)| at - r.base + len > r.len) {
+            return Err(Fault::Outside(self.near(at)));
+        }
+        let (region, from) = self.find(at, len).expect("inside a region");
         if len.is_power_of_two() && !at.is_multiple_of(len) {
             return Err(Fault::Unaligned);
         }
@@ -147,25 +193,20 @@ impl Memory {
         Ok(())
     }
 
-    fn near(&self, at: usize) -> impl Fn() -> String + 'static {
-        let describe = |r: &Region, text: String| format!("{text} {} ({} bytes)", r.name, r.len);
+    /// Where `at` lies, for messages.
+    fn near(&self, at: usize) -> String {
         let before = self.regions.range(..=at).next_back().map(|(_, r)| {
             let past = at - r.base;
-            (past, describe(r, format!("at byte {past} of")))
+            (past, format!("at byte {past} of"), r)
         });
         let after = self.regions.range(at + 1..).next().map(|(_, r)| {
             let ahead = r.base - at;
-            (ahead, describe(r, format!("{ahead} bytes before")))
+            (ahead, format!("{ahead} bytes before"), r)
         });
-        let nearest = match (before, after) {
-            (Some(b), Some(a)) => Some(if a.0 < b.0 { a } else { b }),
-            (b, a) => b.or(a),
-        };
-        move || {
-            nearest
-                .as_ref()
-                .map_or("no memory is near".to_string(), |n| n.1.clone())
-        }
+        let nearest = before.into_iter().chain(after).min_by_key(|n| n.0);
+        nearest.map_or("no memory is near".into(), |(_, text, r)| {
+            format!("{text} {} ({} bytes)", r.name, r.len)
+        })
     }
 }
 

@@ -12,7 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::block::Stacks;
 use self::memory::{Memory, Region};
-use super::driver::{Arg, DevicePtr, Driver, Kernel, Launch, Limits};
+use super::driver::{
+    Arg, DevicePtr, Driver, Event, Graph, Kernel, Launch, Limits, MemoryInfo, Stream,
+};
+use super::queue::{Command, Queue};
 use crate::error::{Code, Error, Result};
 use crate::rng::Rng;
 
@@ -30,12 +33,15 @@ struct State {
     stacks: Stacks,
     made: usize,
     traffic: Traffic,
+    queue: Queue,
 }
 
 /// The emulated device.
 pub struct Emulated {
     limits: Limits,
     orders: u64,
+    /// Its memory.
+    bytes: u64,
     state: Mutex<State>,
 }
 
@@ -53,13 +59,20 @@ impl Emulated {
         Emulated {
             limits,
             orders: orders.max(1),
+            bytes: 8 << 30,
             state: Mutex::new(State {
                 memory: Memory::default(),
                 stacks: Stacks::default(),
                 made: 0,
                 traffic: Traffic::default(),
+                queue: Queue::default(),
             }),
         }
+    }
+
+    /// The same device with `bytes` of memory instead of 8 GiB.
+    pub fn with_memory(self, bytes: u64) -> Emulated {
+        Emulated { bytes, ..self }
     }
 
     /// What the last launch moved, in its first order.
@@ -95,67 +108,35 @@ impl Emulated {
     }
 }
 
-fn outside(at: DevicePtr, len: usize) -> Error {
-    Error::new(
-        Code::Internal,
-        format!("{len} bytes at {:#x} are not inside an allocation", at.0),
-    )
-}
-
-/// The index of a step in an order: 0 ascending, 1 descending, then random.
-fn order(n: usize, which: u64, salt: u64) -> Vec<usize> {
-    let mut all: Vec<usize> = (0..n).collect();
-    match which {
-        0 => {}
-        1 => all.reverse(),
-        seed => all = Rng::new(seed, &[salt]).permutation(n),
-    }
-    all
-}
-
-impl Driver for Emulated {
-    fn name(&self) -> String {
-        "emulated".into()
-    }
-
-    fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    fn alloc(&self, bytes: usize) -> Result<DevicePtr> {
-        let mut s = lock(&self.state);
-        s.made += 1;
-        let name = format!("buffer {}", s.made);
-        Ok(DevicePtr(s.memory.insert(Region::buffer(name, bytes))))
+impl Emulated {
+    /// Does a command, or records it.
+    fn put(&self, on: Stream, command: Command) -> Result<()> {
+        let now = lock(&self.state).queue.put(on, command)?;
+        match now {
+            None => Ok(()),
+            Some(Command::Launch(kernel, launch, args)) => self.execute(&kernel, launch, &args),
+            Some(Command::Copy(to, from, bytes)) => {
+                let s = &mut *lock(&self.state);
+                let (region, at) = s.memory.region(from, bytes)?;
+                let data = region.bytes()[at..at + bytes].to_vec();
+                let known = region.known(at, bytes);
+                let (region, at) = s.memory.region(to, bytes)?;
+                region.bytes_mut()[at..at + bytes].copy_from_slice(&data);
+                region.inherit(at, &known);
+                Ok(())
+            }
+            Some(Command::Fill(to, value, bytes)) => {
+                let s = &mut *lock(&self.state);
+                let (region, at) = s.memory.region(to, bytes)?;
+                region.bytes_mut()[at..at + bytes].fill(value);
+                region.uploaded(at, bytes);
+                Ok(())
+            }
+        }
     }
 
-    fn free(&self, at: DevicePtr) -> Result<()> {
-        let gone = lock(&self.state).memory.remove(at.0);
-        gone.map(drop).ok_or_else(|| outside(at, 0))
-    }
-
-    fn upload(&self, at: DevicePtr, data: &[u8]) -> Result<()> {
-        let mut s = lock(&self.state);
-        let (region, from) = s
-            .memory
-            .find(at.0, data.len())
-            .ok_or_else(|| outside(at, data.len()))?;
-        region.bytes_mut()[from..from + data.len()].copy_from_slice(data);
-        region.uploaded(from, data.len());
-        Ok(())
-    }
-
-    fn download(&self, at: DevicePtr, data: &mut [u8]) -> Result<()> {
-        let mut s = lock(&self.state);
-        let (region, from) = s
-            .memory
-            .find(at.0, data.len())
-            .ok_or_else(|| outside(at, data.len()))?;
-        data.copy_from_slice(&region.bytes()[from..from + data.len()]);
-        Ok(())
-    }
-
-    fn launch(&self, kernel: &Kernel, launch: Launch, args: &[Arg]) -> Result<()> {
+    /// Runs a kernel in every order.
+    fn execute(&self, kernel: &Kernel, launch: Launch, args: &[Arg]) -> Result<()> {
         self.check(kernel, launch)?;
         let entry = table::find(kernel)?;
         entry.check(args)?;
@@ -229,9 +210,129 @@ impl Driver for Emulated {
         }
         Ok(())
     }
+}
+
+fn outside(at: DevicePtr, len: usize) -> Error {
+    Error::new(
+        Code::Internal,
+        format!("{len} bytes at {:#x} are not inside an allocation", at.0),
+    )
+}
+
+/// The index of a step in an order: 0 ascending, 1 descending, then random.
+fn order(n: usize, which: u64, salt: u64) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..n).collect();
+    match which {
+        0 => {}
+        1 => all.reverse(),
+        seed => all = Rng::new(seed, &[salt]).permutation(n),
+    }
+    all
+}
+
+impl Driver for Emulated {
+    fn name(&self) -> String {
+        "emulated".into()
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<DevicePtr> {
+        let mut s = lock(&self.state);
+        s.queue.outside_capture("an allocation")?;
+        s.made += 1;
+        if bytes as u64 > self.bytes.saturating_sub(s.memory.bytes()) {
+            let text = format!(
+                "no {bytes} bytes left of {} on the emulated device",
+                self.bytes
+            );
+            return Err(Error::new(Code::OutOfMemory, text));
+        }
+        let name = format!("buffer {}", s.made);
+        Ok(DevicePtr(s.memory.insert(Region::buffer(name, bytes))))
+    }
+
+    fn memory(&self) -> Result<MemoryInfo> {
+        let used = lock(&self.state).memory.bytes();
+        Ok(MemoryInfo {
+            free: self.bytes.saturating_sub(used),
+            total: self.bytes,
+        })
+    }
+
+    fn renew(&self, at: DevicePtr, bytes: usize) {
+        if let Some((region, _)) = lock(&self.state).memory.find(at.0, 0) {
+            region.renew(bytes);
+        }
+    }
+
+    fn free(&self, at: DevicePtr) -> Result<()> {
+        let gone = lock(&self.state).memory.remove(at.0);
+        gone.map(drop).ok_or_else(|| outside(at, 0))
+    }
+
+    fn upload(&self, at: DevicePtr, data: &[u8]) -> Result<()> {
+        let mut s = lock(&self.state);
+        s.queue.outside_capture("an upload")?;
+        let (region, from) = s.memory.region(at, data.len())?;
+        region.bytes_mut()[from..from + data.len()].copy_from_slice(data);
+        region.uploaded(from, data.len());
+        Ok(())
+    }
+
+    fn download(&self, at: DevicePtr, data: &mut [u8]) -> Result<()> {
+        let mut s = lock(&self.state);
+        s.queue.outside_capture("a download")?;
+        let (region, from) = s.memory.region(at, data.len())?;
+        data.copy_from_slice(&region.bytes()[from..from + data.len()]);
+        Ok(())
+    }
+
+    fn copy(&self, on: Stream, to: DevicePtr, from: DevicePtr, bytes: usize) -> Result<()> {
+        self.put(on, Command::Copy(to, from, bytes))
+    }
+
+    fn fill(&self, on: Stream, at: DevicePtr, value: u8, bytes: usize) -> Result<()> {
+        self.put(on, Command::Fill(at, value, bytes))
+    }
+
+    fn launch_on(&self, on: Stream, kernel: &Kernel, launch: Launch, args: &[Arg]) -> Result<()> {
+        self.put(on, Command::Launch(*kernel, launch, args.to_vec()))
+    }
 
     fn synchronize(&self) -> Result<()> {
-        Ok(())
+        lock(&self.state).queue.outside_capture("a wait")
+    }
+
+    fn stream(&self) -> Result<Stream> {
+        Ok(lock(&self.state).queue.stream())
+    }
+
+    fn event(&self, on: Stream) -> Result<Event> {
+        lock(&self.state).queue.event(on)
+    }
+
+    fn wait(&self, on: Stream, event: Event) -> Result<()> {
+        lock(&self.state).queue.wait(on, event)
+    }
+
+    fn elapsed(&self, from: Event, to: Event) -> Result<f64> {
+        lock(&self.state).queue.elapsed(from, to)
+    }
+
+    fn begin_capture(&self, on: Stream) -> Result<()> {
+        lock(&self.state).queue.begin_capture(on)
+    }
+
+    fn end_capture(&self, on: Stream) -> Result<Graph> {
+        lock(&self.state).queue.end_capture(on)
+    }
+
+    fn replay(&self, on: Stream, graph: Graph) -> Result<()> {
+        let all = lock(&self.state).queue.graph(on, graph)?;
+        all.into_iter().try_for_each(|c| self.put(on, c))
     }
 }
 

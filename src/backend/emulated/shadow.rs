@@ -67,6 +67,11 @@ impl Cell {
         readers: [NOBODY; 2],
     };
 
+    /// Whether somebody wrote it.
+    pub fn is_written(&self) -> bool {
+        self.written
+    }
+
     /// Forgets who accessed it: a launch has ended.
     pub fn settle(&mut self) {
         *self = Cell {

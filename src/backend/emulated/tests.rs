@@ -23,18 +23,9 @@ fn ramp(n: usize) -> Vec<f32> {
     (0..n).map(|i| 1.0 + i as f32).collect()
 }
 
-const WARP: Launch = Launch {
-    grid: [1; 3],
-    block: [32, 1, 1],
-};
-const BLOCK: Launch = Launch {
-    grid: [1; 3],
-    block: [64, 1, 1],
-};
-const TWO: Launch = Launch {
-    grid: [2, 1, 1],
-    block: [64, 1, 1],
-};
+const WARP: Launch = Launch::new([1; 3], [32, 1, 1]);
+const BLOCK: Launch = Launch::new([1; 3], [64, 1, 1]);
+const TWO: Launch = Launch::new([2, 1, 1], [64, 1, 1]);
 
 fn inp(p: DevicePtr) -> Arg {
     Arg::In(p, Scalar::F32)
@@ -230,10 +221,7 @@ const FAULTS: &[Fault] = &[
     ),
     (
         k::ODD_FLOAT4,
-        Launch {
-            grid: [1; 3],
-            block: [4, 1, 1],
-        },
+        Launch::new([1; 3], [4, 1, 1]),
         |b| vec![inp(b.x), out(b.y)],
         &["not a multiple of"],
     ),
@@ -275,19 +263,13 @@ const FAULTS: &[Fault] = &[
     ),
     (
         k::RELU_F32,
-        Launch {
-            grid: [1, 65536, 1],
-            block: [1; 3],
-        },
+        Launch::new([1, 65536, 1], [1; 3]),
         |b| vec![inp(b.x), out(b.y), Arg::I64(1)],
         &["grid y is 65536"],
     ),
     (
         k::RELU_F32,
-        Launch {
-            grid: [1; 3],
-            block: [64, 32, 1],
-        },
+        Launch::new([1; 3], [64, 32, 1]),
         |b| vec![inp(b.x), out(b.y), Arg::I64(1)],
         &["2048 threads"],
     ),

@@ -19,7 +19,7 @@ pub(in crate::ops) fn operands(g: &mut Gen, relu: bool, eps: f64) -> Vec<Tensor>
             continue;
         }
         let mut x = vec![g.normal([n, c, h, w])];
-        if relu || g.0.coin(0.5) {
+        if relu || g.rng.coin(0.5) {
             x.push(g.off_zero([c]));
             x.push(g.normal([c]));
         }
@@ -68,7 +68,7 @@ pub static ENTRY: Entry = Entry {
     case: |g| {
         let params = BatchNormParams {
             eps: g.pick(&[1e-5, 1e-3, 0.1]),
-            relu: g.0.coin(0.5),
+            relu: g.rng.coin(0.5),
         };
         Case {
             op: Arc::new(BatchNorm(params)),
@@ -116,8 +116,8 @@ pub static EVAL: Entry = Entry {
         };
         let x = operands(g, false, params.eps);
         let c = x[0].dims()[1];
-        let mean = (0..c).map(|_| g.0.normal()).collect();
-        let var = (0..c).map(|_| g.0.range(0.1, 3.0)).collect();
+        let mean = (0..c).map(|_| g.rng.normal()).collect();
+        let var = (0..c).map(|_| g.rng.range(0.1, 3.0)).collect();
         Case {
             op: Arc::new(BatchNormEval { params, mean, var }),
             x,

@@ -1,11 +1,15 @@
 //! Tensors: shape, dtype, contiguous storage. Images are `(N, C, H, W)`.
 
+mod storage;
+
 use std::fmt;
 use std::sync::Arc;
 
 use half::bf16;
 
-pub use crate::backend::{Buffer, DType, Element};
+use self::storage::Storage;
+use crate::backend::driver::Arg;
+pub use crate::backend::{Buffer, DType, DeviceBuffer, Element, Engine};
 use crate::error::{Code, Error, Result};
 
 /// Sizes of at most four dimensions, run-time values.
@@ -82,11 +86,12 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// A tensor. Cloning shares the storage; storage is never written once shared.
+/// A tensor. Cloning shares the storage; storage is never written once shared. The elements lie in host memory, on a device, or
+/// in both, and move when they are asked for elsewhere.
 #[derive(Clone)]
 pub struct Tensor {
     shape: Shape,
-    data: Arc<Buffer>,
+    data: Arc<Storage>,
 }
 
 impl Tensor {
@@ -101,8 +106,80 @@ impl Tensor {
         );
         Tensor {
             shape,
-            data: Arc::new(data),
+            data: Arc::new(data.into()),
         }
+    }
+
+    /// A tensor over elements on a device; asserts that the sizes agree.
+    pub fn from_device(shape: impl Into<Shape>, data: DeviceBuffer) -> Tensor {
+        let shape = shape.into();
+        assert_eq!(shape.numel(), data.len(), "{shape} over {data:?}");
+        Tensor {
+            shape,
+            data: Arc::new(data.into()),
+        }
+    }
+
+    /// A tensor on a device whose elements are undefined: for outputs that are written whole.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn scratch_on(e: Engine, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
+        let shape = shape.into();
+        let data = DeviceBuffer::scratch(e, dtype, shape.numel())?;
+        Ok(Tensor::from_device(shape, data))
+    }
+
+    /// All zeros, on a device.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn zeros_on(e: Engine, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
+        let shape = shape.into();
+        let data = DeviceBuffer::zeros(e, dtype, shape.numel())?;
+        Ok(Tensor::from_device(shape, data))
+    }
+
+    /// The elements on `e`; uploads them when they are not there.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn on(&self, e: Engine) -> Result<&DeviceBuffer> {
+        self.data.device(e)
+    }
+
+    /// The elements on `e` for changing them there: copies first when the storage is shared.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn on_mut(&mut self, e: Engine) -> Result<&mut DeviceBuffer> {
+        if Arc::get_mut(&mut self.data).is_none() {
+            let copy = self.data.device(e)?.duplicate()?;
+            self.data = Arc::new(copy.into());
+        }
+        let own = Arc::get_mut(&mut self.data).expect("just made unique");
+        own.device_mut(e)
+    }
+
+    /// As an argument that a kernel on `e` reads.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn arg(&self, e: Engine) -> Result<Arg> {
+        Ok(self.on(e)?.arg())
+    }
+
+    /// As an argument that a kernel on `e` writes.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn arg_out(&mut self, e: Engine) -> Result<Arg> {
+        Ok(self.on_mut(e)?.arg_out())
+    }
+
+    /// True when the elements are on a device and not in host memory.
+    pub fn only_on_device(&self) -> bool {
+        self.data.only_device().is_some()
     }
 
     fn from_slice<T: Element>(shape: impl Into<Shape>, data: &[T]) -> Result<Tensor> {
@@ -181,7 +258,7 @@ impl Tensor {
 
     /// The elements; asserts the dtype.
     pub fn data<T: Element>(&self) -> &[T] {
-        self.data.values()
+        self.data.host().values()
     }
 
     /// The elements of an f32 tensor; asserts the dtype.
@@ -202,11 +279,11 @@ impl Tensor {
     /// The elements for writing: copies first when the storage is shared.
     pub fn data_mut<T: Element>(&mut self) -> &mut [T] {
         if Arc::get_mut(&mut self.data).is_none() {
-            self.data = Arc::new(Buffer::from_slice(self.data.values::<T>()));
+            let copy = Buffer::from_slice(self.data.host().values::<T>());
+            self.data = Arc::new(copy.into());
         }
-        Arc::get_mut(&mut self.data)
-            .map(|b| b.values_mut())
-            .unwrap_or_default()
+        let own = Arc::get_mut(&mut self.data).expect("just made unique");
+        own.host_mut().values_mut()
     }
 
     /// True when no other tensor shares the storage.
@@ -216,10 +293,10 @@ impl Tensor {
 
     /// The little-endian bytes.
     pub fn bytes(&self) -> &[u8] {
-        self.data.bytes()
+        self.data.host().bytes()
     }
 
-    /// The values as f64, whatever the dtype.
+    /// The values as f64, whatever the dtype; waits for the device when they are only there.
     pub fn to_f64(&self) -> Vec<f64> {
         match self.dtype() {
             DType::F32 => self.data::<f32>().iter().map(|&v| v as f64).collect(),
@@ -243,6 +320,14 @@ impl Tensor {
     pub fn cast(&self, dtype: DType) -> Tensor {
         if dtype == self.dtype() {
             return self.clone();
+        }
+        if let Some(d) = self.data.only_device()
+            && [self.dtype(), dtype]
+                .iter()
+                .all(|t| [DType::F32, DType::Bf16].contains(t))
+            && let Ok(y) = d.engine().cast(d, dtype)
+        {
+            return Tensor::from_device(self.shape, y);
         }
         let mut b = Buffer::scratch(dtype, self.numel());
         match (self.dtype(), dtype) {

@@ -1,0 +1,131 @@
+//! Device memory by size class: a step asks for the same sizes again and again, and asking the driver costs more than a kernel.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::LABEL;
+use crate::backend::driver::{DevicePtr, Driver};
+use crate::error::{Code, Error, Result};
+
+/// Smallest allocation.
+const LEAST: usize = 512;
+
+/// Memory of one device, in use and kept for reuse.
+#[derive(Default)]
+pub struct Pool {
+    free: BTreeMap<usize, Vec<DevicePtr>>,
+    used: HashMap<DevicePtr, (usize, &'static str)>,
+    live: u64,
+    peak: u64,
+}
+
+/// Bytes of the size class: four classes for each power of two, so that at most a fifth is wasted.
+fn class(bytes: usize) -> usize {
+    let bytes = bytes.max(LEAST);
+    let step = (bytes.next_power_of_two() / 8).max(LEAST / 4);
+    bytes.next_multiple_of(step)
+}
+
+/// For people.
+fn readable(bytes: u64) -> String {
+    match bytes {
+        b if b >= 1 << 30 => format!("{:.2} GiB", b as f64 / (1u64 << 30) as f64),
+        b if b >= 1 << 20 => format!("{:.1} MiB", b as f64 / (1u64 << 20) as f64),
+        b => format!("{:.1} KiB", b as f64 / 1024.0),
+    }
+}
+
+impl Pool {
+    /// Bytes in use.
+    pub fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// The most bytes in use at one time.
+    pub fn peak(&self) -> u64 {
+        self.peak
+    }
+
+    /// Memory for `bytes` bytes.
+    ///
+    /// # Errors
+    /// `OutOfMemory` with the largest holders, when the device has none left after everything kept was given back.
+    pub fn take(&mut self, driver: &dyn Driver, bytes: usize) -> Result<DevicePtr> {
+        let class = class(bytes);
+        let kept = self.free.get_mut(&class).and_then(Vec::pop);
+        let at = match kept {
+            Some(at) => at,
+            None => match driver.alloc(class) {
+                Err(e) if e.code() == Code::OutOfMemory => {
+                    self.give_back(driver)?;
+                    driver
+                        .alloc(class)
+                        .map_err(|e| self.exhausted(driver, e, bytes))?
+                }
+                other => other?,
+            },
+        };
+        driver.renew(at, bytes.max(1));
+        self.used.insert(at, (class, LABEL.get()));
+        self.live += class as u64;
+        self.peak = self.peak.max(self.live);
+        Ok(at)
+    }
+
+    /// Takes memory back for reuse.
+    pub fn put(&mut self, at: DevicePtr) {
+        if let Some((class, _)) = self.used.remove(&at) {
+            self.live -= class as u64;
+            self.free.entry(class).or_default().push(at);
+        }
+    }
+
+    /// Gives what nobody uses back to the driver.
+    fn give_back(&mut self, driver: &dyn Driver) -> Result<()> {
+        driver.synchronize()?;
+        let kept = std::mem::take(&mut self.free).into_values().flatten();
+        kept.into_iter().try_for_each(|at| driver.free(at))
+    }
+
+    fn exhausted(&self, driver: &dyn Driver, e: Error, bytes: usize) -> Error {
+        if e.code() != Code::OutOfMemory {
+            return e;
+        }
+        let mut holders: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+        for (class, label) in self.used.values() {
+            let h = holders.entry(label).or_default();
+            *h = (h.0 + *class as u64, h.1 + 1);
+        }
+        let mut holders: Vec<_> = holders.into_iter().collect();
+        holders.sort_by_key(|(name, (bytes, _))| (u64::MAX - bytes, *name));
+        let list: Vec<String> = holders
+            .iter()
+            .take(10)
+            .map(|(name, (bytes, n))| format!("{name}: {} in {n}", readable(*bytes)))
+            .collect();
+        let total = driver.memory().map_or(0, |m| m.total);
+        let text = format!(
+            "no memory on {} for {} more: {} of {} in use",
+            driver.name(),
+            readable(bytes as u64),
+            readable(self.live),
+            readable(total)
+        );
+        Error::new(Code::OutOfMemory, text)
+            .note(format!("largest holders: {}", list.join("; ")))
+            .help("a smaller batch of the stage (`batch`) needs less memory in proportion")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_waste_little() {
+        for bytes in (1..100_000).step_by(7) {
+            let c = class(bytes);
+            assert!(c >= bytes && c % 64 == 0 && class(c) == c, "{bytes} {c}");
+            assert!(bytes < LEAST || (c - bytes) * 4 <= bytes, "{bytes} {c}");
+        }
+    }
+}

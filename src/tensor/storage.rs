@@ -1,0 +1,100 @@
+//! Where the elements of a tensor lie: in host memory, on a device, or, the same, in both.
+
+use std::sync::OnceLock;
+
+use crate::backend::{Buffer, DType, DeviceBuffer, Engine};
+use crate::error::{Code, Error, Result};
+
+/// At least one of the two is there; each is made from the other when it is asked for.
+pub struct Storage {
+    dtype: DType,
+    len: usize,
+    host: OnceLock<Buffer>,
+    device: OnceLock<DeviceBuffer>,
+}
+
+impl From<Buffer> for Storage {
+    fn from(b: Buffer) -> Storage {
+        Storage {
+            dtype: b.dtype(),
+            len: b.len(),
+            host: OnceLock::from(b),
+            device: OnceLock::new(),
+        }
+    }
+}
+
+impl From<DeviceBuffer> for Storage {
+    fn from(b: DeviceBuffer) -> Storage {
+        Storage {
+            dtype: b.dtype(),
+            len: b.len(),
+            host: OnceLock::new(),
+            device: OnceLock::from(b),
+        }
+    }
+}
+
+impl Storage {
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The elements in host memory; waits for the device when they are only there.
+    pub fn host(&self) -> &Buffer {
+        self.host.get_or_init(|| {
+            let device = self.device.get();
+            device.expect("elements are somewhere").download()
+        })
+    }
+
+    /// The elements in host memory, to be changed: a copy on a device is dropped.
+    pub fn host_mut(&mut self) -> &mut Buffer {
+        self.host();
+        self.device.take();
+        self.host.get_mut().expect("just made")
+    }
+
+    /// The elements on the device, if that is the only place where they are.
+    pub fn only_device(&self) -> Option<&DeviceBuffer> {
+        match self.host.get() {
+            Some(_) => None,
+            None => self.device.get(),
+        }
+    }
+
+    /// The elements on `e`, uploaded when they are not there.
+    ///
+    /// # Errors
+    /// Those of the device; `Internal` when the elements lie on another one.
+    pub fn device(&self, e: Engine) -> Result<&DeviceBuffer> {
+        if self.device.get().is_none() {
+            let uploaded = DeviceBuffer::upload(e, self.host())?;
+            // Of two threads that came here at once one keeps its copy.
+            let _ = self.device.set(uploaded);
+        }
+        match self.device.get() {
+            Some(d) if d.engine() == e => Ok(d),
+            _ => Err(Error::new(
+                Code::Internal,
+                format!("a tensor of another device than {}", e.name()),
+            )),
+        }
+    }
+
+    /// The elements on `e`, to be changed there: the copy in host memory is dropped.
+    ///
+    /// # Errors
+    /// As [`Storage::device`].
+    pub fn device_mut(&mut self, e: Engine) -> Result<&mut DeviceBuffer> {
+        self.device(e)?;
+        self.host.take();
+        Ok(self.device.get_mut().expect("just found"))
+    }
+}
