@@ -66,6 +66,19 @@ pub enum Arg {
     U32(u32),
 }
 
+impl Arg {
+    /// The bits of the argument in the low bytes.
+    pub fn bits(&self) -> u64 {
+        match *self {
+            Arg::In(p, _) | Arg::Out(p, _) => p.0 as u64,
+            Arg::F32(v) => u64::from(v.to_bits()),
+            Arg::I32(v) => u64::from(v as u32),
+            Arg::I64(v) => v as u64,
+            Arg::U32(v) => u64::from(v),
+        }
+    }
+}
+
 /// Size of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Launch {

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{Context, running};
+use crate::backend::Device;
 use crate::backend::host::isa;
 use crate::error::Result;
 use crate::search::op_profile::Profile;
@@ -61,6 +62,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         a.width.map_or(w.size[1], usize::from),
     ];
     (w.iters, w.warmup, w.seed) = (a.iters.into(), a.warmup.into(), context.seed().unwrap_or(0));
+    w.cx = context.cx(Device::Cpu)?;
     w.frame.check_size(w.size)?;
     let profile = a.profile.then(|| RefCell::new(Profile::default()));
     running::threads(context.threads().unwrap_or(0))?;

@@ -39,7 +39,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let benches: Vec<_> = benches.iter().map(|b| &**b).collect();
     let genotypes = f.genotypes();
     let r = record(
-        &Evaluator::new(&f.config),
+        &Evaluator::new(&f.config)?,
         Which::Searched,
         &benches,
         &f.net,

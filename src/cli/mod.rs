@@ -8,9 +8,11 @@ use std::io::{IsTerminal, Write};
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
+use crate::backend::Device;
 use crate::error::{Code, Error, Result};
 use crate::search::config::Override;
 use crate::search::progress::Show;
+use crate::tape::{Cx, Path};
 
 mod arch;
 mod bench;
@@ -127,6 +129,12 @@ struct Global {
     /// Threads of the processor; 0: one for each core
     #[arg(long, global = true, value_name = "N")]
     threads: Option<u16>,
+    /// Where operations run: auto, cpu, cuda, cuda:1, emulated
+    #[arg(long, global = true, value_name = "DEVICE")]
+    device: Option<Device>,
+    /// Wait for every launch on a GPU: a fault names the kernel that did it
+    #[arg(long, global = true)]
+    sync_launches: bool,
     /// Seed of everything random
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
@@ -171,6 +179,23 @@ impl Context {
         self.global.seed
     }
 
+    /// The device of commands without a configuration; `fallback` when none was given.
+    pub fn device(&self, fallback: Device) -> Device {
+        self.global.device.unwrap_or(fallback)
+    }
+
+    /// How operations run there.
+    ///
+    /// # Errors
+    /// `Device` when it is not there.
+    pub fn cx(&self, fallback: Device) -> Result<Cx> {
+        let engine = self.device(fallback).open(self.global.sync_launches)?;
+        Ok(Cx {
+            path: engine.map_or(Path::Fast, Path::Device),
+            ..Cx::default()
+        })
+    }
+
     /// What `-s` and the flags put on top of a configuration file, in order.
     ///
     /// # Errors
@@ -191,6 +216,16 @@ impl Context {
                 n as i64,
                 format!("--threads {n}"),
             ));
+        }
+        if let Some(d) = self.global.device {
+            list.push(Override::flag(
+                "run.device",
+                d.to_string(),
+                format!("--device {d}"),
+            ));
+        }
+        if self.global.sync_launches {
+            list.push(Override::flag("run.sync_launches", true, "--sync-launches"));
         }
         Ok(list)
     }

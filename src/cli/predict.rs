@@ -13,7 +13,6 @@ use crate::search::config::Config;
 use crate::search::model_file;
 use crate::search::samples::predict;
 use crate::search::workbench::activation_dtype;
-use crate::tape::Cx;
 use crate::task::Prediction;
 
 #[derive(Debug, Args)]
@@ -38,6 +37,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let config = Config::load(arguments.run.join("run.toml"), &context.overrides()?)?;
     running::threads(config.run.threads)?;
     let f = model_file::open(&arguments.run, config)?;
+    let cx = f.config.run.cx()?;
     let dtype = activation_dtype(f.config.run.precision);
     std::fs::create_dir_all(&arguments.output).map_err(|e| Error::io(&arguments.output, e))?;
     let mut list = vec![];
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         let image = read_image(path)?;
         let (mut boxes, mut map) = (None, None);
         for viewer in &f.tasks {
-            match predict(viewer, &f.net, &f.store, Cx::default(), dtype, &image)? {
+            match predict(viewer, &f.net, &f.store, cx, dtype, &image)? {
                 Prediction::Objects(mut d) => {
                     d.retain(|d| d.score >= arguments.score);
                     boxes = Some((d, viewer.task.classes().to_vec()));

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Context, running};
-use crate::backend::host::isa;
 use crate::error::Result;
 use crate::search::method;
 use crate::search::progress::Progress;
@@ -23,7 +22,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
-    let resumed = RunDir::resume(arguments.run, &context.overrides()?, isa().name())?;
+    let resumed = RunDir::resume(arguments.run, &context.overrides()?)?;
     running::threads(resumed.config.run.threads)?;
     let mut session = Session::resume(resumed, Progress::new(context.show()), Stop::on_signals()?)?;
     let result = method::run(&mut session)?;

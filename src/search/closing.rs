@@ -122,7 +122,7 @@ fn judge(
         _ => genotypes(parts),
     };
     evaluate::record(
-        &Evaluator::new(&session.config),
+        &Evaluator::new(&session.config)?,
         which,
         &benches,
         &o.net,

@@ -29,13 +29,16 @@ pub struct Evaluator {
 
 impl Evaluator {
     /// As the configuration says.
-    pub fn new(c: &Config) -> Evaluator {
-        Evaluator {
+    ///
+    /// # Errors
+    /// `Device` when its device is not there.
+    pub fn new(c: &Config) -> Result<Evaluator> {
+        Ok(Evaluator {
             batch: c.eval.batch,
             limit: c.eval.limit,
-            cx: Cx::default(),
+            cx: c.run.cx()?,
             dtype: activation_dtype(c.run.precision),
-        }
+        })
     }
 }
 

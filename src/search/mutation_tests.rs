@@ -98,7 +98,7 @@ fn sign(bytes: &mut Vec<u8>) {
 fn resumed(root: &Path) -> Result<()> {
     let run = root.join("run");
     RunDir::config_of(&run)?;
-    RunDir::resume(&run, &[], "avx2").map(drop)
+    RunDir::resume(&run, &[]).map(drop)
 }
 
 fn model(root: &Path) -> Result<()> {

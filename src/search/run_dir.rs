@@ -101,11 +101,7 @@ impl RunDir {
     /// # Errors
     /// `NotFound` if there is no run, `Busy` with the process that works on it, `ConfigChanged` with each changed key; what
     /// reading the two files can say.
-    pub fn resume(
-        path: impl Into<PathBuf>,
-        overrides: &[Override],
-        instruction_set: &str,
-    ) -> Result<Resumed> {
+    pub fn resume(path: impl Into<PathBuf>, overrides: &[Override]) -> Result<Resumed> {
         let path = path.into();
         is_run(&path)?;
         let lock = take_lock(&path)?;
@@ -130,10 +126,11 @@ impl RunDir {
                 e.at(path.join(CONFIG).display()).note(started)
             })?;
         let mut warnings = Vec::new();
-        if record.instruction_set != instruction_set {
+        let arithmetic = config.run.arithmetic()?;
+        if record.instruction_set != arithmetic {
             warnings.push(format!(
-                "the run was started with the instruction set {}, this machine has {instruction_set}: it goes on, but not with the \
-                 same bits as an undisturbed run",
+                "the run was computed by {} so far, from now on by {arithmetic}: it goes on, but not with the same bits as an \
+                 undisturbed run",
                 record.instruction_set
             ));
         }

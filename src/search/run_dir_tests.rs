@@ -8,7 +8,7 @@ fn config() -> Config {
 
 fn record() -> RunRecord {
     RunRecord {
-        instruction_set: "avx2+fma".into(),
+        instruction_set: config().run.arithmetic().unwrap(),
         ..Default::default()
     }
 }
@@ -29,26 +29,29 @@ fn a_run_is_made_once_and_resumed_as_it_was() {
         e.code() == Code::CannotCreate && e.render().contains("mtnas resume"),
         "{e}"
     );
-    let resumed = RunDir::resume(&path, &[], "avx2+fma").unwrap();
+    let resumed = RunDir::resume(&path, &[]).unwrap();
     assert!(resumed.warnings.is_empty());
     assert_eq!(resumed.config, config());
     assert_eq!(resumed.dir.record().status, Status::Running);
     drop(resumed);
-    let other =
-        RunDir::resume(&path, &[Override::parse("run.threads=3").unwrap()], "neon").unwrap();
-    assert!(other.warnings[0].contains("neon") && other.config.run.threads == 3);
+    let free = [Override::parse("run.threads=3").unwrap()];
+    let other = RunDir::resume(&path, &free).unwrap();
+    assert!(other.warnings.is_empty() && other.config.run.threads == 3);
+    let path = dir.path().join("runs/b");
+    let elsewhere = RunRecord {
+        instruction_set: "neon".into(),
+        ..record()
+    };
+    drop(RunDir::create(&path, &config(), elsewhere).unwrap());
+    let moved = RunDir::resume(&path, &[]).unwrap();
+    assert!(moved.warnings[0].contains("neon"), "{:?}", moved.warnings);
 }
 
 #[test]
 fn a_changed_run_is_refused_with_the_difference() {
     let dir = tempfile::tempdir().unwrap();
     drop(RunDir::create(dir.path(), &config(), record()).unwrap());
-    let e = RunDir::resume(
-        dir.path(),
-        &[Override::parse("search.batch=5").unwrap()],
-        "avx2+fma",
-    )
-    .unwrap_err();
+    let e = RunDir::resume(dir.path(), &[Override::parse("search.batch=5").unwrap()]).unwrap_err();
     assert!(
         e.code() == Code::ConfigChanged && e.render().contains("search.batch: 8 -> 5"),
         "{}",
@@ -59,7 +62,7 @@ fn a_changed_run_is_refused_with_the_difference() {
         .unwrap()
         .replace("seed = 0", "seed = 9");
     std::fs::write(&file, text).unwrap();
-    let e = RunDir::resume(dir.path(), &[], "avx2+fma").unwrap_err();
+    let e = RunDir::resume(dir.path(), &[]).unwrap_err();
     assert!(e.render().contains("run.seed: 0 -> 9"), "{}", e.render());
     assert_eq!(e.place(), file.to_str());
 }
@@ -68,11 +71,11 @@ fn a_changed_run_is_refused_with_the_difference() {
 fn foreign_directories_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(
-        RunDir::resume(dir.path(), &[], "x").unwrap_err().code(),
+        RunDir::resume(dir.path(), &[]).unwrap_err().code(),
         Code::NotFound
     );
     assert_eq!(
-        RunDir::resume(dir.path().join("no"), &[], "x")
+        RunDir::resume(dir.path().join("no"), &[])
             .unwrap_err()
             .code(),
         Code::NotFound
@@ -121,7 +124,7 @@ fn two_equal_runs_have_equal_files() {
             .unwrap();
     }
     drop(
-        RunDir::resume(a.path(), &[], "avx2+fma")
+        RunDir::resume(a.path(), &[])
             .unwrap()
             .dir
             .set_status(Status::Done),

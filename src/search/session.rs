@@ -12,7 +12,6 @@ use super::signals::Stop;
 use super::stage::{Plan, alpha_records};
 use super::stage_record::read_stage;
 use super::workbench::{activation_dtype, parameter_dtype};
-use crate::backend::host::isa;
 use crate::error::Result;
 use crate::files::write_atomic;
 use crate::nn::Store;
@@ -56,7 +55,7 @@ impl Session {
         stop: Stop,
     ) -> Result<Session> {
         let record = RunRecord {
-            instruction_set: isa().name().into(),
+            instruction_set: config.run.arithmetic()?,
             command,
             ..RunRecord::default()
         };
@@ -76,6 +75,7 @@ impl Session {
     }
 
     fn open(dir: RunDir, config: Config, progress: Progress, stop: Stop) -> Result<Session> {
+        let cx = config.run.cx()?;
         let logs = dir.logs(config.log.tensorboard)?;
         let lengths = Lengths::default();
         Ok(Session {
@@ -84,7 +84,7 @@ impl Session {
             logs,
             progress,
             stop,
-            cx: Cx::default(),
+            cx,
             lengths,
             lap: Instant::now(),
             images: 0,

@@ -73,7 +73,12 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
         Rng::new(seed, &[word("step")]).u64(),
         parameter_dtype(r.dtype),
     )?;
+    let run = super::config::RunConfig {
+        precision: r.dtype,
+        ..c.run.clone()
+    };
     let mut run = Recorder {
+        cx: run.cx()?,
         net,
         task,
         kind: r.task,

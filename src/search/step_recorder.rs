@@ -25,6 +25,7 @@ pub(super) struct Batch {
 
 /// A step being taken, noting what happens.
 pub(super) struct Recorder {
+    pub cx: Cx,
     pub net: Network,
     pub task: Arc<dyn Task>,
     pub kind: TaskKind,
@@ -106,7 +107,7 @@ impl Recorder {
 
     /// One architecture step and one weight step; returns both losses and the norm of the weights' gradients.
     pub fn step(&mut self, seed: u64) -> Result<(f64, f64, f64)> {
-        let (cx, key) = (Cx::default(), [seed, 0, 0]);
+        let (cx, key) = (self.cx, [seed, 0, 0]);
         let (task, net, dtype) = (self.task.clone(), &self.net, self.dtype);
         let [a, w] = &self.halves;
         let (seen, ignored) = (Seen::default(), Seen::default());

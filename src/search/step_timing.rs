@@ -81,7 +81,7 @@ pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Time
             let (cx, key) = (
                 Cx {
                     profile: profile.is_some(),
-                    ..Cx::default()
+                    ..w.cx
                 },
                 [w.seed, 0, step],
             );

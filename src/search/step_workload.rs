@@ -9,6 +9,7 @@ use crate::model::network::{Network, Outputs};
 use crate::model::{DetHead, NetworkSpec};
 use crate::nn::Pass;
 use crate::rng::{Rng, word};
+use crate::tape::Cx;
 use crate::task::config::{
     ClassificationConfig, DetectionConfig, SegDenominator, SegmentationConfig, TaskKind,
 };
@@ -33,6 +34,8 @@ pub struct Workload {
     pub warmup: usize,
     /// Seed of weights and inputs.
     pub seed: u64,
+    /// How operations run.
+    pub cx: Cx,
 }
 
 impl Workload {
@@ -85,6 +88,7 @@ impl Workload {
             iters: 10,
             warmup: 2,
             seed: 0,
+            cx: Cx::default(),
         })
     }
 }

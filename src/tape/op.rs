@@ -20,7 +20,7 @@ pub enum Path {
 }
 
 /// How a tape runs its operations.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cx {
     /// Implementation to use.
     pub path: Path,

@@ -148,7 +148,7 @@ impl Emulated {
             }
         }
         // Every value in its own eight bytes, and the pointers to them.
-        let mut values: Vec<u64> = args.iter().map(value).collect();
+        let mut values: Vec<u64> = args.iter().map(|a| a.bits()).collect();
         let pointers: Vec<*mut u8> = values
             .iter_mut()
             .map(|v| std::ptr::from_mut(v).cast())
@@ -333,17 +333,6 @@ impl Driver for Emulated {
     fn replay(&self, on: Stream, graph: Graph) -> Result<()> {
         let all = lock(&self.state).queue.graph(on, graph)?;
         all.into_iter().try_for_each(|c| self.put(on, c))
-    }
-}
-
-/// The bits of an argument in the low bytes.
-fn value(a: &Arg) -> u64 {
-    match a {
-        Arg::In(p, _) | Arg::Out(p, _) => p.0 as u64,
-        Arg::F32(v) => u64::from(v.to_bits()),
-        Arg::I32(v) => u64::from(*v as u32),
-        Arg::I64(v) => *v as u64,
-        Arg::U32(v) => u64::from(*v),
     }
 }
 

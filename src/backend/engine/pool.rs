@@ -124,7 +124,10 @@ mod tests {
     fn classes_waste_little() {
         for bytes in (1..100_000).step_by(7) {
             let c = class(bytes);
-            assert!(c >= bytes && c.is_multiple_of(64) && class(c) == c, "{bytes} {c}");
+            assert!(
+                c >= bytes && c.is_multiple_of(64) && class(c) == c,
+                "{bytes} {c}"
+            );
             assert!(bytes < LEAST || (c - bytes) * 4 <= bytes, "{bytes} {c}");
         }
     }

@@ -5,9 +5,12 @@ use toml::{Table, Value};
 use super::Config;
 use crate::error::{Code, Error, Result};
 
-/// Keys that may change between a run and its resumption, because no bit of a result depends on them.
-pub const FREE_KEYS: [&str; 4] = [
+/// Keys that may change between a run and its resumption, because no bit of a result depends on them; of another device, whose
+/// bits differ, a resumed run warns.
+pub const FREE_KEYS: [&str; 6] = [
+    "run.device",
     "run.threads",
+    "run.sync_launches",
     "loader.threads",
     "loader.prefetch",
     "checkpoint.keep",

@@ -156,7 +156,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(c.search.batch, 5);
-        assert_eq!(c.run.device, crate::search::config::DeviceKind::Cpu);
+        assert_eq!(c.run.device, crate::backend::Device::Cpu);
         assert_eq!(c.search.alpha.lr, 0.5);
         assert_eq!(c.search.alpha.betas, [0.5, 0.999]);
     }

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use super::search::Alternate;
+use crate::backend::Device;
+use crate::error::{Code, Error, Result};
 use crate::optim::config::SgdConfig;
+use crate::settings::Describe;
+use crate::tape::{Cx, Path};
 use crate::{choices, settings};
 
 choices! {
@@ -18,13 +22,9 @@ choices! {
     }
 }
 
-choices! {
-    /// Where tensors live and operations run.
-    pub enum DeviceKind {
-        /// The best that is there.
-        Auto = "auto",
-        /// The processor.
-        Cpu = "cpu",
+impl Describe for Device {
+    fn kind() -> String {
+        "`\"auto\"` | `\"cpu\"` | `\"cuda\"` | `\"cuda:N\"` | `\"emulated\"`".into()
     }
 }
 
@@ -49,8 +49,48 @@ settings! {
         pub threads: usize = 0,
         /// Storage and arithmetic of tensors.
         pub precision: Precision = Precision::F32,
-        /// Where tensors live.
-        pub device: DeviceKind = DeviceKind::Auto,
+        /// Where tensors live and operations run: `auto` is the first GPU where there is one (f64 excepted), the processor otherwise;
+        /// `emulated` runs the GPU's kernels on the processor and checks every access: for tests, slow.
+        pub device: Device = Device::Auto,
+        /// Wait for every launch on a GPU, so that a fault is told of the kernel that did it; slower.
+        pub sync_launches: bool = false,
+    }
+}
+
+impl RunConfig {
+    /// How operations run, the device open.
+    ///
+    /// # Errors
+    /// `Device` when it is not there; `ConfigValue` for f64 on a device other than the processor.
+    pub fn cx(&self) -> Result<Cx> {
+        let device = match (self.device, self.precision) {
+            (Device::Auto, Precision::F64) => Device::Cpu,
+            (device, _) => device.resolve(),
+        };
+        if self.precision == Precision::F64 && device != Device::Cpu {
+            let text = format!("precision f64 is not there on the device {device}");
+            return Err(Error::new(Code::ConfigValue, text)
+                .at("run.precision")
+                .help("use f32 or bf16, or run.device = \"cpu\""));
+        }
+        Ok(match device.open(self.sync_launches)? {
+            Some(e) => Cx {
+                path: Path::Device(e),
+                ..Cx::default()
+            },
+            None => Cx::default(),
+        })
+    }
+
+    /// What computes, for the manifest: the device, or the instruction set of the processor.
+    ///
+    /// # Errors
+    /// As [`RunConfig::cx`].
+    pub fn arithmetic(&self) -> Result<String> {
+        Ok(match self.cx()?.path {
+            Path::Device(e) => e.name().into(),
+            _ => crate::backend::host::isa().name().into(),
+        })
     }
 }
 
