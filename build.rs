@@ -207,6 +207,11 @@ fn gpu_binaries(files: &[PathBuf], out: &Path) {
             .iter()
             .map(|a| a.trim_end_matches(char::is_alphabetic))
             .min_by_key(|a| a.parse::<u32>().ok());
+        println!(
+            "cargo:rustc-env=MTNAS_GPU_ARCHITECTURES={}, PTX of {}",
+            archs.join(" "),
+            least.unwrap_or_default()
+        );
         let compile = |file: &PathBuf| {
             let target = out.join(format!("{}.fatbin", stem(file)));
             let mut c = std::process::Command::new(&nvcc);
@@ -255,6 +260,7 @@ fn gpu_binaries(files: &[PathBuf], out: &Path) {
             }
         }
     } else {
+        println!("cargo:rustc-env=MTNAS_GPU_ARCHITECTURES=");
         println!(
             "cargo:warning=no nvcc: built without GPU kernels (MTNAS_NVCC or CUDA_HOME name one; the CPU needs none)"
         );

@@ -28,6 +28,7 @@ pub mod export;
 pub mod files;
 pub mod gradcheck;
 pub mod metrics;
+pub mod microbench;
 pub mod model;
 #[cfg(test)]
 mod mutation;

@@ -30,6 +30,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "backend", "dual", "error", "ops", "rng", "tape", "tensor", "rounding",
         ],
     ),
+    (
+        "microbench",
+        &[
+            "backend",
+            "error",
+            "gradcheck",
+            "ops",
+            "rng",
+            "tape",
+            "tensor",
+        ],
+    ),
     ("nn", &["backend", "error", "ops", "rng", "tape", "tensor"]),
     (
         "optim",

@@ -8,6 +8,9 @@ include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 /// The kernels compiled for GPUs: name of the file, binary for all architectures. Empty in a build without nvcc.
 pub const GPU_BINARIES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/gpu_binaries.rs"));
 
+/// Compute capabilities that they are compiled for, the last as PTX for newer ones; empty without nvcc.
+pub const GPU_ARCHITECTURES: &str = env!("MTNAS_GPU_ARCHITECTURES");
+
 /// A kernel of `kernels/*.cu`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernel {

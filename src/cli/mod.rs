@@ -19,6 +19,7 @@ mod bench;
 mod config;
 mod data;
 mod demo;
+mod doctor;
 mod eval;
 mod explain;
 mod gradcheck;
@@ -46,7 +47,7 @@ macro_rules! commands {
 commands! {
     /// Show, count, check, convert and draw architectures
     Arch: arch;
-    /// Time a search step
+    /// Time a search step, or the kernels of a device
     Bench: bench;
     /// Show, check, compare and explain configurations
     Config: config;
@@ -54,6 +55,8 @@ commands! {
     Data: data;
     /// Search on a made-up driving data set: the main job with nothing at hand
     Demo: demo;
+    /// Say what this program finds on this machine, and what is missing
+    Doctor: doctor;
     /// Measure a finished run's network on its held-out data
     Eval: eval;
     /// Explain an error code

@@ -67,7 +67,8 @@ fn is_map(op: &str, i: usize, t: &Tensor) -> bool {
     t.dtype().is_float() && t.shape().rank() > 1 && (i == 0 || !weights.contains(&op))
 }
 
-fn operands(case: &Case, dtype: DType) -> Vec<Tensor> {
+/// The operands of a case as a device stores them: maps in `dtype`, parameters in f32.
+pub fn operands(case: &Case, dtype: DType) -> Vec<Tensor> {
     let wide = cast(&case.x, DType::F32);
     if dtype == DType::F32 {
         return wide;
@@ -106,11 +107,12 @@ fn compare(
     Ok(worst)
 }
 
-/// The largest share of a bound; `None` when the op brings no bounds (then only the repetition is checked).
+/// Holds one case on the device against the reference, in f32 or with maps in bf16: the largest share of a bound; `None` when the
+/// op brings no bounds (then only the repetition is checked).
 ///
 /// # Errors
 /// Those of the op and the device, or `CheckFailed`.
-fn agree(e: Engine, case: &Case, dtype: DType, r: &mut Rng) -> Result<Option<f64>> {
+pub fn agree(e: Engine, case: &Case, dtype: DType, r: &mut Rng) -> Result<Option<f64>> {
     let failed = |text| Error::new(Code::CheckFailed, format!("in {}: {text}", dtype.name()));
     let x = operands(case, dtype);
     let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();

@@ -50,7 +50,7 @@ mod report;
 
 use std::sync::Arc;
 
-pub use device::{DeviceOp, DeviceOptions, DeviceReport, run_on};
+pub use device::{DeviceOp, DeviceOptions, DeviceReport, agree, operands, run_on};
 pub use registry::{Options, run};
 pub use report::{OpReport, Report};
 

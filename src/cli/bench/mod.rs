@@ -1,5 +1,7 @@
 //! `mtnas bench`: timings on made-up inputs, in the form that `scripts/compare-step` reads.
 
+mod kernel;
+
 use std::cell::RefCell;
 
 use clap::{Args, Subcommand};
@@ -26,6 +28,8 @@ enum What {
         The workloads are those of benches/peers/step.py;\nscripts/compare-step runs both in turn."
     )]
     Step(Step),
+    /// Time operations on a device against what the device can do
+    Kernel(kernel::Kernel),
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +58,10 @@ struct Step {
 }
 
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
-    let What::Step(a) = arguments.what;
+    let a = match arguments.what {
+        What::Step(a) => a,
+        What::Kernel(a) => return kernel::run(a, context),
+    };
     let mut w = Workload::of_mode(&a.mode)?;
     w.batch = a.batch.map_or(w.batch, usize::from);
     w.size = [
