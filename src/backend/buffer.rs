@@ -102,6 +102,11 @@ pub fn peak_bytes() -> usize {
     PEAK.load(Ordering::Relaxed)
 }
 
+/// Counts [`peak_bytes`] from what is alive now.
+pub fn reset_peak() {
+    PEAK.store(live_bytes(), Ordering::Relaxed);
+}
+
 /// Typed host memory, returned to the pool when dropped.
 pub struct Buffer {
     lines: Vec<Line>,

@@ -13,6 +13,6 @@ pub mod queue;
 pub mod record;
 pub mod threads;
 
-pub use buffer::{Buffer, DType, Element, live_bytes, peak_bytes};
+pub use buffer::{Buffer, DType, Element, live_bytes, peak_bytes, reset_peak};
 pub use devices::Device;
 pub use engine::{DeviceBuffer, Engine};

@@ -23,6 +23,7 @@ mod doctor;
 mod eval;
 mod explain;
 mod gradcheck;
+mod plan;
 mod predict;
 mod report;
 mod resume;
@@ -63,6 +64,8 @@ commands! {
     Explain: explain;
     /// Check the gradient of every operation
     Gradcheck: gradcheck;
+    /// Say what memory and time the stages of a configuration will need
+    Plan: plan;
     /// Draw a finished run's predictions on pictures
     Predict: predict;
     /// Write one offline page about a run

@@ -96,8 +96,10 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 }
 
 /// Bytes a second that a copy within the device moves, reads and writes together.
-fn copy_bandwidth(e: Engine, o: &Options) -> Result<f64> {
-    let bytes = o.span * 4;
+///
+/// # Errors
+/// Those of the device.
+pub fn copy_bandwidth(e: Engine, bytes: usize, repeats: usize) -> Result<f64> {
     let [a, b] = [0, 1].map(|_| Tensor::zeros_on(e, [bytes / 4], DType::F32));
     let (a, mut b) = (a?, b?);
     let (Arg::In(from, _), Arg::Out(to, _)) = (a.arg(e)?, b.arg_out(e)?) else {
@@ -105,7 +107,7 @@ fn copy_bandwidth(e: Engine, o: &Options) -> Result<f64> {
     };
     let copy = || e.driver().copy(Stream::MAIN, to, from, bytes);
     copy()?;
-    let ms = time(e, o.repeats, copy)?;
+    let ms = time(e, repeats, copy)?;
     Ok(2.0 * bytes as f64 / quantile(&ms, 0.5) * 1e3)
 }
 
@@ -294,7 +296,7 @@ fn rows(e: Engine, o: &Options, case: &BenchCase, dtype: DType, f: &Figures) -> 
 pub fn run(e: Engine, o: &Options, mut each: impl FnMut(&Row)) -> Result<Figures> {
     let mut f = Figures {
         device: e.name().into(),
-        copy: copy_bandwidth(e, o)?,
+        copy: copy_bandwidth(e, o.span * 4, o.repeats)?,
         math: multiply_adds(e, o)?,
         rows: vec![],
     };

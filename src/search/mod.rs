@@ -7,6 +7,7 @@ mod closing;
 pub mod config;
 pub mod darts;
 pub mod evaluate;
+pub mod forecast;
 pub mod given;
 mod learner_io;
 pub mod method;

@@ -15,7 +15,7 @@ use crate::tensor::DType;
 /// Which shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Shapes {
-    /// Those of both frames at 320x512 and batch 32, and of the CIFAR supernet
+    /// Both frames at 320x512, batch 32, and CIFAR
     Full,
     /// A few pixels
     Small,

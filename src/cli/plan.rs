@@ -1,0 +1,134 @@
+//! `mtnas plan`: memory and time of every stage before it runs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Context, running};
+use crate::backend::Device;
+use crate::error::Result;
+use crate::microbench::copy_bandwidth;
+use crate::search::classes;
+use crate::search::config::Config;
+use crate::search::forecast::{Forecast, Gpu, Where, forecast};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mtnas plan configs/demo.toml --device cpu
+  mtnas plan configs/mtnas-paper.toml --gpu-memory 80 --bandwidth 2000
+
+For a GPU a step of full size runs on a device that only counts: launches, the
+bytes that they move at least, the most memory in use at one time. Its time is
+these bytes at the copy bandwidth plus the launches: a floor. Without a GPU on
+this machine the figures are those of an H200 unless given. For the processor
+steps of one and two images are taken and extended to the batch.")]
+pub(super) struct Arguments {
+    /// The configuration
+    config: PathBuf,
+    /// Memory of the GPU in GiB
+    #[arg(long, value_name = "GIB")]
+    gpu_memory: Option<f64>,
+    /// Copy bandwidth of the GPU in GB/s, reads and writes together
+    #[arg(long, value_name = "GB/S")]
+    bandwidth: Option<f64>,
+    /// Classes of an image folder that is not there
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    classes: Option<u16>,
+}
+
+/// An H200: memory, copy bandwidth as measured on one.
+const MEMORY: f64 = 139.0;
+const BANDWIDTH: f64 = 4300.0;
+/// Seconds from one small kernel to the next.
+const LAUNCH: f64 = 2e-6;
+
+fn gpu(a: &Arguments, device: Device, context: &Context) -> Result<Gpu> {
+    let (mut memory, mut bandwidth) = (MEMORY, BANDWIDTH);
+    if let Device::Cuda(_) = device
+        && (a.gpu_memory.is_none() || a.bandwidth.is_none())
+        && let Some(e) = device.open(false)?
+    {
+        memory = e.driver().memory()?.total as f64 / (1u64 << 30) as f64;
+        bandwidth = copy_bandwidth(e, 512 << 20, 10)? * 1e-9;
+    } else if !context.json() && a.gpu_memory.is_none() && a.bandwidth.is_none() {
+        eprintln!("for an H200: {MEMORY} GiB, {BANDWIDTH} GB/s");
+    }
+    Ok(Gpu {
+        memory: (a.gpu_memory.unwrap_or(memory) * (1u64 << 30) as f64) as u64,
+        bandwidth: a.bandwidth.unwrap_or(bandwidth) * 1e9,
+        launch: LAUNCH,
+    })
+}
+
+pub(super) fn run(a: Arguments, context: &Context) -> Result<u8> {
+    let config = Config::load(&a.config, &context.overrides()?)?;
+    running::threads(config.run.threads)?;
+    let given = a.classes.map(usize::from);
+    let heads = classes::heads(&config, given)?;
+    let presearch = config.data.get(&config.search.presearch.data);
+    let presearch = presearch.map(classes::known).transpose()?.flatten();
+    let presearch = presearch.map(|names| names.len()).or(given);
+    let asked = a.gpu_memory.is_some() || a.bandwidth.is_some();
+    let at = match (config.run.device, config.run.device.resolve()) {
+        (Device::Cpu, _) => Where::Cpu,
+        (Device::Auto, Device::Cpu) if !asked => Where::Cpu,
+        (_, device) => Where::Gpu(gpu(&a, device, context)?),
+    };
+    let all = forecast(&config, &heads, presearch, at)?;
+    match context.json() {
+        true => context.print_json(&all)?,
+        false => context.print(&table(&all))?,
+    }
+    Ok(0)
+}
+
+fn span(seconds: f64) -> String {
+    match seconds {
+        s if s >= 172_800.0 => format!("{:.1} days", s / 86_400.0),
+        s if s >= 7200.0 => format!("{:.1} h", s / 3600.0),
+        s if s >= 120.0 => format!("{:.1} min", s / 60.0),
+        s => format!("{s:.1} s"),
+    }
+}
+
+fn table(all: &[Forecast]) -> String {
+    let mut text = format!(
+        "{:13} {:15} {:>6} {:>8} {:>10} {:>10} {:>10} {:>9} {:>9}\n",
+        "stage", "task", "batch", "steps", "ms a step", "time", "memory", "launches", "GB a step"
+    );
+    for f in all {
+        let count = |v: Option<u64>| v.map_or("-".into(), |v| v.to_string());
+        let gb = f
+            .traffic
+            .map_or("-".into(), |b| format!("{:.2}", b as f64 * 1e-9));
+        text += &format!(
+            "{:13} {:15} {:>6} {:>8} {:>10.1} {:>10} {:>6.2} GiB {:>9} {:>9}\n",
+            f.stage,
+            f.task,
+            f.batch,
+            f.steps,
+            1e3 * f.seconds,
+            span(f.seconds * f.steps as f64),
+            f.memory as f64 / (1u64 << 30) as f64,
+            count(f.launches),
+            gb
+        );
+    }
+    let total: f64 = all.iter().map(|f| f.seconds * f.steps as f64).sum();
+    let most = all.iter().map(|f| f.memory).max().unwrap_or(0);
+    text += &format!(
+        "in all {}, at most {:.2} GiB of tensors\n",
+        span(total),
+        most as f64 / (1u64 << 30) as f64
+    );
+    let mut notes: Vec<_> = all
+        .iter()
+        .filter_map(|f| Some((f.stage, f.note?)))
+        .collect();
+    notes.dedup();
+    for (stage, note) in notes {
+        text += &format!("{stage}: {note}\n");
+    }
+    text
+}
