@@ -30,6 +30,13 @@ pub fn word(name: &str) -> u64 {
     })
 }
 
+/// What the streams of the paths `path` + one more word have in common: their number is `mix` of this and that word. Kernels finish
+/// it, one stream for each piece of a tensor.
+pub fn prefix(path: &[u64]) -> u64 {
+    path.iter()
+        .fold(path.len() as u64 + 1, |h, &word| mix(h, word))
+}
+
 impl Rng {
     /// The stream of `seed` and `path`.
     pub fn new(seed: u64, path: &[u64]) -> Self {
@@ -158,6 +165,14 @@ mod tests {
             (0..4).map(|_| r.u32()).collect()
         };
         assert_ne!(a, b);
+    }
+
+    #[test]
+    fn a_prefix_and_a_word_are_a_path() {
+        for word in [0, 7, u64::MAX] {
+            let whole = Rng::new(3, &[5, 6, word]);
+            assert_eq!(mix(prefix(&[5, 6]), word), whole.stream);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::backend::threads::{for_pieces, for_pieces2, map, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, DType, Shape, Tensor};
+use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
 /// What the summed loss is divided by.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,6 +91,9 @@ impl CrossEntropy {
                 t.dtype().name()
             );
             return Err(Error::new(Code::DType, text));
+        }
+        if t.only_on_device() {
+            return Ok(()); // a target outside the classes makes the loss NaN there
         }
         let bad = |&t: &i32| Some(t) != self.ignore && !(0..classes as i32).contains(&t);
         if let Some(i) = t.i32s().iter().position(bad) {
@@ -315,6 +318,15 @@ impl Op for CrossEntropy {
     }
 
     crate::reference_path!(check);
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        self.check(x)?;
+        self.launch_forward(e, x)
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        self.launch_backward(e, b)
+    }
 }
 
 /// Registry entry.
@@ -414,6 +426,9 @@ pub static ENTRY: Entry = Entry {
         },
     ],
 };
+
+#[path = "cross_entropy_device.rs"]
+mod device;
 
 #[cfg(test)]
 mod tests {

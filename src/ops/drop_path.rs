@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use super::dropout::{MASK_FORGOTTEN, check_probability};
+use super::on_device::{self, THREADS};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Refusal};
+use crate::backend::driver::{self as k, Arg, Launch};
 use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::rng::Rng;
+use crate::rng::{Rng, prefix};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its probability and the key of its mask.
 #[derive(Debug, Clone)]
@@ -103,6 +105,39 @@ impl Op for DropPath {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let Some(kernel) = on_device::pick(x.dtype(), k::DROP_PATH_F32, k::DROP_PATH_BF16) else {
+            return Ok(None);
+        };
+        let (n, row) = (x.numel(), image(x.shape()));
+        let mut y = Tensor::scratch_on(e, *x.shape(), x.dtype())?;
+        if n > 0 {
+            let images = n / row;
+            // A coin falls when its 53 bits, as a fraction, are below p.
+            let below = (self.p * (1u64 << 53) as f64).ceil();
+            let args = [
+                x.arg(e)?,
+                y.arg_out(e)?,
+                Arg::I64(self.seed as i64),
+                Arg::I64(prefix(&self.path) as i64),
+                Arg::I64(below as i64),
+                Arg::F32((1.0 / (1.0 - self.p)) as f32),
+                Arg::I64(images as i64),
+                Arg::I64(row as i64),
+            ];
+            let across = Launch::over(row.div_ceil(4), THREADS).grid[0];
+            let grid = [across, images.min(65535) as u32, 1];
+            e.launch(kernel, Launch::new(grid, [THREADS, 1, 1]), &args)?;
+        }
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let dx = self.forward_device(e, std::slice::from_ref(b.dy))?;
+        Ok(dx.map(|dx| vec![Some(Grad::Whole(dx.y))]))
+    }
 }
 
 /// Registry entry.

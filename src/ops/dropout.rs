@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use super::on_device::{self, THREADS};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver::{self as k, Arg, Launch};
 use crate::backend::host::by_float;
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::rng::Rng;
+use crate::rng::{Rng, prefix};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its probability and the key of its mask.
 #[derive(Debug, Clone)]
@@ -109,6 +111,33 @@ impl Op for Dropout {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let Some(kernel) = on_device::pick(x.dtype(), k::DROPOUT_F32, k::DROPOUT_BF16) else {
+            return Ok(None);
+        };
+        let n = x.numel();
+        let mut y = Tensor::scratch_on(e, *x.shape(), x.dtype())?;
+        if n > 0 {
+            let args = [
+                x.arg(e)?,
+                y.arg_out(e)?,
+                Arg::I64(self.seed as i64),
+                Arg::I64(prefix(&self.path) as i64),
+                Arg::I64((self.p * 4_294_967_296.0) as i64),
+                Arg::F32((1.0 / (1.0 - self.p)) as f32),
+                Arg::I64(n as i64),
+            ];
+            e.launch(kernel, Launch::over(n.div_ceil(4), THREADS), &args)?;
+        }
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let dx = self.forward_device(e, std::slice::from_ref(b.dy))?;
+        Ok(dx.map(|dx| vec![Some(Grad::Whole(dx.y))]))
+    }
 }
 
 /// The planted error of both kinds of dropping: the dropped elements pass their gradient too.

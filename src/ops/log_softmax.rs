@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
+use super::on_device;
 use super::reference::{Arr, Reference};
 use super::shape_rules::{has_dim, split};
-use super::softmax::{lines, piece};
+use super::softmax::{lines, over_lines, piece};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver as k;
 use crate::backend::host::{by_float, softmax as kernel};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op: log-softmax over dimension `dim`.
 #[derive(Debug, Clone)]
@@ -109,6 +111,26 @@ impl Op for LogSoftmax {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let Some(kernel) = on_device::pick(x.dtype(), k::LOG_SOFTMAX_F32, k::LOG_SOFTMAX_BF16)
+        else {
+            return Ok(None);
+        };
+        let y = over_lines(e, kernel, split(x.shape(), self.dim), &[x])?;
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let y = b.y.expect("saved");
+        let kernel = on_device::pick(y.dtype(), k::LOG_SOFTMAX_BWD_F32, k::LOG_SOFTMAX_BWD_BF16);
+        let Some(kernel) = kernel.filter(|_| b.dy.dtype() == y.dtype()) else {
+            return Ok(None);
+        };
+        let dx = over_lines(e, kernel, split(y.shape(), self.dim), &[y, b.dy])?;
+        Ok(Some(vec![Some(Grad::Whole(dx))]))
+    }
 }
 
 /// Registry entry.

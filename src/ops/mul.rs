@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use super::on_device;
 use super::reference::{Arr, Reference};
 use super::shape_rules::same;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver as k;
 use crate::backend::host::{by_float, combine};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
 #[derive(Debug, Clone)]
@@ -56,6 +58,18 @@ fn fast_product(a: &Tensor, b: &Tensor) -> Tensor {
     Tensor::from_buffer(*a.shape(), y)
 }
 
+/// The product by a launch; `None` when the types differ or have no kernel.
+fn product_on(e: Engine, a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
+    let kernel = on_device::pick(a.dtype(), k::MUL_F32, k::MUL_BF16);
+    let Some(kernel) = kernel.filter(|_| a.dtype() == b.dtype()) else {
+        return Ok(None);
+    };
+    let mut y = Tensor::scratch_on(e, *a.shape(), a.dtype())?;
+    let args = [a.arg(e)?, b.arg(e)?, y.arg_out(e)?];
+    on_device::over_packs(e, kernel, a.dtype(), a.numel(), &args)?;
+    Ok(Some(y))
+}
+
 impl Op for Mul {
     fn name(&self) -> &'static str {
         "mul"
@@ -79,6 +93,21 @@ impl Op for Mul {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        Ok(product_on(e, &x[0], &x[1])?.map(Output::from))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let mut all = vec![None, None];
+        for (i, d) in all.iter_mut().enumerate().filter(|(i, _)| b.need[*i]) {
+            match product_on(e, b.input(1 - i), b.dy)? {
+                Some(g) => *d = Some(Grad::Whole(g)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(all))
+    }
 }
 
 /// Registry entry.

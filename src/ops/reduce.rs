@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use super::on_device::{self, THREADS};
 use super::reference::{Arr, Reference};
 use super::shape_rules::refuse;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver::{self as k, Arg, Launch};
 use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::{map, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{DType, DeviceBuffer, Engine, Shape, Tensor};
 
 /// The op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,42 @@ impl Op for Reduce {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let Some(kernel) = on_device::pick(x.dtype(), k::REDUCE_F32, k::REDUCE_BF16) else {
+            return Ok(None);
+        };
+        let n = x.numel();
+        let mut y = Tensor::zeros_on(e, Shape::new(&[]), DType::F32)?;
+        if n > 0 {
+            let blocks = on_device::sum_blocks(n);
+            let part = DeviceBuffer::scratch(e, DType::F32, blocks)?;
+            let launch = |blocks: usize| Launch::new([blocks as u32, 1, 1], [THREADS, 1, 1]);
+            let args = [x.arg(e)?, part.arg_out(), Arg::I64(n as i64)];
+            e.launch(kernel, launch(blocks), &args)?;
+            let factor = Arg::F32(self.factor(n) as f32);
+            let args = [part.arg(), y.arg_out(e)?, Arg::I32(blocks as i32), factor];
+            e.launch(k::REDUCE_FINISH, launch(1), &args)?;
+        }
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        if b.dy.dtype() != DType::F32 {
+            return Ok(None);
+        }
+        // The operand is not kept, and with it its type: the tape stores the gradient in that.
+        let mut dx = Tensor::scratch_on(e, b.shapes[0], DType::F32)?;
+        let n = dx.numel();
+        let factor = Arg::F32(self.factor(n) as f32);
+        e.over(
+            k::REDUCE_BWD_F32,
+            n,
+            &[b.dy.arg(e)?, dx.arg_out(e)?, factor],
+        )?;
+        Ok(Some(vec![Some(Grad::Whole(dx))]))
+    }
 }
 
 /// Registry entry.

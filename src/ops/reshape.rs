@@ -8,7 +8,7 @@ use super::table::{Case, Entry, FACTOR, Planted, Refusal};
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Engine, Shape, Tensor};
 
 /// The op with its new shape.
 #[derive(Debug, Clone)]
@@ -64,6 +64,14 @@ impl Op for Reshape {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, _e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        self.forward(x).map(Some)
+    }
+
+    fn backward_device(&self, _e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        self.backward(b).map(Some)
+    }
 }
 
 /// Registry entry.

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::on_device;
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver::{self as k, Arg};
 use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its constant.
 #[derive(Debug, Clone)]
@@ -71,6 +73,22 @@ impl Op for Scale {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let Some(kernel) = on_device::pick(x.dtype(), k::SCALE_F32, k::SCALE_BF16) else {
+            return Ok(None);
+        };
+        let mut y = Tensor::scratch_on(e, *x.shape(), x.dtype())?;
+        let args = [x.arg(e)?, y.arg_out(e)?, Arg::F32(self.0 as f32)];
+        on_device::over_packs(e, kernel, x.dtype(), x.numel(), &args)?;
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let dx = self.forward_device(e, std::slice::from_ref(b.dy))?;
+        Ok(dx.map(|dx| vec![Some(Grad::Whole(dx.y))]))
+    }
 }
 
 /// Registry entry.

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use super::on_device;
 use super::reference::{Arr, Reference};
 use super::shape_rules::refuse;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
+use crate::backend::driver::{self as k, Arg, Launch};
 use crate::backend::host::{by_float, combine, elementwise};
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
 #[derive(Debug, Clone)]
@@ -94,6 +96,51 @@ impl Op for ScaleRows {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let (x, s) = (&x[0], &x[1]);
+        let kernel = on_device::pick(x.dtype(), k::SCALE_ROWS_F32, k::SCALE_ROWS_BF16);
+        let Some(kernel) = kernel.filter(|_| s.dtype() == DType::F32) else {
+            return Ok(None);
+        };
+        let mut y = Tensor::scratch_on(e, *x.shape(), x.dtype())?;
+        let row = Arg::I64(row(x.shape()) as i64);
+        e.over(
+            kernel,
+            x.numel(),
+            &[x.arg(e)?, s.arg(e)?, y.arg_out(e)?, row],
+        )?;
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let (x, s) = (b.input(0), b.input(1));
+        let kernel = on_device::pick(x.dtype(), k::SCALE_ROWS_BWD_F32, k::SCALE_ROWS_BWD_BF16);
+        let Some(kernel) = kernel.filter(|_| s.dtype() == DType::F32 && b.dy.dtype() == x.dtype())
+        else {
+            return Ok(None);
+        };
+        let mut dx = Tensor::scratch_on(e, *x.shape(), x.dtype())?;
+        let mut ds = Tensor::zeros_on(e, *s.shape(), DType::F32)?;
+        let (rows, row) = (s.numel(), row(x.shape()));
+        if x.numel() > 0 {
+            let (grid, block) = (
+                rows.min(1 << 20) as u32,
+                row.next_multiple_of(32).min(256) as u32,
+            );
+            let args = [
+                x.arg(e)?,
+                s.arg(e)?,
+                b.dy.arg(e)?,
+                dx.arg_out(e)?,
+                ds.arg_out(e)?,
+                Arg::I64(rows as i64),
+                Arg::I64(row as i64),
+            ];
+            e.launch(kernel, Launch::new([grid, 1, 1], [block, 1, 1]), &args)?;
+        }
+        Ok(Some(vec![Some(Grad::Whole(dx)), Some(Grad::Whole(ds))]))
+    }
 }
 
 /// Registry entry.

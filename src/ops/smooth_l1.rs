@@ -12,7 +12,7 @@ use crate::backend::threads::{map, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands are predictions, targets and weights of one shape.
 #[derive(Debug, Clone)]
@@ -131,6 +131,14 @@ impl Op for SmoothL1 {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        self.launch_forward(e, x)
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        self.launch_backward(e, b)
+    }
 }
 
 /// Registry entry.
@@ -204,3 +212,6 @@ pub static ENTRY: Entry = Entry {
         },
     ],
 };
+
+#[path = "smooth_l1_device.rs"]
+mod device;

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use super::on_device;
 use super::reference::{Arr, Reference};
 use super::shape_rules::{Split, has_dim, split};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::backend::host::{by_float, softmax as kernel};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op: softmax over dimension `dim`.
 #[derive(Debug, Clone)]
@@ -71,6 +73,30 @@ impl Reference for Softmax {
     }
 }
 
+/// A kernel over the lines of `v`: `x` are the tensors it reads. Long lines that lie side by side go to a warp each.
+pub(super) fn over_lines(e: Engine, kernel: Kernel, v: Split, x: &[&Tensor]) -> Result<Tensor> {
+    let mut y = Tensor::scratch_on(e, *x[0].shape(), x[0].dtype())?;
+    let lines = v.outer * v.inner;
+    if y.numel() == 0 {
+        return Ok(y);
+    }
+    let lanes = if v.inner < 32 && v.len >= 32 { 32 } else { 1 };
+    let mut args = x.iter().map(|x| x.arg(e)).collect::<Result<Vec<Arg>>>()?;
+    args.extend([
+        y.arg_out(e)?,
+        Arg::I64(lines as i64),
+        Arg::I32(v.len as i32),
+        Arg::I64(v.inner as i64),
+        Arg::I32(lanes as i32),
+    ]);
+    e.launch(
+        kernel,
+        Launch::over(lines * lanes, on_device::THREADS),
+        &args,
+    )?;
+    Ok(y)
+}
+
 /// Elements a thread takes at a time: whole blocks.
 pub(super) fn piece(v: Split) -> usize {
     v.row() * ((1 << 13) / v.row().max(1)).max(1)
@@ -121,6 +147,25 @@ impl Op for Softmax {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let Some(kernel) = on_device::pick(x.dtype(), k::SOFTMAX_F32, k::SOFTMAX_BF16) else {
+            return Ok(None);
+        };
+        let y = over_lines(e, kernel, split(x.shape(), self.dim), &[x])?;
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let y = b.y.expect("saved");
+        let kernel = on_device::pick(y.dtype(), k::SOFTMAX_BWD_F32, k::SOFTMAX_BWD_BF16);
+        let Some(kernel) = kernel.filter(|_| b.dy.dtype() == y.dtype()) else {
+            return Ok(None);
+        };
+        let dx = over_lines(e, kernel, split(y.shape(), self.dim), &[y, b.dy])?;
+        Ok(Some(vec![Some(Grad::Whole(dx))]))
+    }
 }
 
 /// Registry entry.

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use super::on_device;
 use super::reference::{Arr, Reference};
 use super::shape_rules::refuse;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver::{self as k, Arg, Launch};
 use crate::backend::host::{by_float, rearrange};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with the length of a row.
 #[derive(Debug, Clone)]
@@ -63,6 +65,37 @@ impl Reference for ToRows {
     }
 }
 
+/// Side of the tile that a block of `transpose` turns.
+const TILE: usize = 32;
+
+/// The images of `x`, matrices of `rows` x `cols`, transposed, under another shape; `None` when the type has no kernel.
+fn transposed(
+    e: Engine,
+    x: &Tensor,
+    rows: usize,
+    cols: usize,
+    to: Shape,
+) -> Result<Option<Tensor>> {
+    let Some(kernel) = on_device::pick(x.dtype(), k::TRANSPOSE_F32, k::TRANSPOSE_BF16) else {
+        return Ok(None);
+    };
+    let mut y = Tensor::scratch_on(e, to, x.dtype())?;
+    if x.numel() > 0 {
+        let images = x.numel() / (rows * cols);
+        let tiles = images * rows.div_ceil(TILE) * cols.div_ceil(TILE);
+        let launch = Launch::new([tiles.min(1 << 30) as u32, 1, 1], [TILE as u32, 8, 1]);
+        let args = [
+            x.arg(e)?,
+            y.arg_out(e)?,
+            Arg::I64(images as i64),
+            Arg::I32(rows as i32),
+            Arg::I32(cols as i32),
+        ];
+        e.launch(kernel, launch, &args)?;
+    }
+    Ok(Some(y))
+}
+
 impl Op for ToRows {
     fn name(&self) -> &'static str {
         "to_rows"
@@ -110,6 +143,19 @@ impl Op for ToRows {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let (_, c, h, w) = x.shape().nchw(self.name())?;
+        let y = transposed(e, x, c, h * w, self.out(x.shape()))?;
+        Ok(y.map(Output::from))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let (_, c, h, w) = b.shapes[0].nchw(self.name())?;
+        let dx = transposed(e, b.dy, h * w, c, b.shapes[0])?;
+        Ok(dx.map(|dx| vec![Some(Grad::Whole(dx))]))
+    }
 }
 
 /// Registry entry.

@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod buffer;
+mod constants;
 mod pool;
 
 use std::cell::Cell;
@@ -31,6 +32,7 @@ struct Inner {
     uploaded: AtomicU64,
     downloaded: AtomicU64,
     fallbacks: Mutex<BTreeMap<&'static str, u64>>,
+    constants: Mutex<constants::Constants>,
 }
 
 /// What a device did so far.
@@ -77,6 +79,7 @@ impl Engine {
             uploaded: AtomicU64::new(0),
             downloaded: AtomicU64::new(0),
             fallbacks: Mutex::default(),
+            constants: Mutex::default(),
         })))
     }
 
