@@ -30,6 +30,15 @@ template <typename T> __device__ inline void store_pack(T *p, const float *v) {
 #endif
 }
 
+// Products that no compiler joins with a sum: the bits of the host.
+#ifdef __CUDACC__
+__device__ inline float mul_rn(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double mul_rn(double a, double b) { return __dmul_rn(a, b); }
+#else
+inline float mul_rn(float a, float b) { return a * b; }
+inline double mul_rn(double a, double b) { return a * b; }
+#endif
+
 // Sum over the lanes of a warp, in every lane.
 template <typename T> __device__ inline T lanes_sum(T v) {
     for (int d = WARP_SIZE / 2; d > 0; d /= 2) v += __shfl_xor_sync(FULL_WARP, v, d);

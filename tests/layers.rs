@@ -45,7 +45,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nn", &["backend", "error", "ops", "rng", "tape", "tensor"]),
     (
         "optim",
-        &["backend", "dual", "nn", "ops", "settings", "tensor"],
+        &[
+            "backend", "dual", "error", "nn", "ops", "settings", "tensor",
+        ],
     ),
     (
         "space",

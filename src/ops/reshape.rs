@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::on_device;
 use super::reference::{Arr, Reference};
 use super::shape_rules::refuse;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Engine, Shape, Tensor};
+use crate::tensor::{DType, Engine, Shape, Tensor};
 
 /// The op with its new shape.
 #[derive(Debug, Clone)]
@@ -65,8 +66,12 @@ impl Op for Reshape {
 
     crate::reference_path!();
 
-    fn forward_device(&self, _e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        self.forward(x).map(Some)
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let y = x[0].reshape(self.0)?;
+        // What is no map is stored in f32.
+        let bf16 = y.dtype() == DType::Bf16 && self.0.rank() <= 1;
+        let y = if bf16 { on_device::wide(e, &y)? } else { y };
+        Ok(Some(y.into()))
     }
 
     fn backward_device(&self, _e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {

@@ -2,11 +2,14 @@
 //! `p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)`. Each parameter counts its own steps.
 
 use super::config::AdamConfig;
+use super::device::{Mirror, Rows, clipping, engine_of};
 use super::sgd::{clip_factor, norm};
+use crate::backend::driver::{self as k, Arg};
 use crate::backend::host::by_float;
 use crate::dual::Scalar;
+use crate::error::Result;
 use crate::nn::{ParamId, ParamSet};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Engine, Tensor};
 
 /// Moments of one parameter.
 #[derive(Debug, Clone)]
@@ -24,6 +27,14 @@ pub struct Moments {
 pub struct Adam {
     /// By position in the parameter set; absent until a parameter's first gradient.
     pub moments: Vec<Option<Moments>>,
+    table: Mirror,
+    rates: Mirror,
+}
+
+/// Rate and root of the correction of the second moment in step `t` of a parameter.
+fn rates(c: &AdamConfig, lr: f64, t: u64) -> [f64; 2] {
+    let correct = |b: f64| 1.0 - b.powi(t as i32);
+    [lr / correct(c.betas[0]), correct(c.betas[1]).sqrt()]
 }
 
 impl Adam {
@@ -31,17 +42,24 @@ impl Adam {
     pub fn new(n: usize) -> Adam {
         Adam {
             moments: vec![None; n],
+            ..Adam::default()
         }
     }
 
-    /// One step at rate `lr`; returns the norm of the raw gradients.
+    /// One step at rate `lr`; returns the norm of the raw gradients. On the device when they lie on one.
+    ///
+    /// # Errors
+    /// Those of the device.
     pub fn step(
         &mut self,
         p: &mut ParamSet,
         grads: Vec<(ParamId, Tensor)>,
         c: &AdamConfig,
         lr: f64,
-    ) -> f64 {
+    ) -> Result<f64> {
+        if let Some(e) = engine_of(p, &grads) {
+            return self.step_on(e, p, &grads, c, lr);
+        }
         let norm = norm(&grads);
         let factor = clip_factor(c.clip, norm);
         for (id, g) in grads {
@@ -52,8 +70,7 @@ impl Adam {
                 t: 0,
             });
             s.t += 1;
-            let correct = |b: f64| 1.0 - b.powi(s.t as i32);
-            let (step, root) = (lr / correct(c.betas[0]), correct(c.betas[1]).sqrt());
+            let [step, root] = rates(c, lr, s.t);
             by_float!(g.dtype(), T => {
                 let (b1, b2) = (T::c(c.betas[0]), T::c(c.betas[1]));
                 let (m, v) = (s.m.data_mut::<T>(), s.v.data_mut::<T>());
@@ -66,7 +83,53 @@ impl Adam {
                 }
             });
         }
-        norm
+        Ok(norm)
+    }
+
+    /// [`Adam::step`] by three launches, the same arithmetic in f32.
+    fn step_on(
+        &mut self,
+        e: Engine,
+        p: &mut ParamSet,
+        grads: &[(ParamId, Tensor)],
+        c: &AdamConfig,
+        lr: f64,
+    ) -> Result<f64> {
+        let (mut rows, mut corrected) = (Rows::default(), vec![]);
+        for (number, (id, g)) in grads.iter().enumerate() {
+            let slot = &mut self.moments[id.0];
+            if slot.is_none() {
+                let zeros = || Tensor::zeros_on(e, *g.shape(), DType::F32);
+                let (m, v) = (zeros()?, zeros()?);
+                *slot = Some(Moments { m, v, t: 0 });
+            }
+            let s = slot.as_mut().expect("just made");
+            s.t += 1;
+            corrected.extend(rates(c, lr, s.t).map(|r| r as f32));
+            let changes = [&*s.m.on_mut(e)?, s.v.on_mut(e)?, p.get_mut(*id).on_mut(e)?];
+            rows.add(g.on(e)?, number, &changes);
+        }
+        if rows.is_empty() {
+            return Ok(0.0);
+        }
+        let table = rows.table(e, &self.table)?;
+        let [norm, factor] = clipping(e, &rows, table, c.clip)?;
+        let bytes: Vec<u8> = corrected.iter().flat_map(|r| r.to_ne_bytes()).collect();
+        let rates = self.rates.of(e, DType::F32, &bytes)?;
+        let number = |v: f64| Arg::F32(v as f32);
+        let args = [
+            table,
+            factor.arg(),
+            rates.arg(),
+            number(c.weight_decay),
+            number(c.betas[0]),
+            number(1.0 - c.betas[0]),
+            number(c.betas[1]),
+            number(1.0 - c.betas[1]),
+            number(c.eps),
+        ];
+        e.launch(k::ADAM_STEP, rows.launch(), &args)?;
+        Ok(norm.download().values::<f64>()[0])
     }
 }
 
@@ -88,7 +151,7 @@ mod tests {
             vec![(a, Tensor::from_f64([2], vec![3.0, -0.2]).unwrap())],
             &c,
             0.01,
-        );
+        ).unwrap();
         let v = p.get(a).f64s();
         assert!(
             (v[0] - 0.99).abs() < 1e-8 && (v[1] + 0.99).abs() < 1e-8,
@@ -113,7 +176,7 @@ mod tests {
                 vec![(a, Tensor::from_f64([1], vec![g]).unwrap())],
                 &c,
                 0.1,
-            );
+            ).unwrap();
             let g = g + 0.1 * w;
             m = 0.5 * m + 0.5 * g;
             v = 0.999 * v + 0.001 * g * g;

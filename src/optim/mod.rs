@@ -2,9 +2,11 @@
 
 pub mod adam;
 pub mod config;
+pub mod device;
 pub mod schedule;
 pub mod sgd;
 
 pub use adam::Adam;
+pub use device::Figures;
 pub use schedule::rate;
 pub use sgd::Sgd;

@@ -5,16 +5,21 @@
 //! gradient are left alone: no decay, no momentum.
 
 use super::config::SgdConfig;
+use super::device::{Mirror, Rows, clipping, engine_of};
+use crate::backend::driver::{self as k, Arg};
 use crate::backend::host::{by_float, elementwise};
 use crate::dual::Scalar;
+use crate::error::Result;
 use crate::nn::{ParamId, ParamSet};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Engine, Tensor};
 
 /// Momentum buffers.
 #[derive(Debug, Clone, Default)]
 pub struct Sgd {
     /// By position in the parameter set; absent until a parameter's first gradient.
     pub momentum: Vec<Option<Tensor>>,
+    table: Mirror,
+    rate: Mirror,
 }
 
 /// L2 norm of all gradients together, summed tensor by tensor in order, in f64.
@@ -40,17 +45,24 @@ impl Sgd {
     pub fn new(n: usize) -> Sgd {
         Sgd {
             momentum: vec![None; n],
+            ..Sgd::default()
         }
     }
 
-    /// One step at rate `lr`; returns the norm of the raw gradients.
+    /// One step at rate `lr`; returns the norm of the raw gradients. On the device when they lie on one.
+    ///
+    /// # Errors
+    /// Those of the device.
     pub fn step(
         &mut self,
         w: &mut ParamSet,
         grads: Vec<(ParamId, Tensor)>,
         c: &SgdConfig,
         lr: f64,
-    ) -> f64 {
+    ) -> Result<f64> {
+        if let Some(e) = engine_of(w, &grads) {
+            return self.step_on(e, w, &grads, c, lr);
+        }
         let norm = norm(&grads);
         let factor = clip_factor(c.clip, norm);
         for (id, g) in grads {
@@ -66,7 +78,42 @@ impl Sgd {
                 w.get_mut(id).data_mut(),
             ));
         }
-        norm
+        Ok(norm)
+    }
+
+    /// [`Sgd::step`] by three launches, the same arithmetic in f32.
+    fn step_on(
+        &mut self,
+        e: Engine,
+        w: &mut ParamSet,
+        grads: &[(ParamId, Tensor)],
+        c: &SgdConfig,
+        lr: f64,
+    ) -> Result<f64> {
+        let mut rows = Rows::default();
+        for (id, g) in grads {
+            let buffer = &mut self.momentum[id.0];
+            if buffer.is_none() {
+                *buffer = Some(Tensor::zeros_on(e, *g.shape(), DType::F32)?);
+            }
+            let buffer = buffer.as_mut().expect("just made").on_mut(e)?;
+            rows.add(g.on(e)?, id.0, &[buffer, w.get_mut(*id).on_mut(e)?]);
+        }
+        if rows.is_empty() {
+            return Ok(0.0);
+        }
+        let table = rows.table(e, &self.table)?;
+        let [norm, factor] = clipping(e, &rows, table, c.clip)?;
+        let rate = self.rate.of(e, DType::F32, &(lr as f32).to_ne_bytes())?;
+        let args = [
+            table,
+            factor.arg(),
+            rate.arg(),
+            Arg::F32(c.weight_decay as f32),
+            Arg::F32(c.momentum as f32),
+        ];
+        e.launch(k::SGD_STEP, rows.launch(), &args)?;
+        Ok(norm.download().values::<f64>()[0])
     }
 }
 
@@ -87,12 +134,12 @@ mod tests {
         };
         let mut sgd = Sgd::new(2);
         let g = |v: f64| vec![(a, Tensor::from_f64([1], vec![v]).unwrap())];
-        let norm = sgd.step(&mut w, g(10.0), &c, 0.5);
+        let norm = sgd.step(&mut w, g(10.0), &c, 0.5).unwrap();
         assert_eq!(norm, 10.0);
         let first = 10.0 * (5.0 / (10.0 + 1e-6)) + 0.1 * 2.0;
         let w1 = 2.0 - 0.5 * first;
         assert!((w.get(a).item() - w1).abs() < 1e-12);
-        sgd.step(&mut w, g(1.0), &c, 0.5);
+        sgd.step(&mut w, g(1.0), &c, 0.5).unwrap();
         let w2 = w1 - 0.5 * (0.9 * first + 1.0 + 0.1 * w1);
         assert!((w.get(a).item() - w2).abs() < 1e-12);
         // b was never reached: no decay.

@@ -182,6 +182,11 @@ impl Tensor {
         self.data.only_device().is_some()
     }
 
+    /// The device that holds the elements, too or only.
+    pub fn engine(&self) -> Option<Engine> {
+        self.data.engine()
+    }
+
     fn from_slice<T: Element>(shape: impl Into<Shape>, data: &[T]) -> Result<Tensor> {
         let shape = shape.into();
         if shape.numel() != data.len() {

@@ -69,6 +69,11 @@ impl Storage {
         }
     }
 
+    /// The device that holds the elements, too or only.
+    pub fn engine(&self) -> Option<Engine> {
+        self.device.get().map(DeviceBuffer::engine)
+    }
+
     /// The elements on `e`, uploaded when they are not there.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::shadow::{Access, Cell, Conflict, Instant};
-use crate::backend::driver::DevicePtr;
+use crate::backend::driver::{Arg, DevicePtr, Scalar};
 use crate::error::Result as Checked;
 
 /// Bytes before and after every buffer.
@@ -219,14 +219,32 @@ pub struct Saved {
 }
 
 impl Memory {
-    /// The buffers that a launch may write.
-    pub fn save(&mut self, args: &[crate::backend::driver::Arg]) -> Vec<Saved> {
+    /// The words of the buffer at `at` that are addresses within a buffer.
+    fn addresses(&mut self, at: usize) -> Vec<usize> {
+        let words = self.find(at, 0).map_or(vec![], |(r, _)| {
+            let words = r.bytes().chunks_exact(size_of::<usize>());
+            let word = |w: &[u8]| usize::from_ne_bytes(w.try_into().expect("eight bytes"));
+            words.map(word).collect::<Vec<usize>>()
+        });
+        words
+            .into_iter()
+            .filter(|&w| self.find(w, 1).is_some())
+            .collect()
+    }
+
+    /// The buffers that a launch may write: its outputs, and what a table of addresses names.
+    pub fn save(&mut self, args: &[Arg]) -> Vec<Saved> {
         let mut all: Vec<Saved> = vec![];
+        let mut reached = vec![];
         for a in args {
-            let crate::backend::driver::Arg::Out(p, _) = a else {
-                continue;
-            };
-            let Some((r, _)) = self.find(p.0, 0) else {
+            match a {
+                Arg::Out(p, _) => reached.push(p.0),
+                Arg::In(p, Scalar::I64) => reached.extend(self.addresses(p.0)),
+                _ => {}
+            }
+        }
+        for at in reached {
+            let Some((r, _)) = self.find(at, 0) else {
                 continue;
             };
             if all.iter().all(|s| s.base != r.base) {
