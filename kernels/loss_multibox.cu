@@ -44,14 +44,14 @@ extern "C" __global__ void multibox_bf16(const bf16 *loc, const bf16 *conf, cons
     multibox(loc, conf, labels, offsets, used, lse, part, priors, values, classes, tile);
 }
 
-// terms = (location, class) / den, y = their sum. One block.
-extern "C" __global__ void multibox_finish(const float *part, float *y, float *terms, int parts, float den) {
+// y = (location + class) / den; the terms by themselves. One block.
+extern "C" __global__ void multibox_finish(const float *part, float *y, float *location, float *classes, int parts, float den) {
     SHARED(double, tile, WARP_SIZE);
     double place = parts_sum(part, parts, tile), kind = parts_sum(part + parts, parts, tile);
     if (threadIdx.x == 0) {
         y[0] = (float)((place + kind) / den);
-        terms[0] = (float)(place / den);
-        terms[1] = (float)(kind / den);
+        location[0] = (float)(place / den);
+        classes[0] = (float)(kind / den);
     }
 }
 

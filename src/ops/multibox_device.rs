@@ -1,4 +1,5 @@
-//! The loss of the SSD head by launches. Saved are `ln sum e^z` of each prior and the two terms, location and class.
+//! The loss of the SSD head by launches. Saved are `ln sum e^z` of each prior and the two terms, location and class,
+//! one number each.
 
 use super::super::on_device::{self, THREADS, stored, sum_blocks, wide};
 use super::{Multibox, Sizes};
@@ -19,7 +20,8 @@ impl Multibox {
         let s = Sizes::of(x[0].dims(), x[1].dims());
         let n = s.images * s.priors;
         let mut y = Tensor::zeros_on(e, Shape::new(&[]), DType::F32)?;
-        let mut terms = Tensor::zeros_on(e, [2], DType::F32)?;
+        let mut location = Tensor::zeros_on(e, Shape::new(&[]), DType::F32)?;
+        let mut class = Tensor::zeros_on(e, Shape::new(&[]), DType::F32)?;
         let mut lse = Tensor::scratch_on(e, *x[2].shape(), DType::F32)?;
         if n > 0 {
             let (offsets, blocks) = (wide(e, &x[3])?, sum_blocks(4 * n));
@@ -41,13 +43,14 @@ impl Multibox {
             let args = [
                 part.arg(),
                 y.arg_out(e)?,
-                terms.arg_out(e)?,
+                location.arg_out(e)?,
+                class.arg_out(e)?,
                 Arg::I32(blocks as i32),
                 Arg::F32(self.denominator as f32),
             ];
             e.launch(k::MULTIBOX_FINISH, launch(1), &args)?;
         }
-        let saved = vec![lse, terms];
+        let saved = vec![lse, location, class];
         Ok(Some(Output { y, saved }))
     }
 
@@ -57,7 +60,7 @@ impl Multibox {
         e: Engine,
         b: &Backward,
     ) -> Result<Option<Vec<Option<Grad>>>> {
-        let [lse, _] = b.saved else {
+        let [lse, ..] = b.saved else {
             return Ok(None); // of the host's forward
         };
         let (loc, conf, labels) = (b.input(0), b.input(1), b.input(2));

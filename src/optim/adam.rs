@@ -151,7 +151,8 @@ mod tests {
             vec![(a, Tensor::from_f64([2], vec![3.0, -0.2]).unwrap())],
             &c,
             0.01,
-        ).unwrap();
+        )
+        .unwrap();
         let v = p.get(a).f64s();
         assert!(
             (v[0] - 0.99).abs() < 1e-8 && (v[1] + 0.99).abs() < 1e-8,
@@ -176,7 +177,8 @@ mod tests {
                 vec![(a, Tensor::from_f64([1], vec![g]).unwrap())],
                 &c,
                 0.1,
-            ).unwrap();
+            )
+            .unwrap();
             let g = g + 0.1 * w;
             m = 0.5 * m + 0.5 * g;
             v = 0.999 * v + 0.001 * g * g;

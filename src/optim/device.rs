@@ -111,7 +111,9 @@ fn table(e: Engine, mirror: &Mirror, words: &[i64]) -> Result<Arg> {
 /// The device that a step over these gradients runs on: where one of them lies, if all are f32 as their parameters are.
 pub fn engine_of(set: &ParamSet, grads: &[(ParamId, Tensor)]) -> Option<Engine> {
     let single = |t: &Tensor| t.dtype() == DType::F32;
-    let all = grads.iter().all(|(id, g)| single(g) && single(set.get(*id)));
+    let all = grads
+        .iter()
+        .all(|(id, g)| single(g) && single(set.get(*id)));
     let first = grads.iter().find_map(|(_, g)| g.engine());
     first.filter(|_| all)
 }

@@ -89,7 +89,10 @@ fn adam_takes_the_steps_of_the_host() {
     }
     for i in 0..4 {
         close(host.get(ParamId(i)), device.get(ParamId(i)), 4.0);
-        let (a, b) = (a.moments[i].as_ref().unwrap(), b.moments[i].as_ref().unwrap());
+        let (a, b) = (
+            a.moments[i].as_ref().unwrap(),
+            b.moments[i].as_ref().unwrap(),
+        );
         assert_eq!((a.t, b.t), (if i < 3 { 5 } else { 2 }, a.t));
         close(&a.m, &b.m, 16.0);
         close(&a.v, &b.v, 16.0);
@@ -100,7 +103,11 @@ fn adam_takes_the_steps_of_the_host() {
 fn figures_come_in_one_piece_and_see_one_value_that_is_not_finite() {
     let e = Engine::emulated(2);
     let f = Figures::default();
-    let device = |v: f64| on(e, vec![(ParamId(0), Tensor::scalar(DType::F32, v))]).remove(0).1;
+    let device = |v: f64| {
+        on(e, vec![(ParamId(0), Tensor::scalar(DType::F32, v))])
+            .remove(0)
+            .1
+    };
     let (loss, part) = (device(1.5), Tensor::scalar(DType::F64, 0.25));
     for (bad, finite) in [
         (1.0, true),

@@ -9,16 +9,16 @@
 use crate::error::{Code, Error, Result};
 use crate::nn::{Mode, ParamId, ParamSet, Pass, PassGrads, Store};
 use crate::optim::config::{AdamConfig, SgdConfig};
-use crate::optim::{Adam, Sgd};
-use crate::tape::{Cx, Var};
-use crate::tensor::Tensor;
+use crate::optim::{Adam, Figures, Sgd};
+use crate::tape::{Cx, Path, Var};
+use crate::tensor::{DType, Tensor};
 
 /// A loss and the parts it is the sum of.
 pub struct Loss {
     /// One number on the tape.
     pub total: Var,
-    /// Named parts, for the log.
-    pub parts: Vec<(&'static str, f64)>,
+    /// Named parts, one number each, for the log.
+    pub parts: Vec<(&'static str, Tensor)>,
 }
 
 /// A loss of the network over one batch: what both steps minimise.
@@ -35,6 +35,8 @@ pub struct Learner {
     pub adam: Adam,
     /// Rate of the dropout after skip-connects in the steps to come (P-DARTS); no state, a stage sets it anew.
     pub skip_dropout: f64,
+    /// How a device tells losses and whether gradients are finite; no state.
+    figures: Figures,
 }
 
 /// What a step saw.
@@ -93,6 +95,7 @@ impl Learner {
             sgd,
             adam,
             skip_dropout: 0.0,
+            figures: Figures::default(),
         }
     }
 
@@ -112,22 +115,13 @@ impl Learner {
             let mut p = Pass::new(&self.store, cx, mode);
             p.key = key;
             let l = loss(&p)?;
-            let value = l.total.value().item();
             let g = p.backward(&l.total)?;
-            Ok((
-                StepReport {
-                    loss: value,
-                    parts: l.parts,
-                    norm: 0.0,
-                },
-                g,
-                p.take_statistics(),
-            ))
+            // Only now: a number of a device is waited for.
+            let (report, finite) = self.report(cx, &l, &g)?;
+            Ok((report, finite, g, p.take_statistics()))
         };
-        let (report, g, statistics) = run(cx)?;
-        let finite =
-            report.loss.is_finite() && g.weights.iter().chain(&g.arch).all(|(_, t)| t.all_finite());
-        if finite {
+        let (report, finite, g, statistics) = run(cx)?;
+        if finite && report.loss.is_finite() {
             return Ok((report, g, statistics));
         }
         // The step is a pure function of its inputs: run it again, looking at every value, to name the culprit.
@@ -141,6 +135,29 @@ impl Learner {
                 format!("the loss is {}", report.loss),
             )),
         }
+    }
+
+    /// The numbers of a loss, and whether its gradients are finite.
+    fn report(&self, cx: Cx, l: &Loss, g: &PassGrads) -> Result<(StepReport, bool)> {
+        let all = || g.weights.iter().chain(&g.arch).map(|(_, t)| t);
+        let mut scalars = vec![l.total.value()];
+        scalars.extend(l.parts.iter().map(|(_, t)| t));
+        let (values, finite) = match cx.path {
+            Path::Device(e) if all().all(|t| t.dtype() == DType::F32) => {
+                self.figures.fetch(e, &scalars, all())?
+            }
+            _ => (
+                scalars.iter().map(|t| t.item()).collect(),
+                all().all(Tensor::all_finite),
+            ),
+        };
+        let names = l.parts.iter().map(|(name, _)| *name);
+        let report = StepReport {
+            loss: values[0],
+            parts: names.zip(values[1..].iter().copied()).collect(),
+            norm: 0.0,
+        };
+        Ok((report, finite))
     }
 
     /// Gradients of an architecture step on `loss`, the loss over the architecture half. Second order moves the weights and puts
@@ -191,17 +208,23 @@ impl Learner {
     }
 
     /// Moves the architecture parameters; returns the norm of the raw gradients.
+    ///
+    /// # Errors
+    /// Those of the device.
     pub fn apply_arch(
         &mut self,
         gradients: Vec<(ParamId, Tensor)>,
         c: &AdamConfig,
         lr: f64,
-    ) -> f64 {
+    ) -> Result<f64> {
         self.adam.step(&mut self.store.arch, gradients, c, lr)
     }
 
     /// Moves the weights and the running statistics; returns the norm of the raw gradients.
-    pub fn apply_weights(&mut self, update: WeightUpdate, c: &SgdConfig, lr: f64) -> f64 {
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn apply_weights(&mut self, update: WeightUpdate, c: &SgdConfig, lr: f64) -> Result<f64> {
         for (id, value) in update.statistics {
             self.store.buffers.set(id, value);
         }
@@ -223,7 +246,7 @@ impl Learner {
         lr: f64,
     ) -> Result<StepReport> {
         let (mut report, gradients) = self.arch_gradients(cx, key, loss, order)?;
-        report.norm = self.apply_arch(gradients, c, lr);
+        report.norm = self.apply_arch(gradients, c, lr)?;
         Ok(report)
     }
 
@@ -241,7 +264,7 @@ impl Learner {
         lr: f64,
     ) -> Result<StepReport> {
         let (mut report, update) = self.weight_gradients(cx, mode, key, loss)?;
-        report.norm = self.apply_weights(update, c, lr);
+        report.norm = self.apply_weights(update, c, lr)?;
         Ok(report)
     }
 

@@ -127,7 +127,7 @@ impl Recorder {
         self.put_seen("arch", 0, seen.take());
         self.put_scalar("arch.loss", arch.loss);
         let alpha = self.alpha.clone();
-        self.learner.apply_arch(gradients, &alpha, alpha.lr);
+        self.learner.apply_arch(gradients, &alpha, alpha.lr)?;
         self.record_learner("after_arch", &["alpha", "adam_m", "adam_v", "adam_t"])?;
 
         let (task, net, w) = (self.task.clone(), &self.net, &self.halves[1]);
@@ -139,7 +139,7 @@ impl Recorder {
         self.put_seen("weight", 1, seen.take());
         self.put_scalar("weight.loss", weight.loss);
         let weights = self.weights.clone();
-        let norm = self.learner.apply_weights(update, &weights, weights.lr);
+        let norm = self.learner.apply_weights(update, &weights, weights.lr)?;
         self.put_scalar("weight.grad_norm", norm);
         self.record_learner("after", &["w", "momentum", "buffer"])?;
         Ok((arch.loss, weight.loss, norm))

@@ -208,8 +208,12 @@ impl Task for DetectionTask {
         };
         let total = multibox(loc, conf, &operands, op)?;
         let location = location_part(loc.value(), targets);
+        let part = |v| Tensor::scalar(DType::F64, v);
         Ok(Loss {
-            parts: vec![("loc", location), ("conf", total.value().item() - location)],
+            parts: vec![
+                ("loc", part(location)),
+                ("conf", part(total.value().item() - location)),
+            ],
             total,
             audit: vec![("used", used)],
         })

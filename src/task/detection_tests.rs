@@ -87,7 +87,7 @@ fn loss_equals_the_formula() {
             );
             let parts = [("loc", want.0), ("conf", want.1)];
             for (got, want) in loss.parts.iter().zip(parts) {
-                assert!(got.0 == want.0 && (got.1 - want.1).abs() < tolerance * total);
+                assert!(got.0 == want.0 && (got.1.item() - want.1).abs() < tolerance * total);
             }
             // Three negatives a positive in the images with objects, none in the empty one.
             let used = loss.audit[0].1.i32s();

@@ -83,8 +83,8 @@ impl Targets {
 pub struct Loss {
     /// The scalar to walk back from.
     pub total: Var,
-    /// Its terms by name (`loc`, `conf`); empty for a loss of one term.
-    pub parts: Vec<(&'static str, f64)>,
+    /// Its terms by name (`loc`, `conf`), one number each, on the device where the loss is; empty for a loss of one term.
+    pub parts: Vec<(&'static str, Tensor)>,
     /// Tensors that an audit needs besides the targets (`used`: the priors that count for the classifier).
     pub audit: Vec<(&'static str, Tensor)>,
 }
