@@ -30,6 +30,7 @@ pub mod session;
 pub mod signals;
 pub mod stage;
 pub mod stage_record;
+pub mod step_compare;
 pub mod step_dump;
 mod step_facts;
 mod step_recorder;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bilevel::Learner;
-use super::config::{Config, Precision};
+use super::config::{Config, Precision, RunConfig};
 use super::noise;
+use super::step_compare::{Compared, Comparison};
 use super::step_facts::{Setting, class_names, network_facts, setting, spec, step_facts};
 use super::step_recorder::{Batch, Recorder};
 use super::workbench::{Half, Workbench, activation_dtype, parameter_dtype, task_of};
@@ -16,6 +17,7 @@ use crate::export::safetensors::TensorFile;
 use crate::model::config::Frame;
 use crate::model::network::Network;
 use crate::rng::{Rng, word};
+use crate::tape::Path;
 use crate::task::Task;
 use crate::task::config::TaskKind;
 
@@ -24,7 +26,7 @@ use crate::task::config::TaskKind;
 pub struct Request {
     /// Whose loss.
     pub task: TaskKind,
-    /// f32 or f64 throughout.
+    /// f32 or f64 throughout; for a comparison also bf16.
     pub dtype: Precision,
     /// Images of each half; the configuration's without.
     pub batch: Option<usize>,
@@ -47,18 +49,8 @@ pub struct Dump {
     pub norm: f64,
 }
 
-/// Takes the steps and records them.
-///
-/// # Errors
-/// `ConfigValue` for a task that the configuration lacks or a precision other than f32 and f64; those of the data, the network
-/// and the step.
-pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
-    if r.dtype == Precision::Bf16 {
-        return Err(Error::new(
-            Code::Argument,
-            "a step is recorded in f32 or f64",
-        ));
-    }
+/// The network, the task and the batches of a step.
+fn recorder(c: &Config, r: &Request) -> Result<Recorder> {
     let s = setting(c, r.task)?;
     let n = r.batch.unwrap_or(s.batch);
     let (task, halves) = if r.noise {
@@ -73,12 +65,12 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
         Rng::new(seed, &[word("step")]).u64(),
         parameter_dtype(r.dtype),
     )?;
-    let run = super::config::RunConfig {
+    let settings = RunConfig {
         precision: r.dtype,
         ..c.run.clone()
     };
-    let mut run = Recorder {
-        cx: run.cx()?,
+    Ok(Recorder {
+        cx: settings.cx()?,
         net,
         task,
         kind: r.task,
@@ -90,7 +82,44 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
         weights: s.weights.clone(),
         alpha: s.alpha.clone(),
         tensors: BTreeMap::new(),
+    })
+}
+
+/// Takes `steps` steps on the processor and each of them, from the processor's state, on the configuration's device.
+///
+/// # Errors
+/// As [`dump`]; `Argument` when the configuration's device is the processor.
+pub fn compare(c: &Config, r: &Request, steps: usize) -> Result<Vec<Compared>> {
+    let run = recorder(c, r)?;
+    if !matches!(run.cx.path, Path::Device(_)) {
+        let text = "steps on the processor cannot be held against themselves";
+        return Err(Error::new(Code::Argument, text).help("choose a device with --device"));
+    }
+    let comparison = Comparison {
+        net: &run.net,
+        task: &*run.task,
+        dtype: run.dtype,
+        halves: &run.halves,
+        weights: &run.weights,
+        alpha: &run.alpha,
     };
+    comparison.run(run.learner.clone(), run.cx, c.run.seed, steps)
+}
+
+/// Takes the step that `r` asks for and notes everything about it.
+///
+/// # Errors
+/// Those of the configuration, the data and the step.
+pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
+    if r.dtype == Precision::Bf16 {
+        return Err(Error::new(
+            Code::Argument,
+            "a step is recorded in f32 or f64",
+        ));
+    }
+    let (mut run, seed) = (recorder(c, r)?, c.run.seed);
+    let s = setting(c, r.task)?;
+    let spec = spec(c, &s, r.task, run.task.classes().len())?;
     for _ in 0..r.before {
         run.step(seed)?;
     }

@@ -79,6 +79,17 @@ fn loss(
     })
 }
 
+/// Loss of one half.
+pub(super) fn plain_loss(
+    net: &Network,
+    task: &dyn Task,
+    dtype: DType,
+    half: &Batch,
+    p: &Pass,
+) -> Result<Loss> {
+    loss(net, task, dtype, half, &Seen::default(), p)
+}
+
 impl Recorder {
     fn put(&mut self, name: String, t: Tensor) {
         let t = if t.dtype() == DType::I32 {
