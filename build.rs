@@ -5,6 +5,20 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+/// How kernels are compiled for the emulated device: a call before every memory access, and where arithmetic is undefined;
+/// src/backend/emulated supplies the functions.
+const FLAGS: &[&str] = &[
+    "-std=c++17",
+    "-fsanitize=thread",
+    "-fsanitize=bounds,signed-integer-overflow,integer-divide-by-zero,shift",
+    "-fno-exceptions",
+    "-fno-semantic-interposition",
+    "-Wno-attributes", // functions that are inlined without being declared inline
+    "-ffp-contract=off",
+];
+/// One more where the compiler knows it: calls that the emulator has no use for.
+const FLAG: &str = "--param=tsan-instrument-func-entry-exit=0";
+
 /// A kernel and where it stands.
 struct Entry {
     name: String,
@@ -24,18 +38,22 @@ fn main() {
         files.extend(sources(Path::new("kernels/corpus")));
     }
     let mut build = cc::Build::new();
+    build.cpp(true);
+    let mut flags = FLAGS.to_vec();
+    if build.is_flag_supported(FLAG).unwrap_or(false) {
+        flags.push(FLAG);
+    }
+    // The tests compile kernels with planted faults in the same way.
+    println!("cargo:rustc-env=MTNAS_EMULATED_FLAGS={}", flags.join(" "));
     build
-        .cpp(true)
-        .std("c++17")
         .include("kernels")
         .opt_level(1)
         .debug(false)
-        .flag("-fsanitize=thread") // a call before every memory access; src/backend/emulated supplies them
-        .flag("-fno-exceptions")
-        .flag("-ffp-contract=off")
-        .flag_if_supported("--param=tsan-instrument-func-entry-exit=0")
         .flag("-Wall")
         .flag("-Wno-unused-variable");
+    for f in flags {
+        build.flag(f);
+    }
     let mut rust = String::from("// Written by build.rs from kernels/*.cu.\n");
     let (mut tables, mut declared) = (String::new(), String::new());
     for path in &files {

@@ -6,6 +6,10 @@
 typedef __nv_bfloat16 bf16;
 // An array in shared memory, the same for all threads of a block: `SHARED(float, tile, 256);` then `tile[i]`.
 #define SHARED(type, name, count) __shared__ type name[count]
+// Shared memory of as many bytes as the launch gives, which may be more than the 48 KiB of static arrays; once in a kernel.
+#define DYNAMIC_SHARED(type, name)                          \
+    extern __shared__ __align__(16) unsigned char name##_bytes[]; \
+    type *name = reinterpret_cast<type *>(name##_bytes)
 #else
 #include "emulated.h"
 #endif

@@ -8,7 +8,10 @@
 #include <type_traits>
 #include <utility>
 
-#define __device__
+// Inlined, whatever the optimisation: the compiler does not report the store of a call's result to memory, only that of a value.
+#define __device__ __attribute__((always_inline))
+#define __noinline__
+#define EMU_INLINE __attribute__((always_inline)) inline
 #define __host__
 #define __forceinline__ inline
 #define __restrict__ __restrict
@@ -38,6 +41,8 @@ void emu_atomic(const void *p, size_t size);
 void emu_vector(const void *p, size_t size, int write);
 // Says where a shared array of this kernel lies.
 void emu_shared(const void *p, size_t size, const char *name, int line);
+// The dynamic shared memory of the block.
+void *emu_dynamic(const char *name);
 }
 
 #define threadIdx (emu_thread_idx())
@@ -46,13 +51,21 @@ void emu_shared(const void *p, size_t size, const char *name, int line);
 #define gridDim (emu_grid_dim())
 #define __syncthreads() emu_barrier(__FILE__, __LINE__)
 
-#define SHARED(type, name, count)                 \
-    alignas(16) static type name[count];          \
+// A shared array between zones that nothing may touch, lest an index beyond its end fall into the next array.
+template <typename T, size_t N> struct EmuShared {
+    alignas(16) unsigned char before[256];
+    alignas(16) T values[N];
+    alignas(16) unsigned char after[256];
+};
+#define SHARED(type, name, count)                      \
+    static EmuShared<type, count> emu_zoned_##name;    \
+    auto &name = emu_zoned_##name.values;              \
     emu_shared(name, sizeof name, #name, __LINE__)
+#define DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(emu_dynamic(#name))
 
 enum EmuWarp { EMU_SHFL, EMU_SHFL_XOR, EMU_SHFL_DOWN, EMU_SHFL_UP, EMU_BALLOT, EMU_ALL, EMU_ANY, EMU_SYNC };
 
-template <typename T> T emu_exchange(int kind, unsigned mask, T v, int lane, const char *file, int line) {
+template <typename T> EMU_INLINE T emu_exchange(int kind, unsigned mask, T v, int lane, const char *file, int line) {
     static_assert(sizeof(T) <= 8 && std::is_trivially_copyable<T>::value, "a shuffle moves up to 8 plain bytes");
     uint64_t bits = 0;
     __builtin_memcpy(&bits, &v, sizeof v);
@@ -83,26 +96,52 @@ template <typename T> EMU_UNCHECKED T emu_atomic_max(T *p, T v) {
     if (old < v) *p = v;
     return old;
 }
+template <typename T> EMU_UNCHECKED T emu_atomic_min(T *p, T v) {
+    emu_atomic(p, sizeof(T));
+    T old = *p;
+    if (v < old) *p = v;
+    return old;
+}
+template <typename T> EMU_UNCHECKED T emu_atomic_or(T *p, T v) {
+    emu_atomic(p, sizeof(T));
+    T old = *p;
+    *p = old | v;
+    return old;
+}
+template <typename T> EMU_UNCHECKED T emu_atomic_exchange(T *p, T compare, T v, bool always) {
+    emu_atomic(p, sizeof(T));
+    T old = *p;
+    if (always || old == compare) *p = v;
+    return old;
+}
 inline float atomicAdd(float *p, float v) { return emu_atomic_add(p, v); }
 inline int atomicAdd(int *p, int v) { return emu_atomic_add(p, v); }
 inline unsigned atomicAdd(unsigned *p, unsigned v) { return emu_atomic_add(p, v); }
 inline int atomicMax(int *p, int v) { return emu_atomic_max(p, v); }
 inline unsigned atomicMax(unsigned *p, unsigned v) { return emu_atomic_max(p, v); }
+inline int atomicMin(int *p, int v) { return emu_atomic_min(p, v); }
+inline unsigned atomicMin(unsigned *p, unsigned v) { return emu_atomic_min(p, v); }
+inline int atomicOr(int *p, int v) { return emu_atomic_or(p, v); }
+inline unsigned atomicOr(unsigned *p, unsigned v) { return emu_atomic_or(p, v); }
+inline int atomicExch(int *p, int v) { return emu_atomic_exchange(p, v, v, true); }
+inline unsigned atomicExch(unsigned *p, unsigned v) { return emu_atomic_exchange(p, v, v, true); }
+inline int atomicCAS(int *p, int compare, int v) { return emu_atomic_exchange(p, compare, v, false); }
+inline unsigned atomicCAS(unsigned *p, unsigned compare, unsigned v) { return emu_atomic_exchange(p, compare, v, false); }
 
-template <typename T> T __ldg(const T *p) { return *p; }
-inline float rsqrtf(float v) { return 1.0f / std::sqrt(v); }
-template <typename T> T min(T a, T b) { return b < a ? b : a; }
-template <typename T> T max(T a, T b) { return a < b ? b : a; }
+template <typename T> EMU_INLINE T __ldg(const T *p) { return *p; }
+EMU_INLINE float rsqrtf(float v) { return 1.0f / std::sqrt(v); }
+template <typename T> EMU_INLINE T min(T a, T b) { return b < a ? b : a; }
+template <typename T> EMU_INLINE T max(T a, T b) { return a < b ? b : a; }
 
 // bfloat16 as storage: conversion rounds to nearest, ties to even.
 struct bf16 { uint16_t bits; };
-inline float __bfloat162float(bf16 v) {
+EMU_INLINE float __bfloat162float(bf16 v) {
     uint32_t u = (uint32_t)v.bits << 16;
     float f;
     __builtin_memcpy(&f, &u, 4);
     return f;
 }
-inline bf16 __float2bfloat16(float f) {
+EMU_INLINE bf16 __float2bfloat16(float f) {
     uint32_t u;
     __builtin_memcpy(&u, &f, 4);
     if (f != f) return bf16{(uint16_t)((u >> 16) | 0x40)};

@@ -179,6 +179,8 @@ impl Cuda {
                 a(Attribute::CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z)?,
             ],
             shared: a(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK)? as usize,
+            shared_opt_in: a(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?
+                as usize,
         };
         // SAFETY: the context lives until the process ends.
         let context = unsafe { primary_ctx::retain(d) };

@@ -89,7 +89,7 @@ pub struct Launch {
     pub grid: [u32; 3],
     /// Threads of a block in x, y, z.
     pub block: [u32; 3],
-    /// Bytes of shared memory beside what the kernel declares itself.
+    /// Bytes of dynamic shared memory of a block: what `DYNAMIC_SHARED` of the kernel may use.
     pub shared: u32,
 }
 
@@ -120,17 +120,26 @@ pub struct Limits {
     pub block: [u32; 3],
     /// Largest grid in x, y, z.
     pub grid: [u32; 3],
-    /// Bytes of shared memory that a block may declare.
+    /// Bytes of shared memory that a block may declare statically.
     pub shared: usize,
+    /// Bytes of shared memory of a block at most, static and dynamic; above `shared` the kernel has to opt in.
+    pub shared_opt_in: usize,
 }
 
 impl Limits {
-    /// Compute capability 8.0 to 10.0: the same for what kernels here declare statically.
+    /// Compute capability 8.0 (CUDA Programming Guide, technical specifications per compute capability).
     pub const SM_80: Limits = Limits {
         threads: 1024,
         block: [1024, 1024, 64],
         grid: [0x7fff_ffff, 65535, 65535],
         shared: 48 << 10,
+        shared_opt_in: 163 << 10,
+    };
+
+    /// Compute capability 9.0, as [`Limits::SM_80`].
+    pub const SM_90: Limits = Limits {
+        shared_opt_in: 227 << 10,
+        ..Limits::SM_80
     };
 }
 

@@ -2,6 +2,9 @@
 //! a warp operation; whatever else stands still is a fault that names the threads and lines.
 
 mod waits;
+mod words;
+
+pub use self::words::{access, barrier, dynamic, index, shared, undefined, vector, warp};
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
@@ -10,8 +13,7 @@ use std::ops::Range;
 use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-use super::memory::{Fault, Memory, Region};
-use super::shadow::{Access, Conflict, Instant};
+use super::memory::Memory;
 use super::table::Entry;
 use crate::backend::driver::{Launch, Limits};
 
@@ -70,19 +72,23 @@ struct Thread {
     stack: Range<usize>,
     state: State,
     result: u64,
+    /// How far the accesses of each lane of the warp are ordered before this thread's; its own clock among them.
+    seen: [u32; WARP],
 }
 
 /// The block that runs.
 pub struct Running<'m> {
     memory: &'m mut Memory,
     limits: Limits,
+    /// Accesses until the block is taken for one that never ends.
+    left: u64,
     launch: Launch,
     block: [u32; 3],
     number: u32,
     threads: Vec<Thread>,
     current: usize,
     epoch: u32,
-    warp_epochs: Vec<u32>,
+    dynamic: Option<usize>,
     shared: Vec<usize>,
     shared_bytes: usize,
     fault: Option<String>,
@@ -107,6 +113,7 @@ pub fn run(
     memory: &mut Memory,
     stacks: &mut Stacks,
     limits: Limits,
+    patience: u64,
     launch: Launch,
     block: [u32; 3],
     order: &[usize],
@@ -114,23 +121,29 @@ pub fn run(
     let count = order.len();
     let [gx, gy, _] = launch.grid.map(u64::from);
     let number = u64::from(block[0]) + gx * (u64::from(block[1]) + gy * u64::from(block[2]));
-    let fresh = |_| Thread {
-        fiber: None,
-        yielder: std::ptr::null(),
-        stack: 0..0,
-        state: State::Ready,
-        result: 0,
+    let fresh = |t: usize| {
+        let mut seen = [0; WARP];
+        seen[t % WARP] = 1;
+        Thread {
+            fiber: None,
+            yielder: std::ptr::null(),
+            stack: 0..0,
+            state: State::Ready,
+            result: 0,
+            seen,
+        }
     };
     let mut running = Running {
         memory,
         limits,
+        left: patience,
         launch,
         block,
         number: number as u32 + 1,
         threads: (0..count).map(fresh).collect(),
         current: 0,
         epoch: 0,
-        warp_epochs: vec![0; count.div_ceil(WARP)],
+        dynamic: None,
         shared: vec![],
         shared_bytes: 0,
         fault: None,
@@ -224,123 +237,4 @@ unsafe fn start(
             run(arguments as *const *mut u8);
         }
     }))
-}
-
-/// Calls `f` with the block that runs on this thread, if one does.
-#[allow(unsafe_code)]
-fn with<R>(f: impl FnOnce(&mut Running) -> R) -> Option<R> {
-    let r = RUNNING.get();
-    // SAFETY: set by `run` for as long as the block lives; `f` does not suspend.
-    (!r.is_null()).then(|| f(unsafe { &mut *r }))
-}
-
-/// Puts the current thread to sleep.
-#[allow(unsafe_code)]
-fn suspend() {
-    if let Some(y) = with(|r| r.threads[r.current].yielder) {
-        // SAFETY: the yielder is that of the fiber that runs this.
-        unsafe { (*y).suspend(()) };
-    }
-}
-
-fn fail(text: String) {
-    with(|r| r.fault = Some(text));
-    suspend();
-}
-
-/// The barrier.
-pub fn barrier(site: Site) {
-    with(|r| r.threads[r.current].state = State::Barrier(site));
-    suspend();
-}
-
-/// A warp operation; returns its result.
-pub fn warp(op: WarpOp) -> u64 {
-    with(|r| r.threads[r.current].state = State::Warp(op));
-    suspend();
-    with(|r| r.threads[r.current].result).unwrap_or(0)
-}
-
-/// `threadIdx`, `blockIdx`, `blockDim`, `gridDim`.
-pub fn index(which: usize) -> [u32; 3] {
-    with(|r| match which {
-        0 => {
-            let ([x, y, _], t) = (r.launch.block, r.current as u32);
-            [t % x, t / x % y, t / (x * y)]
-        }
-        1 => r.block,
-        2 => r.launch.block,
-        _ => r.launch.grid,
-    })
-    .unwrap_or_default()
-}
-
-/// A shared array of the kernel: known from the first thread of the block that declares it, filled with NaN then.
-#[allow(unsafe_code)]
-pub fn shared(at: usize, len: usize, name: &str, line: i32) {
-    let known = with(|r| r.shared.contains(&at)).unwrap_or(true);
-    if known {
-        return;
-    }
-    // SAFETY: a static array of the kernel, of this size; no other block runs.
-    unsafe { std::ptr::write_bytes(at as *mut u8, 0xff, len) };
-    let over = with(|r| {
-        let region = Region::shared(format!("shared `{name}`"), at, len);
-        r.memory.insert(region);
-        r.shared.push(at);
-        r.shared_bytes += len;
-        (r.shared_bytes > r.limits.shared).then_some((r.shared_bytes, r.limits.shared))
-    });
-    if let Some((bytes, most)) = over.flatten() {
-        fail(format!(
-            "shared memory of {bytes} bytes with `{name}` (line {line}), the limit is {most}"
-        ));
-    }
-}
-
-/// An access of `len` bytes at once: they must be aligned to their number.
-pub fn vector(at: usize, len: usize, how: Access) {
-    match at.is_multiple_of(len) {
-        true => access(at, len, how),
-        false => fail(format!(
-            "access of {len} bytes at an address that is not a multiple of {len}"
-        )),
-    }
-}
-
-/// An access that is about to happen; a faulty one never does.
-pub fn access(at: usize, len: usize, how: Access) {
-    let fault = with(|r| {
-        if r.threads[r.current].stack.contains(&at) {
-            return None;
-        }
-        let when = r.instant();
-        r.memory.access(at, len, how, when).err()
-    });
-    let Some(fault) = fault.flatten() else { return };
-    let verb = match how {
-        Access::Read => "read",
-        Access::Write => "write",
-        Access::Atomic => "atomic access",
-    };
-    let who = |i: Instant| format!("by thread {} of block {}", i.thread, i.block - 1);
-    fail(match fault {
-        Fault::Outside(near) => format!("{verb} of {len} bytes outside of any memory, {near}"),
-        Fault::Unaligned => {
-            format!("{verb} of {len} bytes at an address that is not a multiple of {len}")
-        }
-        Fault::Rule(Conflict::Unwritten, what) => format!("{verb} of {what}, which nobody wrote"),
-        Fault::Rule(Conflict::WithWrite(i), what) => {
-            format!(
-                "race: {verb} of {what}, not ordered with its write {}",
-                who(i)
-            )
-        }
-        Fault::Rule(Conflict::WithRead(i), what) => {
-            format!(
-                "race: {verb} of {what}, not ordered with its read {}",
-                who(i)
-            )
-        }
-    });
 }

@@ -19,17 +19,42 @@ fn index(which: usize) -> Uint3 {
     Uint3 { x, y, z }
 }
 
+/// What `-fsanitize=bounds` and its like pass first: where in the source.
+#[repr(C)]
+pub struct Source {
+    file: *const c_char,
+    line: u32,
+    column: u32,
+}
+
+#[allow(unsafe_code)]
+fn undefined(what: &str, at: *const Source) {
+    // SAFETY: the compiler passes its static record, which begins with the place.
+    let site = unsafe { Site::new((*at).file, (*at).line as c_int) };
+    block::undefined(format!("{what} at {site}"));
+}
+
+fn overflow(operator: &str, at: *const Source) {
+    undefined(&format!("integer overflow of `{operator}`"), at);
+}
+
 macro_rules! words {
-    ($($name:ident($($a:ident: $t:ty),*) $(-> $r:ty)? $body:block)*) => {
+    ($list:ident: $($name:ident($($a:ident: $t:ty),*) $(-> $r:ty)? $body:block)*) => {
         $(
             #[allow(unsafe_code)]
             #[unsafe(no_mangle)]
             extern "C-unwind" fn $name($($a: $t),*) $(-> $r)? $body
         )*
+
+        #[cfg(test)]
+        fn $list() -> Vec<(&'static str, usize)> {
+            vec![$((stringify!($name), $name as *const () as usize)),*]
+        }
     };
 }
 
 words! {
+    language:
     emu_thread_idx() -> Uint3 { index(0) }
     emu_block_idx() -> Uint3 { index(1) }
     emu_block_dim() -> Uint3 { index(2) }
@@ -58,6 +83,26 @@ words! {
         block::shared(p as usize, size, name, line);
     }
 
+    emu_dynamic(name: *const c_char) -> *const c_void {
+        // SAFETY: the header passes a string literal.
+        let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap_or("?");
+        block::dynamic(name) as *const c_void
+    }
+
+    __ubsan_handle_add_overflow(at: *const Source, _a: usize, _b: usize) { overflow("+", at) }
+    __ubsan_handle_sub_overflow(at: *const Source, _a: usize, _b: usize) { overflow("-", at) }
+    __ubsan_handle_mul_overflow(at: *const Source, _a: usize, _b: usize) { overflow("*", at) }
+    __ubsan_handle_negate_overflow(at: *const Source, _a: usize) { overflow("-", at) }
+    __ubsan_handle_divrem_overflow(at: *const Source, _a: usize, b: usize) {
+        if b == 0 { undefined("integer division by zero", at) } else { overflow("/", at) }
+    }
+    __ubsan_handle_shift_out_of_bounds(at: *const Source, _a: usize, _b: usize) {
+        undefined("shift by more bits than the number has", at);
+    }
+    __ubsan_handle_out_of_bounds(at: *const Source, index: usize) {
+        undefined(&format!("index {} outside of an array", index as isize), at);
+    }
+
     __tsan_init() {}
     __tsan_func_entry(_pc: *const c_void) {}
     __tsan_func_exit() {}
@@ -68,6 +113,7 @@ words! {
 macro_rules! accesses {
     ($($read:ident $write:ident $size:literal)*) => {
         words! {
+            sized:
             $(
                 $read(p: *const c_void) { block::access(p as usize, $size, Access::Read) }
                 $write(p: *const c_void) { block::access(p as usize, $size, Access::Write) }
@@ -86,4 +132,10 @@ accesses! {
     __tsan_unaligned_read4 __tsan_unaligned_write4 4
     __tsan_unaligned_read8 __tsan_unaligned_write8 8
     __tsan_unaligned_read16 __tsan_unaligned_write16 16
+}
+
+/// Every word by name, with the address of the function, for libraries that are loaded later.
+#[cfg(test)]
+pub fn words() -> Vec<(&'static str, usize)> {
+    [language(), sized()].concat()
 }

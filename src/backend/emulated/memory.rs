@@ -1,104 +1,11 @@
-//! The emulated device's memory: host memory with zones around it that no kernel may touch, and a [`Cell`] for each byte.
+//! The emulated device's memory: its regions by address, the check of every access, and what a launch has changed.
 
 use std::collections::BTreeMap;
 
-use super::shadow::{Access, Cell, Conflict, Instant};
-use crate::backend::driver::{Arg, DevicePtr, Scalar};
+use super::region::{Region, Role, Saved};
+use super::shadow::{Access, Conflict, Now};
+use crate::backend::driver::{Arg, DevicePtr};
 use crate::error::Result as Checked;
-
-/// Bytes before and after every buffer.
-const ZONE: usize = 256;
-/// What fresh memory holds: NaN in every float format.
-const POISON: u8 = 0xff;
-
-/// A run of bytes that kernels may access.
-pub struct Region {
-    /// What it is, for messages.
-    pub name: String,
-    base: usize,
-    len: usize,
-    cells: Vec<Cell>,
-    /// Holds the bytes of a buffer with its zones; shared arrays lie in the compiled kernels.
-    storage: Vec<u128>,
-}
-
-impl Region {
-    /// A fresh buffer.
-    pub fn buffer(name: String, len: usize) -> Region {
-        let poison = u128::from_ne_bytes([POISON; 16]);
-        let storage = vec![poison; (len + 2 * ZONE + 256).div_ceil(16)];
-        let base = (storage.as_ptr() as usize + ZONE).next_multiple_of(256);
-        Region {
-            name,
-            base,
-            len,
-            cells: vec![Cell::default(); len],
-            storage,
-        }
-    }
-
-    /// A shared array at `base`.
-    pub fn shared(name: String, base: usize, len: usize) -> Region {
-        Region {
-            name,
-            base,
-            len,
-            cells: vec![Cell::default(); len],
-            storage: vec![],
-        }
-    }
-
-    /// The bytes, for the host.
-    pub fn bytes(&self) -> &[u8] {
-        let from = self.base - self.storage.as_ptr() as usize;
-        &bytemuck::cast_slice(&self.storage)[from..from + self.len]
-    }
-
-    /// The bytes, for the host.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        let from = self.base - self.storage.as_ptr() as usize;
-        &mut bytemuck::cast_slice_mut(&mut self.storage)[from..from + self.len]
-    }
-
-    /// Starts anew with `len` bytes, as fresh memory; the rest of the allocation becomes part of the zone after it.
-    pub fn renew(&mut self, len: usize) {
-        let from = self.base - self.storage.as_ptr() as usize;
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.storage);
-        let room = bytes.len() - from - ZONE;
-        assert!(len <= room, "{}: {len} of {room} bytes", self.name);
-        bytes[from..].fill(POISON);
-        self.len = len;
-        self.cells.clear();
-        self.cells.resize(len, Cell::default());
-    }
-
-    /// Copies what is known of bytes of another region: whether they were written.
-    pub fn inherit(&mut self, to: usize, known: &[bool]) {
-        for (c, &written) in self.cells[to..].iter_mut().zip(known) {
-            *c = if written {
-                Cell::UPLOADED
-            } else {
-                Cell::default()
-            };
-        }
-    }
-
-    /// Which of `len` bytes from `from` somebody wrote.
-    pub fn known(&self, from: usize, len: usize) -> Vec<bool> {
-        let all = self.cells[from..from + len].iter();
-        all.map(|c| c.is_written()).collect()
-    }
-
-    /// Marks bytes as written by the host.
-    pub fn uploaded(&mut self, from: usize, len: usize) {
-        self.cells[from..from + len].fill(Cell::UPLOADED);
-    }
-
-    /// Forgets the accesses of a launch.
-    pub fn settle(&mut self) {
-        self.cells.iter_mut().for_each(Cell::settle);
-    }
-}
 
 /// A fault of one access.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +16,8 @@ pub enum Fault {
     Unaligned,
     /// A rule of [`Cell`], and which region.
     Rule(Conflict, String),
+    /// A write to a region that the launch was given as a pointer to const.
+    Constant(String),
 }
 
 /// All regions by first address.
@@ -119,6 +28,8 @@ pub struct Memory {
     pub read: u64,
     /// As above.
     pub written: u64,
+    /// The regions that the launch has written, as they were before.
+    before: Vec<Saved>,
 }
 
 impl Memory {
@@ -155,32 +66,36 @@ impl Memory {
         self.regions.values().map(|r| r.len as u64).sum()
     }
 
-    /// Every region.
-    pub fn regions(&mut self) -> impl Iterator<Item = &mut Region> {
-        self.regions.values_mut()
-    }
-
     /// Checks and notes an access of `len` bytes.
     ///
     /// # Errors
     /// The fault; the access must then not happen.
-    pub fn access(
-        &mut self,
-        at: usize,
-        len: usize,
-        how: Access,
-        when: Instant,
-    ) -> Result<(), Fault> {
-        let inside = self.regions.range(..=at).next_back();
-        if inside.is_none_or(|(_, r)| at - r.base + len > r.len) {
+    pub fn access(&mut self, at: usize, len: usize, how: Access, now: Now) -> Result<(), Fault> {
+        let inside = self.regions.range_mut(..=at).next_back();
+        let inside = inside.filter(|(_, r)| at - r.base + len <= r.len);
+        let Some((_, region)) = inside else {
             return Err(Fault::Outside(self.near(at)));
-        }
-        let (region, from) = self.find(at, len).expect("inside a region");
+        };
+        let kept = &mut self.before;
+        let from = at - region.base;
+        region.touched = true;
         if len.is_power_of_two() && !at.is_multiple_of(len) {
             return Err(Fault::Unaligned);
         }
+        if how != Access::Read {
+            match region.role {
+                Role::Constant => {
+                    return Err(Fault::Constant(format!("byte {from} of {}", region.name)));
+                }
+                Role::Untouched => {
+                    region.role = Role::Kept;
+                    kept.push(region.keep());
+                }
+                Role::Kept | Role::Shared => {}
+            }
+        }
         for c in &mut region.cells[from..from + len] {
-            if let Err(e) = c.access(how, when) {
+            if let Err(e) = c.access(how, now) {
                 return Err(Fault::Rule(e, format!("byte {from} of {}", region.name)));
             }
         }
@@ -210,71 +125,60 @@ impl Memory {
     }
 }
 
-/// Contents of a buffer at one time.
-pub struct Saved {
-    base: usize,
-    name: String,
-    bytes: Vec<u8>,
-    cells: Vec<Cell>,
-}
-
 impl Memory {
-    /// The words of the buffer at `at` that are addresses within a buffer.
-    fn addresses(&mut self, at: usize) -> Vec<usize> {
-        let words = self.find(at, 0).map_or(vec![], |(r, _)| {
-            let words = r.bytes().chunks_exact(size_of::<usize>());
-            let word = |w: &[u8]| usize::from_ne_bytes(w.try_into().expect("eight bytes"));
-            words.map(word).collect::<Vec<usize>>()
+    /// A launch with these arguments begins.
+    pub fn begin(&mut self, args: &[Arg]) {
+        let read = args.iter().filter_map(|a| match a {
+            Arg::In(p, _) => Some((p, Role::Constant)),
+            _ => None,
         });
-        words
-            .into_iter()
-            .filter(|&w| self.find(w, 1).is_some())
-            .collect()
-    }
-
-    /// The buffers that a launch may write: its outputs, and what a table of addresses names.
-    pub fn save(&mut self, args: &[Arg]) -> Vec<Saved> {
-        let mut all: Vec<Saved> = vec![];
-        let mut reached = vec![];
-        for a in args {
-            match a {
-                Arg::Out(p, _) => reached.push(p.0),
-                Arg::In(p, Scalar::I64) => reached.extend(self.addresses(p.0)),
-                _ => {}
+        // Later, so that a region given both ways may be written.
+        let written = args.iter().filter_map(|a| match a {
+            Arg::Out(p, _) => Some((p, Role::Untouched)),
+            _ => None,
+        });
+        for (p, role) in read.chain(written) {
+            if let Some((r, _)) = self.find(p.0, 0) {
+                r.role = role;
             }
         }
-        for at in reached {
-            let Some((r, _)) = self.find(at, 0) else {
-                continue;
-            };
-            if all.iter().all(|s| s.base != r.base) {
-                all.push(Saved {
-                    base: r.base,
-                    name: r.name.clone(),
-                    bytes: r.bytes().to_vec(),
-                    cells: r.cells.clone(),
-                });
-            }
-        }
-        all
     }
 
-    /// Puts them back.
-    pub fn restore(&mut self, saved: &[Saved]) {
-        for s in saved {
+    /// The launch has ended.
+    pub fn end(&mut self) {
+        self.before.clear();
+        for r in self.regions.values_mut() {
+            r.role = Role::Untouched;
+            r.settle();
+        }
+    }
+
+    /// What the launch has written, as it is now.
+    pub fn written(&self) -> Vec<Saved> {
+        let now = |s: &Saved| self.regions.get(&s.base).map(Region::keep);
+        self.before.iter().filter_map(now).collect()
+    }
+
+    /// Puts back what was before the launch, for its next order.
+    pub fn restore(&mut self) {
+        for s in &self.before {
             if let Some(r) = self.regions.get_mut(&s.base) {
                 r.bytes_mut().copy_from_slice(&s.bytes);
                 r.cells.clone_from(&s.cells);
             }
         }
+        self.regions.values_mut().for_each(Region::settle);
     }
 }
 
-/// Name of the first buffer that differs.
+/// Name of the first buffer that differs, or that only one order of threads wrote.
 pub fn differs(a: &[Saved], b: &[Saved]) -> Option<String> {
-    let pairs = a.iter().zip(b);
-    pairs
-        .filter(|(a, b)| a.bytes != b.bytes)
-        .map(|(a, _)| a.name.clone())
-        .next()
+    let lacks = |x: &Saved, all: &[Saved]| {
+        let same = |y: &&Saved| y.base == x.base;
+        all.iter().find(same).is_none_or(|y| y.bytes != x.bytes)
+    };
+    let first = a.iter().find(|x| lacks(x, b));
+    first
+        .or_else(|| b.iter().find(|x| lacks(x, a)))
+        .map(|s| s.name.clone())
 }

@@ -4,20 +4,22 @@
 
 mod block;
 mod calls;
+mod launch;
 mod memory;
+mod region;
 mod shadow;
 mod table;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::block::Stacks;
-use self::memory::{Memory, Region};
+use self::memory::Memory;
+use self::region::Region;
 use super::driver::{
     Arg, DevicePtr, Driver, Event, Graph, Kernel, Launch, Limits, MemoryInfo, Stream,
 };
 use super::queue::{Command, Queue};
 use crate::error::{Code, Error, Result};
-use crate::rng::Rng;
 
 /// Bytes that a launch moved, as counted at every access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +44,9 @@ pub struct Emulated {
     orders: u64,
     /// Its memory.
     bytes: u64,
+    /// Accesses that a block may make until it is taken for one that never ends.
+    patience: u64,
+    kernels: Option<&'static [table::Entry]>,
     state: Mutex<State>,
 }
 
@@ -60,6 +65,8 @@ impl Emulated {
             limits,
             orders: orders.max(1),
             bytes: 8 << 30,
+            patience: 1 << 33,
+            kernels: None,
             state: Mutex::new(State {
                 memory: Memory::default(),
                 stacks: Stacks::default(),
@@ -75,36 +82,23 @@ impl Emulated {
         Emulated { bytes, ..self }
     }
 
+    /// The same device that gives a block up after `accesses` accesses.
+    #[cfg(test)]
+    fn with_patience(mut self, accesses: u64) -> Emulated {
+        self.patience = accesses;
+        self
+    }
+
+    /// The same device with `kernels` in place of the built-in ones of the same names.
+    #[cfg(test)]
+    fn with_kernels(mut self, kernels: &'static [table::Entry]) -> Emulated {
+        self.kernels = Some(kernels);
+        self
+    }
+
     /// What the last launch moved, in its first order.
     pub fn traffic(&self) -> Traffic {
         lock(&self.state).traffic
-    }
-
-    fn check(&self, kernel: &Kernel, l: Launch) -> Result<()> {
-        let refuse = |text: String| {
-            let text = format!(
-                "kernel `{}`, grid {:?}, block {:?}: {text}",
-                kernel.name, l.grid, l.block
-            );
-            Err(Error::new(Code::Device, text))
-        };
-        let m = self.limits;
-        for (what, have, most) in [("grid", l.grid, m.grid), ("block", l.block, m.block)] {
-            for (axis, (h, m)) in have.into_iter().zip(most).enumerate() {
-                if h == 0 || h > m {
-                    let axis = ["x", "y", "z"][axis];
-                    return refuse(format!("{what} {axis} is {h}, must be 1 to {m}"));
-                }
-            }
-        }
-        let threads: u64 = l.block.iter().map(|&v| u64::from(v)).product();
-        if threads > u64::from(m.threads) {
-            return refuse(format!(
-                "{threads} threads a block, the limit is {}",
-                m.threads
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -134,82 +128,6 @@ impl Emulated {
             }
         }
     }
-
-    /// Runs a kernel in every order.
-    fn execute(&self, kernel: &Kernel, launch: Launch, args: &[Arg]) -> Result<()> {
-        self.check(kernel, launch)?;
-        let entry = table::find(kernel)?;
-        entry.check(args)?;
-        let _one = lock(&ONE);
-        let s = &mut *lock(&self.state);
-        for a in args {
-            if let Arg::In(p, _) | Arg::Out(p, _) = a {
-                s.memory.find(p.0, 0).ok_or_else(|| outside(*p, 0))?;
-            }
-        }
-        // Every value in its own eight bytes, and the pointers to them.
-        let mut values: Vec<u64> = args.iter().map(|a| a.bits()).collect();
-        let pointers: Vec<*mut u8> = values
-            .iter_mut()
-            .map(|v| std::ptr::from_mut(v).cast())
-            .collect();
-        let threads: usize = launch.block.iter().map(|&v| v as usize).product();
-        let blocks: usize = launch.grid.iter().map(|&v| v as usize).product();
-        let before: Vec<_> = if self.orders > 1 {
-            s.memory.save(args)
-        } else {
-            vec![]
-        };
-        let mut first = vec![];
-        for which in 0..self.orders {
-            if which > 0 {
-                s.memory.restore(&before);
-            }
-            (s.memory.read, s.memory.written) = (0, 0);
-            let thread_order = order(threads, which, 1);
-            for b in order(blocks, which, 2) {
-                let [gx, gy, _] = launch.grid.map(|v| v as usize);
-                let block = [b % gx, b / gx % gy, b / (gx * gy)].map(|v| v as u32);
-                let done = block::run(
-                    entry,
-                    &pointers,
-                    &mut s.memory,
-                    &mut s.stacks,
-                    self.limits,
-                    launch,
-                    block,
-                    &thread_order,
-                );
-                if let Err(text) = done {
-                    s.memory.regions().for_each(Region::settle);
-                    let at = format!("{} `{}`", kernel.file, kernel.name);
-                    let note = format!("grid {:?}, block {:?}", launch.grid, launch.block);
-                    return Err(Error::new(Code::Device, text).at(at).note(note));
-                }
-            }
-            s.memory.regions().for_each(Region::settle);
-            let traffic = Traffic {
-                read: s.memory.read,
-                written: s.memory.written,
-            };
-            let after = if self.orders > 1 {
-                s.memory.save(args)
-            } else {
-                vec![]
-            };
-            if which == 0 {
-                (first, s.traffic) = (after, traffic);
-            } else if let Some(name) = memory::differs(&first, &after) {
-                let text = format!(
-                    "{name} depends on the order of threads and blocks (order {which} against the ascending one)"
-                );
-                return Err(
-                    Error::new(Code::Device, text).at(format!("{} `{}`", kernel.file, kernel.name))
-                );
-            }
-        }
-        Ok(())
-    }
 }
 
 fn outside(at: DevicePtr, len: usize) -> Error {
@@ -217,17 +135,6 @@ fn outside(at: DevicePtr, len: usize) -> Error {
         Code::Internal,
         format!("{len} bytes at {:#x} are not inside an allocation", at.0),
     )
-}
-
-/// The index of a step in an order: 0 ascending, 1 descending, then random.
-fn order(n: usize, which: u64, salt: u64) -> Vec<usize> {
-    let mut all: Vec<usize> = (0..n).collect();
-    match which {
-        0 => {}
-        1 => all.reverse(),
-        seed => all = Rng::new(seed, &[salt]).permutation(n),
-    }
-    all
 }
 
 impl Driver for Emulated {
@@ -338,5 +245,7 @@ impl Driver for Emulated {
 
 #[cfg(test)]
 mod agreement_tests;
+#[cfg(all(test, unix))]
+mod mutation;
 #[cfg(all(test, mtnas_corpus))]
 mod tests;

@@ -24,6 +24,13 @@ pub struct Entry {
     count: usize,
 }
 
+// SAFETY: constant tables of compiled code; nobody writes them.
+#[allow(unsafe_code)]
+unsafe impl Send for Entry {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Entry {}
+
 #[allow(unsafe_code)]
 mod generated {
     use super::Entry;
@@ -40,12 +47,13 @@ fn entries() -> impl Iterator<Item = &'static Entry> {
     })
 }
 
-/// The compiled form of `kernel`.
+/// The compiled form of `kernel`, in `others` first.
 ///
 /// # Errors
 /// `Internal` when the build does not hold it.
-pub fn find(kernel: &Kernel) -> Result<&'static Entry> {
-    entries().find(|e| e.name() == kernel.name).ok_or_else(|| {
+pub fn find(kernel: &Kernel, others: Option<&'static [Entry]>) -> Result<&'static Entry> {
+    let mut all = others.into_iter().flatten().chain(entries());
+    all.find(|e| e.name() == kernel.name).ok_or_else(|| {
         Error::new(
             Code::Internal,
             format!("kernel `{}` is not built in", kernel.name),

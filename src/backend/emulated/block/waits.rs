@@ -3,6 +3,9 @@
 use super::{Running, Site, State, WARP, WarpOp};
 use crate::backend::emulated::shadow::Instant;
 
+/// `EMU_SYNC` of the header.
+const SYNC: i32 = 7;
+
 impl Running<'_> {
     pub(super) fn who(&self, t: usize) -> String {
         let [bx, by, _] = self.launch.block.map(|v| v as usize);
@@ -15,7 +18,7 @@ impl Running<'_> {
             block: self.number,
             thread: self.current as u32,
             epoch: self.epoch,
-            warp_epoch: self.warp_epochs[self.current / WARP],
+            clock: self.threads[self.current].seen[self.current % WARP],
         }
     }
 
@@ -128,9 +131,16 @@ impl Running<'_> {
             let thread = &mut self.threads[first + l];
             (thread.result, thread.state) = (result, State::Ready);
         }
-        // A partial mask orders its own lanes only; the epoch is that of the whole warp.
-        if named.len() == WARP.min(self.threads.len() - first) {
-            self.warp_epochs[first / WARP] += 1;
+        if op.kind == SYNC {
+            let mut joint = [0; WARP];
+            for &l in &named {
+                let seen = self.threads[first + l].seen;
+                joint.iter_mut().zip(seen).for_each(|(j, s)| *j = s.max(*j));
+            }
+            for &l in &named {
+                self.threads[first + l].seen = joint;
+                self.threads[first + l].seen[l] += 1;
+            }
         }
         Ok(())
     }

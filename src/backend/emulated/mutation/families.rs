@@ -1,0 +1,61 @@
+//! Which cases tell a right kernel file from a wrong one. Whoever writes a kernel file adds a line.
+
+use super::super::agreement_tests::{depthwise, elementwise};
+use crate::backend::driver::Driver;
+use crate::backend::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::gradcheck::{DeviceOptions, run_on};
+
+/// A kernel file and its cases.
+pub struct Family {
+    /// Name within `kernels/`.
+    pub file: &'static str,
+    /// Files that it includes and whose lines its cases answer for too.
+    pub headers: &'static [&'static str],
+    /// Runs its cases, few and small; fails where a result is not what it must be.
+    pub cases: fn(Box<dyn Driver>) -> Result<()>,
+}
+
+/// All of them.
+pub const FAMILIES: &[Family] = &[
+    Family {
+        file: "depthwise.cu",
+        headers: &[],
+        cases: depthwise::mutation_cases,
+    },
+    Family {
+        file: "elementwise.cu",
+        headers: &[],
+        cases: elementwise::mutation_cases,
+    },
+];
+
+/// Cases for kernels that ops of the table launch: `cases` of each op, in f32 and bf16, against the references with their bounds.
+fn ops(driver: Box<dyn Driver>, names: &[&str], cases: usize) -> Result<()> {
+    let engine = Engine::new(driver, true);
+    for name in names {
+        let report = run_on(
+            engine,
+            &DeviceOptions {
+                cases,
+                first: 0,
+                seed: 1,
+                op: Some((*name).into()),
+            },
+        )?;
+        if !report.passed {
+            return Err(Error::new(Code::CheckFailed, report.table()));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn ops_run_on_the_driver_that_is_given() {
+    use crate::backend::emulated::{Emulated, Limits};
+    let device = || Emulated::new(Limits::SM_80, 2);
+    ops(Box::new(device()), &["relu"], 3).unwrap();
+    // A device that gives up at once fails them.
+    let e = ops(Box::new(device().with_patience(1)), &["relu"], 3).unwrap_err();
+    assert!(e.to_string().contains("does not come to an end"), "{e}");
+}

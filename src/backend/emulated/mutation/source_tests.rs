@@ -1,0 +1,76 @@
+//! Which faults are planted where.
+
+use super::*;
+
+fn after(text: &str) -> Vec<(&'static str, String)> {
+    let all = mutants("a.cu", text);
+    assert!(all.iter().all(|m| m.before == text && m.line == 1));
+    all.into_iter().map(|m| (m.what, m.after)).collect()
+}
+
+#[test]
+fn faults_are_those_of_an_author() {
+    let text = "if (i < n && j >= 0) y[i * s.w + s.h] = fmaf(a, f(b, 1), acc);";
+    let got = after(text);
+    for (what, want) in [
+        ("drop a guard", "if (true) y["),
+        ("`<` to `<=`", "if (i <= n && j >= 0)"),
+        ("`>=` to `>`", "j > 0)"),
+        ("drop a condition", "if (true && j >= 0)"),
+        ("drop a condition", "if (i < n && true)"),
+        ("`&&` to `||`", "if (i < n || j >= 0)"),
+        ("index + 1", "y[(i * s.w + s.h) + 1] ="),
+        ("the other direction", "y[i * s.h + s.h]"),
+        ("the other direction", "y[i * s.w + s.w]"),
+        ("`*` to `+`", "y[i + s.w + s.h]"),
+        ("`+` to `-`", "y[i * s.w - s.h]"),
+        ("drop a product", "= (acc);"),
+        ("drop the sum so far", "fmaf(a, f(b, 1), 0.0f);"),
+    ] {
+        let found = got.iter().any(|(w, a)| *w == what && a.contains(want));
+        assert!(found, "{what}: {want}, have {got:#?}");
+    }
+    assert_eq!(got.len(), 13, "{got:#?}");
+}
+
+#[test]
+fn barriers_lists_sums_and_leaving_guards() {
+    let found = |text, what, want: &str| {
+        let got = after(text);
+        let one = got.iter().any(|(w, a)| *w == what && a == want);
+        assert!(one, "{what}: {want}, have {got:#?}");
+    };
+    found(
+        "a(); __syncthreads(); b();",
+        "drop a barrier",
+        "a(); ; b();",
+    );
+    found("f(p, h, w);", "swap two arguments", "f(p, w, h);");
+    found("v += x[i];", "drop a sum", ";");
+    found(
+        "if (y < 0) continue;",
+        "drop a guard",
+        "if (false) continue;",
+    );
+    found(
+        "for (int i = 0; i < n; i += s) {",
+        "`+=` to `-=`",
+        "for (int i = 0; i < n; i -= s) {",
+    );
+}
+
+#[test]
+fn what_is_not_an_expression_stays() {
+    for text in [
+        "template <typename T, int K> __device__",
+        "float acc[K * K];",
+        "const T *p, int *q",
+        "// i < n and y[i]",
+        "#include \"a + b\"",
+    ] {
+        let all = after(text);
+        let touched = |m: &&(&str, String)| m.0 != "`*` to `+`";
+        assert_eq!(all.iter().filter(touched).count(), 0, "{text}: {all:?}");
+    }
+    assert_eq!(after("depthwise<T, K>(x)").len(), 0);
+}

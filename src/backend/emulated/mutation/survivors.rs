@@ -1,0 +1,62 @@
+//! Mutants that no case can tell from the kernel, each with the reason. A survivor that is not here fails the tests.
+
+/// A mutant by the text of its line.
+pub struct Survivor {
+    /// Name of the file.
+    pub file: &'static str,
+    /// The line of the kernel.
+    pub before: &'static str,
+    /// The line of the mutant.
+    pub after: &'static str,
+    /// Why both compute the same.
+    pub why: &'static str,
+}
+
+const LARGER: &str = "a shared array larger than the largest tile: its end is never reached";
+const COMMUTES: &str = "a sum of two numbers is the same in either order";
+
+/// All of them.
+pub const SURVIVORS: &[Survivor] = &[
+    Survivor {
+        file: "depthwise.cu",
+        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
+        after: "constexpr int SPAN = ((TILE_W + 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
+        why: LARGER,
+    },
+    Survivor {
+        file: "depthwise.cu",
+        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
+        after: "constexpr int SPAN = ((TILE_W - 0) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
+        why: LARGER,
+    },
+    Survivor {
+        file: "depthwise.cu",
+        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
+        after: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_W - 1) * 2 + 9);",
+        why: LARGER,
+    },
+    Survivor {
+        file: "depthwise.cu",
+        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
+        after: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H + 1) * 2 + 9);",
+        why: LARGER,
+    },
+    Survivor {
+        file: "depthwise.cu",
+        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
+        after: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 0) * 2 + 9);",
+        why: LARGER,
+    },
+    Survivor {
+        file: "elementwise.cu",
+        before: "extern \"C\" __global__ void add_f32(const float *a, const float *b, float *y, long long n) { add(a, b, y, n); }",
+        after: "extern \"C\" __global__ void add_f32(const float *a, const float *b, float *y, long long n) { add(b, a, y, n); }",
+        why: COMMUTES,
+    },
+    Survivor {
+        file: "elementwise.cu",
+        before: "extern \"C\" __global__ void add_bf16(const bf16 *a, const bf16 *b, bf16 *y, long long n) { add(a, b, y, n); }",
+        after: "extern \"C\" __global__ void add_bf16(const bf16 *a, const bf16 *b, bf16 *y, long long n) { add(b, a, y, n); }",
+        why: COMMUTES,
+    },
+];
