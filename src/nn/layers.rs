@@ -7,7 +7,6 @@ use super::pass::{LayerRecord, Pass};
 use crate::error::{Code, Error, Result};
 use crate::ops::{self, BatchNormParams, Conv2dParams};
 use crate::tape::Var;
-use crate::tensor::Tensor;
 
 /// Whether a convolution adds a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,24 +270,9 @@ impl BatchNorm {
             let momentum = self.options.momentum;
             let (mean, var) = (p.buffer(self.mean).clone(), p.buffer(self.var).clone());
             p.note_statistics([self.mean, self.var], move || {
-                [
-                    running(&mean, stats.mean(), momentum),
-                    running(&var, &stats.unbiased_var(), momentum),
-                ]
+                stats.running(&mean, &var, momentum)
             });
         }
         Ok(y)
     }
-}
-
-fn running(old: &Tensor, batch: &Tensor, momentum: f64) -> Tensor {
-    let v = old
-        .to_f64()
-        .iter()
-        .zip(batch.to_f64())
-        .map(|(o, b)| o + momentum * (b - o))
-        .collect();
-    Tensor::from_f64(*old.shape(), v)
-        .expect("same shape")
-        .cast(old.dtype())
 }

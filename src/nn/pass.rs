@@ -71,7 +71,7 @@ pub struct LayerRecord {
 }
 
 /// New running mean and variance, once those of the batch are known.
-type AfterBatch = Box<dyn FnOnce() -> [Tensor; 2]>;
+type AfterBatch = Box<dyn FnOnce() -> Result<[Tensor; 2]>>;
 
 /// One forward pass over a [`Store`].
 pub struct Pass<'a> {
@@ -153,17 +153,22 @@ impl<'a> Pass<'a> {
     pub fn note_statistics(
         &self,
         ids: [ParamId; 2],
-        after: impl FnOnce() -> [Tensor; 2] + 'static,
+        after: impl FnOnce() -> Result<[Tensor; 2]> + 'static,
     ) {
         let mut all = self.statistics.borrow_mut();
         all.push((ids, Box::new(after)));
     }
 
     /// The running statistics after this pass.
-    pub fn take_statistics(&self) -> Vec<(ParamId, Tensor)> {
-        let all = self.statistics.take().into_iter();
-        all.flat_map(|(ids, after)| ids.into_iter().zip(after()))
-            .collect()
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn take_statistics(&self) -> Result<Vec<(ParamId, Tensor)>> {
+        let mut new = vec![];
+        for (ids, after) in self.statistics.take() {
+            new.extend(ids.into_iter().zip(after()?));
+        }
+        Ok(new)
     }
 
     /// Runs the layers that `f` goes through, independent ones at the same time ([`Tape::deferred`]).

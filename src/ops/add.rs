@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use super::on_device::{self, pick};
 use super::reference::{Arr, Reference};
 use super::shape_rules::same;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
+use crate::backend::driver as k;
 use crate::backend::host::{by_float, combine};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
 #[derive(Debug, Clone)]
@@ -75,6 +77,21 @@ impl Op for Add {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let kernel = pick(x[0].dtype(), k::ADD_F32, k::ADD_BF16);
+        let Some(kernel) = kernel.filter(|_| on_device::one_type(x)) else {
+            return Ok(None);
+        };
+        let mut y = Tensor::scratch_on(e, *x[0].shape(), x[0].dtype())?;
+        let args = [x[0].arg(e)?, x[1].arg(e)?, y.arg_out(e)?];
+        e.over(kernel, x[0].numel(), &args)?;
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, _e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        self.backward(b).map(Some)
+    }
 }
 
 /// Registry entry.

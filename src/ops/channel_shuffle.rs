@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use super::on_device::{int, long, over_packs, pick};
 use super::reference::{Arr, Reference};
 use super::shape_rules::{has_dim, refuse, split};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver::{self as k, Arg};
 use crate::backend::host::{by_float, rearrange::shuffled_from};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its number of groups `k`.
 #[derive(Debug, Clone)]
@@ -75,6 +77,60 @@ fn fast(x: &Tensor, groups: usize) -> Tensor {
     Tensor::from_buffer(*x.shape(), y)
 }
 
+/// Channels of an operand among all the channels that are shuffled: what the kernel is told.
+pub(super) struct Part {
+    plane: usize,
+    some_channels: usize,
+    channels: usize,
+    first: usize,
+    groups: usize,
+}
+
+impl Part {
+    /// The channels of `some` are those from `first` on of `channels`, before they are shuffled.
+    pub fn of(some: &Shape, channels: usize, first: usize, groups: usize) -> Part {
+        let v = split(some, 1);
+        Part {
+            plane: v.inner,
+            some_channels: v.len,
+            channels,
+            first,
+            groups,
+        }
+    }
+
+    fn run(&self, e: Engine, x: &Tensor, y: Arg, n: usize, back: bool) -> Result<bool> {
+        let kernel = pick(x.dtype(), k::SHUFFLE_CHANNELS_F32, k::SHUFFLE_CHANNELS_BF16);
+        let Some(kernel) = kernel else {
+            return Ok(false);
+        };
+        let args = [
+            x.arg(e)?,
+            y,
+            long(self.plane),
+            int(self.some_channels),
+            int(self.channels),
+            int(self.first),
+            int(self.groups),
+            int(usize::from(back)),
+        ];
+        over_packs(e, kernel, x.dtype(), n, &args)?;
+        Ok(true)
+    }
+
+    /// Writes the operand into the shuffled whole; false when there is no kernel for the type.
+    pub fn write(&self, e: Engine, x: &Tensor, y: &mut Tensor) -> Result<bool> {
+        self.run(e, x, y.arg_out(e)?, x.numel(), false)
+    }
+
+    /// A new tensor of `shape`: the whole, written from the operand, or, `back`, the operand's part of the whole `x`.
+    pub fn copy(&self, e: Engine, x: &Tensor, shape: Shape, back: bool) -> Result<Option<Tensor>> {
+        let mut y = Tensor::scratch_on(e, shape, x.dtype())?;
+        let done = self.run(e, x, y.arg_out(e)?, shape.numel(), back)?;
+        Ok(done.then_some(y))
+    }
+}
+
 impl Op for ChannelShuffle {
     fn name(&self) -> &'static str {
         "channel_shuffle"
@@ -107,6 +163,17 @@ impl Op for ChannelShuffle {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let part = Part::of(x[0].shape(), x[0].dims()[1], 0, self.groups);
+        Ok(part.copy(e, &x[0], *x[0].shape(), false)?.map(Output::from))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let part = Part::of(&b.shapes[0], b.shapes[0].dims()[1], 0, self.groups);
+        let dx = part.copy(e, b.dy, b.shapes[0], true)?;
+        Ok(dx.map(|dx| vec![Some(Grad::Whole(dx))]))
+    }
 }
 
 /// Registry entry.

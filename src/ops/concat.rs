@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::on_device::{Part, copy_part, one_type};
 use super::reference::{Arr, Reference};
 use super::shape_rules::{has_dim, refuse, same_but, split, with_dim};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
@@ -9,7 +10,7 @@ use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
 #[derive(Debug, Clone)]
@@ -113,6 +114,53 @@ impl Op for Concat {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let maps = [DType::F32, DType::Bf16].contains(&x[0].dtype());
+        if !maps || !one_type(x) {
+            return Ok(None);
+        }
+        let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
+        let mut y = Tensor::scratch_on(e, self.infer(&shapes)?, x[0].dtype())?;
+        let whole = split(y.shape(), 1).row();
+        let mut start = 0;
+        for x in x {
+            let row = split(x.shape(), 1).row();
+            let from = Part {
+                whole: row,
+                start: 0,
+            };
+            copy_part(e, x, from, &mut y, Part { whole, start }, row)?;
+            start += row;
+        }
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        if ![DType::F32, DType::Bf16].contains(&b.dy.dtype()) {
+            return Ok(None);
+        }
+        let whole = split(b.dy.shape(), 1).row();
+        let mut start = 0;
+        let mut grads = Vec::new();
+        for (s, &need) in b.shapes.iter().zip(b.need) {
+            let row = split(s, 1).row();
+            grads.push(match need {
+                true => {
+                    let mut dx = Tensor::scratch_on(e, *s, b.dy.dtype())?;
+                    let to = Part {
+                        whole: row,
+                        start: 0,
+                    };
+                    copy_part(e, b.dy, Part { whole, start }, &mut dx, to, row)?;
+                    Some(Grad::Whole(dx))
+                }
+                false => None,
+            });
+            start += row;
+        }
+        Ok(Some(grads))
+    }
 }
 
 /// Registry entry.

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::channel_shuffle::ChannelShuffle;
+use super::channel_shuffle::{ChannelShuffle, Part};
 use super::concat::Concat;
+use super::on_device::one_type;
 use super::reference::{Arr, Reference};
 use super::shape_rules::{refuse, split};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
@@ -12,7 +13,7 @@ use crate::backend::host::{by_float, rearrange::shuffled_from};
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
 /// The op with its number of groups.
 #[derive(Debug, Clone)]
@@ -115,6 +116,40 @@ impl Op for ConcatShuffle {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let maps = [DType::F32, DType::Bf16].contains(&x[0].dtype());
+        if !maps || !one_type(x) {
+            return Ok(None);
+        }
+        let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
+        let shape = self.infer(&shapes)?;
+        let mut y = Tensor::scratch_on(e, shape, x[0].dtype())?;
+        let mut first = 0;
+        for x in x {
+            Part::of(x.shape(), shape.dims()[1], first, self.groups).write(e, x, &mut y)?;
+            first += x.dims()[1];
+        }
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let channels = b.dy.dims()[1];
+        let mut first = 0;
+        let mut grads = Vec::new();
+        for (s, &need) in b.shapes.iter().zip(b.need) {
+            let part = Part::of(s, channels, first, self.groups);
+            first += s.dims()[1];
+            grads.push(match need {
+                true => match part.copy(e, b.dy, *s, true)? {
+                    Some(dx) => Some(Grad::Whole(dx)),
+                    None => return Ok(None),
+                },
+                false => None,
+            });
+        }
+        Ok(Some(grads))
+    }
 }
 
 /// Registry entry.

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::on_device::{int, long, pick};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver::{self as k, Launch};
 use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
 #[derive(Debug, Clone)]
@@ -42,6 +44,9 @@ impl Reference for GlobalAvgPool {
         vec![Some(dx)]
     }
 }
+
+/// Values of a plane that one warp of a device still sums by itself.
+const WARP_PLANE: usize = 512;
 
 impl Op for GlobalAvgPool {
     fn name(&self) -> &'static str {
@@ -90,6 +95,48 @@ impl Op for GlobalAvgPool {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let Some(kernel) = pick(x.dtype(), k::GLOBAL_AVG_POOL_F32, k::GLOBAL_AVG_POOL_BF16) else {
+            return Ok(None);
+        };
+        let (n, c, h, w) = x.shape().nchw(self.name())?;
+        let mut y = Tensor::scratch_on(e, [n, c], x.dtype())?;
+        let (planes, plane) = (n * c, h * w);
+        if planes > 0 {
+            // A block of eight warps for a large plane, for small ones a warp each.
+            let wide = plane > WARP_PLANE;
+            let blocks = if wide { planes } else { planes.div_ceil(8) };
+            let launch = Launch::new([blocks as u32, 1, 1], [256, 1, 1]);
+            let args = [
+                x.arg(e)?,
+                y.arg_out(e)?,
+                long(planes),
+                long(plane),
+                int(usize::from(wide)),
+            ];
+            e.launch(kernel, launch, &args)?;
+        }
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let dtype = b.dy.dtype();
+        let kernel = pick(
+            dtype,
+            k::GLOBAL_AVG_POOL_BWD_F32,
+            k::GLOBAL_AVG_POOL_BWD_BF16,
+        );
+        let Some(kernel) = kernel else {
+            return Ok(None);
+        };
+        let (_, _, h, w) = b.shapes[0].nchw(self.name())?;
+        let mut dx = Tensor::scratch_on(e, b.shapes[0], dtype)?;
+        let args = [b.dy.arg(e)?, dx.arg_out(e)?, long(h * w)];
+        e.over(kernel, b.shapes[0].numel(), &args)?;
+        Ok(Some(vec![Some(Grad::Whole(dx))]))
+    }
 }
 
 /// Registry entry.

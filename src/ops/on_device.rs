@@ -1,6 +1,6 @@
 //! What the device paths of the operations have in common.
 
-use crate::backend::driver::{Arg, Kernel, Launch};
+use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::error::Result;
 use crate::tensor::{DType, Engine, Tensor};
 
@@ -51,4 +51,91 @@ pub fn over_packs(e: Engine, kernel: Kernel, dtype: DType, n: usize, args: &[Arg
     let args: Vec<Arg> = args.iter().copied().chain([Arg::I64(n as i64)]).collect();
     let launch = Launch::over(n.div_ceil(16 / dtype.size()), THREADS);
     e.launch(kernel, launch, &args)
+}
+
+/// Whether all are of one element type.
+pub fn one_type(x: &[Tensor]) -> bool {
+    x.iter().all(|t| t.dtype() == x[0].dtype())
+}
+
+/// A size as a kernel takes it (`int`).
+pub fn int(v: usize) -> Arg {
+    Arg::I32(v as i32)
+}
+
+/// A size as a kernel takes it (`long long`).
+pub fn long(v: usize) -> Arg {
+    Arg::I64(v as i64)
+}
+
+/// In place of an output that the kernel is told not to touch: a pointer must point somewhere.
+pub fn untouched(a: Arg) -> Arg {
+    match a {
+        Arg::In(at, of) => Arg::Out(at, of),
+        other => other,
+    }
+}
+
+/// Blocks for a kernel that takes sixteen bytes of `n` values of `dtype` a thread.
+pub fn pack_blocks(n: usize, dtype: DType, most: usize) -> usize {
+    n.div_ceil(THREADS as usize * 16 / dtype.size())
+        .clamp(1, most)
+}
+
+/// Rows that a thread takes one after the other (`MAP_ROWS` of vector.cuh).
+const MAP_ROWS: usize = 4;
+
+/// Launches a kernel that walks over maps `(planes, h, w)` by `over_map` of vector.cuh; no element: no launch.
+///
+/// # Errors
+/// Those of the launch.
+pub fn over_maps(
+    e: Engine,
+    kernel: Kernel,
+    [planes, h, w]: [usize; 3],
+    args: &[Arg],
+) -> Result<()> {
+    if planes * h * w == 0 {
+        return Ok(());
+    }
+    let threads = THREADS as usize;
+    let lines = threads / w.next_power_of_two().min(threads);
+    let blocks = (planes * h).div_ceil(lines * MAP_ROWS).clamp(1, 1 << 20);
+    let launch = Launch::new([blocks as u32, 1, 1], [THREADS, 1, 1]);
+    e.launch(kernel, launch, args)
+}
+
+/// A part of every image of a tensor: values of an image, and the first of the part.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// Values of an image.
+    pub whole: usize,
+    /// First value of the part.
+    pub start: usize,
+}
+
+/// Copies `part` values of every image, from a part of `x` to a part of `y`; both f32 or both bf16 (asserted).
+///
+/// # Errors
+/// Those of the launch.
+pub fn copy_part(
+    e: Engine,
+    x: &Tensor,
+    from: Part,
+    y: &mut Tensor,
+    to: Part,
+    part: usize,
+) -> Result<()> {
+    let kernel = pick(x.dtype(), k::COPY_PART_F32, k::COPY_PART_BF16).expect("f32 or bf16");
+    let images = x.numel().checked_div(from.whole).unwrap_or(0);
+    let args = [
+        x.arg(e)?,
+        y.arg_out(e)?,
+        long(part),
+        long(from.whole),
+        long(from.start),
+        long(to.whole),
+        long(to.start),
+    ];
+    over_packs(e, kernel, x.dtype(), images * part, &args)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::on_device::{Part, copy_part};
 use super::reference::{Arr, Reference};
 use super::shape_rules::{has_dim, refuse, split, with_dim};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
@@ -9,7 +10,7 @@ use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
 /// The op: the channels `start..start + channels`.
 #[derive(Debug, Clone)]
@@ -94,6 +95,34 @@ impl Op for Slice {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let shape = with_dim(x.shape(), 1, self.channels);
+        if shape == *x.shape() {
+            return Ok(Some(x.clone().into()));
+        }
+        if ![DType::F32, DType::Bf16].contains(&x.dtype()) {
+            return Ok(None);
+        }
+        let v = split(x.shape(), 1);
+        let mut y = Tensor::scratch_on(e, shape, x.dtype())?;
+        let from = Part {
+            whole: v.row(),
+            start: self.start * v.inner,
+        };
+        let part = self.channels * v.inner;
+        let to = Part {
+            whole: part,
+            start: 0,
+        };
+        copy_part(e, x, from, &mut y, to, part)?;
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, _e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        self.backward(b).map(Some)
+    }
 }
 
 /// Registry entry.

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use super::on_device::{int, long, over_maps, pick};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver as k;
 use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
 /// The op; operand `(N, C, H, W)`.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,41 @@ impl Subsample {
                 }
             }
         }
+    }
+}
+
+/// Copies between a map and its pixels that are taken, by the kernel of `dtype`.
+struct Copy {
+    op: Subsample,
+    map: Shape,
+    taken: Shape,
+}
+
+impl Copy {
+    fn run(&self, e: Engine, x: &Tensor, y: &mut Tensor, forward: bool) -> Result<bool> {
+        let of = |dtype: DType| match forward {
+            true => pick(dtype, k::SUBSAMPLE_F32, k::SUBSAMPLE_BF16),
+            false => pick(dtype, k::SUBSAMPLE_BWD_F32, k::SUBSAMPLE_BWD_BF16),
+        };
+        let Some(kernel) = of(x.dtype()) else {
+            return Ok(false);
+        };
+        let (d, t) = (self.map.dims(), self.taken.dims());
+        let planes = d[0] * d[1];
+        let args = [
+            x.arg(e)?,
+            y.arg_out(e)?,
+            long(planes),
+            int(d[2]),
+            int(d[3]),
+            int(t[2]),
+            int(t[3]),
+            int(self.op.stride),
+            int(self.op.offset),
+        ];
+        let over = if forward { t } else { d };
+        over_maps(e, kernel, [planes, over[2], over[3]], &args)?;
+        Ok(true)
     }
 }
 
@@ -113,6 +150,21 @@ impl Op for Subsample {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let (op, map) = (*self, *x[0].shape());
+        let taken = self.infer(&[map])?;
+        let mut y = Tensor::scratch_on(e, taken, x[0].dtype())?;
+        let done = Copy { op, map, taken }.run(e, &x[0], &mut y, true)?;
+        Ok(done.then(|| y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let (op, map, taken) = (*self, b.shapes[0], *b.dy.shape());
+        let mut dx = Tensor::scratch_on(e, map, b.dy.dtype())?;
+        let done = Copy { op, map, taken }.run(e, b.dy, &mut dx, false)?;
+        Ok(done.then(|| vec![Some(Grad::Whole(dx))]))
+    }
 }
 
 /// Registry entry.
@@ -123,7 +175,7 @@ pub static ENTRY: Entry = Entry {
             stride: g.int(1, 3),
             offset: g.int(0, 1),
         };
-        let shape = [g.int(1, 2), g.int(1, 3), g.int(2, 9), g.int(2, 9)];
+        let shape = [g.int(1, 2), g.int(1, 3), g.int(2, g.side), g.int(2, g.side)];
         Case {
             op: Arc::new(op),
             x: vec![g.normal(shape)],

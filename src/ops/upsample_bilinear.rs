@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use super::on_device::{int, long, over_maps, pick};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver::{self as k, Arg};
 use crate::backend::host::{by_float, resample, resample::Tap};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its size and convention.
 #[derive(Debug, Clone)]
@@ -55,6 +57,28 @@ impl UpsampleBilinear {
                 }
             }
         }
+    }
+
+    /// Whether the exact fractions of the kernel fit 32 bits.
+    fn fits(&self, s: &Shape) -> bool {
+        let (d, most) = (s.dims(), 1 << 30);
+        let axis = |size: usize, out: usize| 2 * (size + 1) * (out + 1) < most;
+        axis(d[2], self.height) && axis(d[3], self.width)
+    }
+
+    /// What the kernels take.
+    fn args(&self, [x, y]: [Arg; 2], s: &Shape) -> [Arg; 8] {
+        let d = s.dims();
+        [
+            x,
+            y,
+            long(d[0] * d[1]),
+            int(d[2]),
+            int(d[3]),
+            int(self.height),
+            int(self.width),
+            int(usize::from(self.align_corners)),
+        ]
     }
 
     fn out(&self, s: &Shape) -> Shape {
@@ -138,6 +162,34 @@ impl Op for UpsampleBilinear {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let x = &x[0];
+        let kernel = pick(x.dtype(), k::BILINEAR_F32, k::BILINEAR_BF16);
+        let Some(kernel) = kernel.filter(|_| self.fits(x.shape())) else {
+            return Ok(None);
+        };
+        let shape = self.out(x.shape());
+        let mut y = Tensor::scratch_on(e, shape, x.dtype())?;
+        let ends = [x.arg(e)?, y.arg_out(e)?];
+        let planes = shape.dims()[0] * shape.dims()[1];
+        let over = [planes, self.height, self.width];
+        over_maps(e, kernel, over, &self.args(ends, x.shape()))?;
+        Ok(Some(y.into()))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let s = &b.shapes[0];
+        let kernel = pick(b.dy.dtype(), k::BILINEAR_BWD_F32, k::BILINEAR_BWD_BF16);
+        let Some(kernel) = kernel.filter(|_| self.fits(s)) else {
+            return Ok(None);
+        };
+        let mut dx = Tensor::scratch_on(e, *s, b.dy.dtype())?;
+        let ends = [b.dy.arg(e)?, dx.arg_out(e)?];
+        let d = s.dims();
+        over_maps(e, kernel, [d[0] * d[1], d[2], d[3]], &self.args(ends, s))?;
+        Ok(Some(vec![Some(Grad::Whole(dx))]))
+    }
 }
 
 /// Registry entry.

@@ -118,7 +118,7 @@ impl Learner {
             let g = p.backward(&l.total)?;
             // Only now: a number of a device is waited for.
             let (report, finite) = self.report(cx, &l, &g)?;
-            Ok((report, finite, g, p.take_statistics()))
+            Ok((report, finite, g, p.take_statistics()?))
         };
         let (report, finite, g, statistics) = run(cx)?;
         if finite && report.loss.is_finite() {

@@ -122,10 +122,8 @@ impl Reference for BatchNorm {
 
 impl BatchNormEval {
     fn constants<S: Scalar>(&self) -> (Vec<S>, Vec<S>) {
-        (
-            self.mean.iter().map(|&v| S::c(v)).collect(),
-            self.var.iter().map(|&v| S::c(v)).collect(),
-        )
+        let of = |t: &Tensor| t.to_f64().into_iter().map(S::c).collect();
+        (of(&self.mean), of(&self.var))
     }
 }
 

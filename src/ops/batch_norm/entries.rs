@@ -7,14 +7,18 @@ use super::{BatchNorm, BatchNormEval, BatchNormParams};
 use crate::ops::reference::Arr;
 use crate::ops::table::{Case, Entry, FACTOR, Gen, Planted, Refusal, scale_gradient};
 use crate::tape::Op;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{DType, Shape, Tensor};
 
 /// Operands with at least six values per channel (fewer saturate and leave no gradient to check) and, with a rectifier,
 /// no output near its kink.
 pub(in crate::ops) fn operands(g: &mut Gen, relu: bool, eps: f64) -> Vec<Tensor> {
+    let large = g.side > 9;
     loop {
         let (n, c) = (g.int(1, 3), g.int(1, 4));
-        let (h, w) = (g.int(1, 4), g.int(1, 6));
+        let (h, w) = match large {
+            true => (g.int(20, g.side), g.int(20, g.side)),
+            false => (g.int(1, 4), g.int(1, 6)),
+        };
         if n * h * w < 6 {
             continue;
         }
@@ -22,6 +26,9 @@ pub(in crate::ops) fn operands(g: &mut Gen, relu: bool, eps: f64) -> Vec<Tensor>
         if relu || g.rng.coin(0.5) {
             x.push(g.off_zero([c]));
             x.push(g.normal([c]));
+        }
+        if large && relu {
+            move_from_kink(&mut x, eps);
         }
         let arrays: Vec<Arr<f64>> = x
             .iter()
@@ -32,8 +39,29 @@ pub(in crate::ops) fn operands(g: &mut Gen, relu: bool, eps: f64) -> Vec<Tensor>
             .collect();
         let (mean, var) = batch_statistics(&arrays[0]);
         let y = reference_fwd(&arrays, &mean, &var, BatchNormParams { eps, relu: false });
-        if !relu || y.data.iter().all(|v| v.abs() > 0.03) {
+        let margin = if large { 1e-3 } else { 0.03 };
+        if !relu || y.data.iter().all(|v| v.abs() > margin) {
             return x;
+        }
+    }
+}
+
+/// Pushes the values whose output is near zero away from there, as often as it takes: a large map always has some.
+fn move_from_kink(x: &mut [Tensor], eps: f64) {
+    for _ in 0..20 {
+        let arrays: Vec<Arr<f64>> = x
+            .iter()
+            .map(|t| Arr {
+                shape: *t.shape(),
+                data: t.to_f64(),
+            })
+            .collect();
+        let (mean, var) = batch_statistics(&arrays[0]);
+        let y = reference_fwd(&arrays, &mean, &var, BatchNormParams { eps, relu: false });
+        for (v, y) in x[0].data_mut::<f64>().iter_mut().zip(y.data) {
+            if y.abs() <= 4e-3 {
+                *v += 0.3;
+            }
         }
     }
 }
@@ -116,8 +144,9 @@ pub static EVAL: Entry = Entry {
         };
         let x = operands(g, false, params.eps);
         let c = x[0].dims()[1];
-        let mean = (0..c).map(|_| g.rng.normal()).collect();
-        let var = (0..c).map(|_| g.rng.range(0.1, 3.0)).collect();
+        let of = |v: Vec<f64>| Tensor::from_f64([c], v).expect("as many").cast(DType::F32);
+        let mean = of((0..c).map(|_| g.rng.normal()).collect());
+        let var = of((0..c).map(|_| g.rng.range(0.1, 3.0)).collect());
         Case {
             op: Arc::new(BatchNormEval { params, mean, var }),
             x,
@@ -130,8 +159,8 @@ pub static EVAL: Entry = Entry {
         };
         let op = BatchNormEval {
             params,
-            mean: vec![0.0; 3],
-            var: vec![1.0; 3],
+            mean: Tensor::zeros([3], DType::F32),
+            var: Tensor::full([3], DType::F32, 1.0),
         };
         let mut all = refusals(Arc::new(op.clone()));
         all.push(Refusal {
