@@ -26,7 +26,7 @@ impl Emulated {
             .collect();
         let threads: usize = launch.block.iter().map(|&v| v as usize).product();
         let blocks: usize = launch.grid.iter().map(|&v| v as usize).product();
-        s.memory.begin(args);
+        s.memory.begin(args, self.orders > 1);
         let done = self.orders(kernel, launch, entry, &pointers, s, threads, blocks);
         s.memory.end();
         done

@@ -1,7 +1,5 @@
 //! The emulated device's memory: its regions by address, the check of every access, and what a launch has changed.
 
-use std::collections::BTreeMap;
-
 use super::region::{Region, Role, Saved};
 use super::shadow::{Access, Conflict, Now};
 use crate::backend::driver::{Arg, DevicePtr};
@@ -20,10 +18,18 @@ pub enum Fault {
     Constant(String),
 }
 
-/// All regions by first address.
+/// All regions.
 #[derive(Default)]
 pub struct Memory {
-    regions: BTreeMap<usize, Region>,
+    /// In the order of their addresses, which `bases` repeats for the search.
+    regions: Vec<Region>,
+    bases: Vec<usize>,
+    /// Where the last access was: the next one is often there too.
+    last: usize,
+    /// Addresses of the regions that the launch was given or has accessed.
+    dirty: Vec<usize>,
+    /// Whether regions are kept as they were before their first write.
+    keeps: bool,
     /// Bytes that kernels read and wrote since the last reset.
     pub read: u64,
     /// As above.
@@ -36,20 +42,34 @@ impl Memory {
     /// Adds a region; returns its address.
     pub fn insert(&mut self, region: Region) -> usize {
         let at = region.base;
-        self.regions.insert(at, region);
+        let i = self.bases.partition_point(|&b| b < at);
+        self.bases.insert(i, at);
+        self.regions.insert(i, region);
         at
     }
 
     /// Takes a region out.
     pub fn remove(&mut self, base: usize) -> Option<Region> {
-        self.regions.remove(&base)
+        let i = self.bases.binary_search(&base).ok()?;
+        self.bases.remove(i);
+        Some(self.regions.remove(i))
+    }
+
+    /// Index of the region that holds `len` bytes from `at`.
+    fn index(&self, at: usize, len: usize) -> Option<usize> {
+        let holds = |i: usize| {
+            let r: &Region = self.regions.get(i)?;
+            (at >= r.base && at + len <= r.base + r.len).then_some(i)
+        };
+        holds(self.last).or_else(|| holds(self.bases.partition_point(|&b| b <= at).checked_sub(1)?))
     }
 
     /// The region that holds `len` bytes from `at`, and where in it.
     pub fn find(&mut self, at: usize, len: usize) -> Option<(&mut Region, usize)> {
-        let (_, r) = self.regions.range_mut(..=at).next_back()?;
+        let i = self.index(at, len)?;
+        let r = &mut self.regions[i];
         let from = at - r.base;
-        (from + len <= r.len).then_some((r, from))
+        Some((r, from))
     }
 
     /// [`Memory::find`].
@@ -63,7 +83,7 @@ impl Memory {
 
     /// Bytes of all regions.
     pub fn bytes(&self) -> u64 {
-        self.regions.values().map(|r| r.len as u64).sum()
+        self.regions.iter().map(|r| r.len as u64).sum()
     }
 
     /// Checks and notes an access of `len` bytes.
@@ -71,14 +91,15 @@ impl Memory {
     /// # Errors
     /// The fault; the access must then not happen.
     pub fn access(&mut self, at: usize, len: usize, how: Access, now: Now) -> Result<(), Fault> {
-        let inside = self.regions.range_mut(..=at).next_back();
-        let inside = inside.filter(|(_, r)| at - r.base + len <= r.len);
-        let Some((_, region)) = inside else {
+        let Some(i) = self.index(at, len) else {
             return Err(Fault::Outside(self.near(at)));
         };
-        let kept = &mut self.before;
+        self.last = i;
+        let region = &mut self.regions[i];
         let from = at - region.base;
-        region.touched = true;
+        if !std::mem::replace(&mut region.touched, true) {
+            self.dirty.push(region.base);
+        }
         if len.is_power_of_two() && !at.is_multiple_of(len) {
             return Err(Fault::Unaligned);
         }
@@ -89,15 +110,15 @@ impl Memory {
                 }
                 Role::Untouched => {
                     region.role = Role::Kept;
-                    kept.push(region.keep());
+                    if self.keeps {
+                        self.before.push(region.keep());
+                    }
                 }
                 Role::Kept | Role::Shared => {}
             }
         }
-        for c in &mut region.cells[from..from + len] {
-            if let Err(e) = c.access(how, now) {
-                return Err(Fault::Rule(e, format!("byte {from} of {}", region.name)));
-            }
+        if let Err(e) = region.access(from, len, how, now) {
+            return Err(Fault::Rule(e, format!("byte {from} of {}", region.name)));
         }
         if how != Access::Write {
             self.read += len as u64;
@@ -110,11 +131,12 @@ impl Memory {
 
     /// Where `at` lies, for messages.
     fn near(&self, at: usize) -> String {
-        let before = self.regions.range(..=at).next_back().map(|(_, r)| {
-            let past = at - r.base;
-            (past, format!("at byte {past} of"), r)
+        let next = self.bases.partition_point(|&b| b <= at);
+        let before = next.checked_sub(1).map(|i| {
+            let past = at - self.bases[i];
+            (past, format!("at byte {past} of"), &self.regions[i])
         });
-        let after = self.regions.range(at + 1..).next().map(|(_, r)| {
+        let after = self.regions.get(next).map(|r| {
             let ahead = r.base - at;
             (ahead, format!("{ahead} bytes before"), r)
         });
@@ -126,8 +148,9 @@ impl Memory {
 }
 
 impl Memory {
-    /// A launch with these arguments begins.
-    pub fn begin(&mut self, args: &[Arg]) {
+    /// A launch with these arguments begins; `keeps`: it runs in several orders.
+    pub fn begin(&mut self, args: &[Arg], keeps: bool) {
+        self.keeps = keeps;
         let read = args.iter().filter_map(|a| match a {
             Arg::In(p, _) => Some((p, Role::Constant)),
             _ => None,
@@ -140,6 +163,8 @@ impl Memory {
         for (p, role) in read.chain(written) {
             if let Some((r, _)) = self.find(p.0, 0) {
                 r.role = role;
+                let base = r.base;
+                self.dirty.push(base);
             }
         }
     }
@@ -147,27 +172,38 @@ impl Memory {
     /// The launch has ended.
     pub fn end(&mut self) {
         self.before.clear();
-        for r in self.regions.values_mut() {
-            r.role = Role::Untouched;
-            r.settle();
+        for base in std::mem::take(&mut self.dirty) {
+            if let Some((r, _)) = self.find(base, 0) {
+                r.role = Role::Untouched;
+                r.settle();
+            }
         }
     }
 
     /// What the launch has written, as it is now.
     pub fn written(&self) -> Vec<Saved> {
-        let now = |s: &Saved| self.regions.get(&s.base).map(Region::keep);
+        let now = |s: &Saved| {
+            let i = self.index(s.base, 0)?;
+            Some(self.regions[i].keep())
+        };
         self.before.iter().filter_map(now).collect()
     }
 
     /// Puts back what was before the launch, for its next order.
     pub fn restore(&mut self) {
-        for s in &self.before {
-            if let Some(r) = self.regions.get_mut(&s.base) {
-                r.bytes_mut().copy_from_slice(&s.bytes);
-                r.cells.clone_from(&s.cells);
+        let before = std::mem::take(&mut self.before);
+        for s in &before {
+            if let Some((r, _)) = self.find(s.base, 0) {
+                r.restore(s);
             }
         }
-        self.regions.values_mut().for_each(Region::settle);
+        self.before = before;
+        for i in 0..self.dirty.len() {
+            let base = self.dirty[i];
+            if let Some((r, _)) = self.find(base, 0) {
+                r.settle();
+            }
+        }
     }
 }
 

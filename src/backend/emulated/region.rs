@@ -1,9 +1,11 @@
 //! Runs of bytes that kernels may access: buffers with zones around them that no kernel may touch, shared arrays.
 
-use super::shadow::Cell;
+use super::shadow::{Access, Cell, Conflict, Now};
 
 /// Bytes before and after every buffer.
 const ZONE: usize = 256;
+/// Largest cell.
+const GRANULE: usize = 4;
 /// What fresh memory holds: NaN in every float format.
 const POISON: u8 = 0xff;
 
@@ -15,8 +17,10 @@ pub struct Region {
     pub base: usize,
     /// Bytes.
     pub len: usize,
-    /// What is known of each byte.
-    pub cells: Vec<Cell>,
+    /// What is known of each run of `granule` bytes.
+    cells: Vec<Cell>,
+    /// Bytes of a cell: all accesses so far were of whole cells. It shrinks when one is not.
+    granule: usize,
     /// Holds the bytes of a buffer with its zones; shared arrays lie in the compiled kernels.
     storage: Vec<u128>,
     /// What the running launch may do with it.
@@ -49,7 +53,8 @@ impl Region {
             name,
             base,
             len,
-            cells: vec![Cell::default(); len],
+            cells: vec![Cell::default(); len.div_ceil(GRANULE)],
+            granule: GRANULE,
             storage,
             role: Role::Untouched,
             touched: false,
@@ -70,7 +75,8 @@ impl Region {
             name,
             base,
             len,
-            cells: vec![Cell::default(); len],
+            cells: vec![Cell::default(); len.div_ceil(GRANULE)],
+            granule: GRANULE,
             storage: vec![],
             role: Role::Shared,
             touched: false,
@@ -98,29 +104,72 @@ impl Region {
         bytes[from..].fill(POISON);
         self.len = len;
         self.cells.clear();
-        self.cells.resize(len, Cell::default());
+        self.cells.resize(len.div_ceil(GRANULE), Cell::default());
+        self.granule = GRANULE;
     }
 
-    /// Copies what is known of bytes of another region: whether they were written.
+    /// Cells small enough for an access of `len` bytes at `from`.
+    fn refine(&mut self, from: usize, len: usize) {
+        let fits = |g: usize| from.is_multiple_of(g) && len.is_multiple_of(g);
+        let mut granule = self.granule;
+        while !fits(granule) {
+            granule /= 2;
+        }
+        if granule == self.granule {
+            return;
+        }
+        let cell = |at: usize| self.cells[at * granule / self.granule];
+        self.cells = (0..self.len.div_ceil(granule)).map(cell).collect();
+        self.granule = granule;
+    }
+
+    /// Checks and notes an access of `len` bytes.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn access(
+        &mut self,
+        from: usize,
+        len: usize,
+        how: Access,
+        now: Now,
+    ) -> Result<(), Conflict> {
+        self.refine(from, len);
+        let cells = from / self.granule..(from + len) / self.granule;
+        self.cells[cells]
+            .iter_mut()
+            .try_for_each(|c| c.access(how, now))
+    }
+
+    /// Takes over what is known of bytes of another region: whether they were written.
     pub fn inherit(&mut self, to: usize, known: &[bool]) {
-        for (c, &written) in self.cells[to..].iter_mut().zip(known) {
-            *c = if written {
-                Cell::UPLOADED
-            } else {
-                Cell::default()
-            };
+        let mut from = to;
+        for run in known.chunk_by(|a, b| a == b) {
+            self.set(from, run.len(), run[0]);
+            from += run.len();
         }
     }
 
     /// Which of `len` bytes from `from` somebody wrote.
     pub fn known(&self, from: usize, len: usize) -> Vec<bool> {
-        let all = self.cells[from..from + len].iter();
-        all.map(|c| c.is_written()).collect()
+        let cell = |at: usize| &self.cells[at / self.granule];
+        (from..from + len).map(|at| cell(at).is_written()).collect()
     }
 
     /// Marks bytes as written by the host.
     pub fn uploaded(&mut self, from: usize, len: usize) {
-        self.cells[from..from + len].fill(Cell::UPLOADED);
+        self.set(from, len, true);
+    }
+
+    fn set(&mut self, from: usize, len: usize, written: bool) {
+        // The last cell of a region may hold fewer bytes than the others.
+        let to_end = from + len == self.len;
+        self.refine(from, if to_end { 0 } else { len });
+        let to = (from + len).div_ceil(self.granule);
+        self.cells[from / self.granule..to].fill(match written {
+            true => Cell::UPLOADED,
+            false => Cell::default(),
+        });
     }
 
     /// Forgets the accesses of a launch.
@@ -128,6 +177,13 @@ impl Region {
         if std::mem::take(&mut self.touched) {
             self.cells.iter_mut().for_each(Cell::settle);
         }
+    }
+
+    /// Puts back what [`Region::keep`] kept.
+    pub fn restore(&mut self, s: &Saved) {
+        self.bytes_mut().copy_from_slice(&s.bytes);
+        self.cells.clone_from(&s.cells);
+        self.granule = s.granule;
     }
 
     /// A copy, without the accesses of a launch.
@@ -139,6 +195,7 @@ impl Region {
             name: self.name.clone(),
             bytes: self.bytes().to_vec(),
             cells,
+            granule: self.granule,
         }
     }
 }
@@ -151,6 +208,6 @@ pub struct Saved {
     pub name: String,
     /// What it held.
     pub bytes: Vec<u8>,
-    /// What was known of each byte.
-    pub cells: Vec<Cell>,
+    cells: Vec<Cell>,
+    granule: usize,
 }
