@@ -5,22 +5,11 @@
 // kept as two floats, `mean` and `rest`, and x - mean is taken in two steps: a mean a thousand times the deviation costs no digits.
 //
 // Grids are (channels, chunks): block (c, k) has the values k 256 ..., a multiple of `chunks` blocks apart, of channel c. Blocks of 256.
-#include "vector.cuh"
+#include "norm.cuh"
 
 constexpr int NORM_THREADS = 256, NORM_WARPS = NORM_THREADS / WARP_SIZE;
 // Values that are merged at a time.
 constexpr int NORM_GROUP = 16;
-
-struct Moments {
-    float n, mean, m2;
-};
-
-__device__ inline Moments norm_merged(Moments a, Moments b) {
-    float n = a.n + b.n;
-    if (n == 0.0f) return a;
-    float delta = b.mean - a.mean, share = b.n / n;
-    return Moments{n, fmaf(delta, share, a.mean), a.m2 + b.m2 + delta * delta * (a.n * share)};
-}
 
 // Moments of K values merged into `w`.
 template <int K> __device__ inline void norm_include(Moments &w, const float *v) {
@@ -32,17 +21,6 @@ template <int K> __device__ inline void norm_include(Moments &w, const float *v)
         m2 = fmaf(d, d, m2);
     }
     w = norm_merged(w, Moments{(float)K, mean, m2});
-}
-
-__device__ inline Moments norm_lane(Moments w, int d) {
-    return Moments{__shfl_xor_sync(FULL_WARP, w.n, d), __shfl_xor_sync(FULL_WARP, w.mean, d),
-                   __shfl_xor_sync(FULL_WARP, w.m2, d)};
-}
-
-// All of a warp merged; what counts is lane 0's.
-__device__ inline Moments norm_warp(Moments w) {
-    for (int d = WARP_SIZE / 2; d > 0; d /= 2) w = norm_merged(w, norm_lane(w, d));
-    return w;
 }
 
 // Where a thread stands among the values of a channel, V at a time; no division after the first.
@@ -105,28 +83,6 @@ __device__ void norm_stats(const T *x, float *part, float *warps, long long firs
         float *mine = part + ((long long)blockIdx.y * channels + blockIdx.x) * 3;
         mine[0] = w.n, mine[1] = w.mean, mine[2] = w.m2;
     }
-}
-
-// The chunks of channel c merged, in every lane of every warp.
-__device__ inline Moments norm_chunks(const float *part, int chunks, int channels, int c) {
-    Moments w = {0.0f, 0.0f, 0.0f};
-    for (int k = threadIdx.x % WARP_SIZE; k < chunks; k += WARP_SIZE) {
-        const float *p = part + ((long long)k * channels + c) * 3;
-        w = norm_merged(w, Moments{p[0], p[1], p[2]});
-    }
-    w = norm_warp(w);
-    return Moments{__shfl_sync(FULL_WARP, w.n, 0), __shfl_sync(FULL_WARP, w.mean, 0), __shfl_sync(FULL_WARP, w.m2, 0)};
-}
-
-// mean + rest = shift + offset, the sum in two floats; y = a ((x - mean) - rest) + b.
-struct NormChannel {
-    float mean, rest, var, a, b;
-};
-
-__device__ inline void norm_centre(NormChannel &s, float shift, float offset) {
-    s.mean = shift + offset;
-    float back = s.mean - shift;
-    s.rest = (shift - (s.mean - back)) + (offset - back);
 }
 
 __device__ inline void norm_scale(NormChannel &s, const float *gamma, const float *beta, int c, int affine, float eps) {
@@ -326,13 +282,4 @@ extern "C" __global__ void norm_bwd_x_bf16(const bf16 *x, const bf16 *dy, const 
                                            int relu, int batch, int want, float eps) {
     norm_bwd_x(x, dy, mean, var, rest, part, gamma, beta, dx, dgamma, dbeta, chunks, images, channels, plane, affine, relu, batch,
                want, eps);
-}
-
-// new = old + momentum (batch - old) of the mean and of the variance, whose batch value is multiplied by `unbias` first.
-extern "C" __global__ void norm_running_f32(const float *mean, const float *var, const float *old_mean, const float *old_var,
-                                            float *new_mean, float *new_var, float momentum, float unbias, long long n) {
-    for (long long c = global_index(); c < n; c += global_size()) {
-        new_mean[c] = fmaf(momentum, mean[c] - old_mean[c], old_mean[c]);
-        new_var[c] = fmaf(momentum, var[c] * unbias - old_var[c], old_var[c]);
-    }
 }

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! cli -> search -> model -> space -> nn -> ops -> tape -> tensor <-> backend
+//!                                          |-> dist -> tensor
 //!          |-> optim -> nn        |-> task -> ops, metrics
 //!          |-> data -> tensor     |-> report, export
 //! ```
@@ -22,6 +23,7 @@ pub mod annotation;
 pub mod backend;
 pub mod cli;
 pub mod data;
+pub mod dist;
 pub mod dual;
 pub mod error;
 pub mod export;

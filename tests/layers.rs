@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
-            "backend", "dual", "error", "rng", "tape", "tensor", "rounding",
+            "backend", "dist", "dual", "error", "rng", "tape", "tensor", "rounding",
         ],
     ),
     (
@@ -93,7 +93,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tensor",
         ],
     ),
-    ("dist", &["error", "tensor"]),
+    ("dist", &["backend", "error", "tensor"]),
     (
         "search",
         &[

@@ -11,7 +11,6 @@ const BY_HOST: &[(&str, &str)] = &[
     ("conv2d", "no kernels yet"),
     ("conv_transpose2d", "no kernels yet"),
     ("linear", "no kernels yet"),
-    ("sync_batch_norm", "no kernels yet"),
 ];
 
 /// Ops that share the storage of their operand.

@@ -65,7 +65,7 @@ pub use slice::slice;
 pub use smooth_l1::{SmoothL1, smooth_l1};
 pub use softmax::softmax;
 pub use subsample::subsample;
-pub use sync_batch_norm::{SyncBatchNorm, sync_batch_norm};
+pub use sync_batch_norm::{RankBatchNorm, SyncBatchNorm, rank_batch_norm, sync_batch_norm};
 pub use to_rows::to_rows;
 pub use upsample_bilinear::{UpsampleBilinear, upsample_bilinear};
 pub use upsample_nearest::upsample_nearest;

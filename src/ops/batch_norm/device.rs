@@ -35,6 +35,11 @@ impl Sizes {
         }
     }
 
+    /// The same of another number of images.
+    pub fn of_images(self, images: usize) -> Sizes {
+        Sizes { images, ..self }
+    }
+
     /// True when there is no value.
     pub fn empty(self) -> bool {
         self.images * self.channels * self.plane == 0
@@ -330,13 +335,12 @@ pub(super) fn backward(
     back.gradients(e, sums.as_ref(), b.need).map(Some)
 }
 
-/// New running statistics: `old + momentum (batch - old)`, the batch's variance times `unbias` first; one launch.
+/// New running statistics: `old + momentum (batch - old)`, of the batch's `[mean, var, rest]`; one launch.
 pub(super) fn running(
     e: Engine,
-    batch: [&Tensor; 2],
+    batch: [&Tensor; 3],
     old: [&Tensor; 2],
     momentum: f64,
-    unbias: f64,
 ) -> Result<[Tensor; 2]> {
     let mut new = [
         Tensor::scratch_on(e, *old[0].shape(), DType::F32)?,
@@ -345,12 +349,12 @@ pub(super) fn running(
     let args = [
         batch[0].arg(e)?,
         batch[1].arg(e)?,
+        batch[2].arg(e)?,
         old[0].arg(e)?,
         old[1].arg(e)?,
         new[0].arg_out(e)?,
         new[1].arg_out(e)?,
         Arg::F32(momentum as f32),
-        Arg::F32(unbias as f32),
     ];
     e.over(k::NORM_RUNNING_F32, old[0].numel(), &args)?;
     Ok(new)

@@ -31,7 +31,7 @@ pub struct BatchNormParams {
 pub struct BatchStats {
     saved: Saved,
     path: Path,
-    /// Values per channel.
+    /// Values per channel, of this device's images.
     pub count: usize,
 }
 
@@ -66,10 +66,16 @@ impl BatchStats {
     /// # Errors
     /// Those of the device.
     pub fn running(&self, mean: &Tensor, var: &Tensor, momentum: f64) -> Result<[Tensor; 2]> {
-        let (batch, old) = ([self.mean(), self.var()], [mean, var]);
-        let all_f32 = batch.iter().chain(&old).all(|t| t.dtype() == DType::F32);
-        match self.path {
-            Path::Device(e) if all_f32 => device::running(e, batch, old, momentum, self.unbias()),
+        let known = match self.saved.get() {
+            [a, b, rest] => Some([a, b, rest]),
+            _ => None,
+        };
+        let f32 = |t: &&Tensor| t.dtype() == DType::F32;
+        let old = [mean, var];
+        match (self.path, known) {
+            (Path::Device(e), Some(batch)) if batch.iter().chain(&old).all(f32) => {
+                device::running(e, batch, old, momentum)
+            }
             _ => Ok([
                 moved(mean, self.mean(), 1.0, momentum),
                 moved(var, self.var(), self.unbias(), momentum),
@@ -170,7 +176,7 @@ pub(super) fn channel_moments<T: Float>(n: usize, c: usize, plane: usize, x: &[T
     })
 }
 
-fn check(name: &str, x: &[Shape], channels: Option<usize>) -> Result<Shape> {
+pub(super) fn check(name: &str, x: &[Shape], channels: Option<usize>) -> Result<Shape> {
     let (_, c, _, _) = x[0].nchw(name)?;
     for (s, what) in x[1..].iter().zip(["gamma", "beta"]) {
         if s.dims() != [c] {

@@ -9,9 +9,13 @@
 //!
 //! Longer than 300 lines: the merge of groups, the backward and the test at large means belong together.
 
+mod device;
+mod ranks;
+
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::batch_norm::device::{Back, Known, Sizes, apply, supported};
 use super::batch_norm::{BatchNorm, BatchNormParams, BatchStats, channel_moments, statistics};
 use super::reference::{Arr, Reference};
 use super::shape_rules::refuse;
@@ -22,7 +26,8 @@ use crate::backend::threads::{for_pieces, map, tree_fold};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
+pub use ranks::{RankBatchNorm, rank_batch_norm};
 
 /// The op: images of each group in order, and what is added to the variance.
 #[derive(Debug, Clone)]
@@ -238,6 +243,58 @@ impl Op for SyncBatchNorm {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        if !supported(x) {
+            return Ok(None);
+        }
+        let s = Sizes::of(x[0].shape());
+        let mut moments = Tensor::scratch_on(e, [self.groups.len(), s.channels, 4], DType::F32)?;
+        for (slot, r) in self.ranges().enumerate() {
+            device::send(e, &x[0], r.start, s.of_images(r.len()), &mut moments, slot)?;
+        }
+        let saved = device::merge(e, &moments)?;
+        let known = Known {
+            mean: &saved[0],
+            var: &saved[1],
+            rest: Some(&saved[2]),
+        };
+        let y = apply(e, x, &known, self.single().0)?;
+        Ok(y.map(|y| Output { y, saved }))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let [mean, var, rest] = b.saved else {
+            return Ok(None);
+        };
+        if rest.dtype() != DType::F32 {
+            return Ok(None);
+        }
+        // Without a rectifier the shift is not read: gamma stands in for it.
+        let back = Back {
+            x: b.input(0),
+            affine: (b.shapes.len() == 3).then(|| [b.input(1), b.input(1)]),
+            dy: b.dy,
+            known: Known {
+                mean,
+                var,
+                rest: Some(rest),
+            },
+            params: self.single().0,
+        };
+        if !back.supported() {
+            return Ok(None);
+        }
+        let s = Sizes::of(&b.shapes[0]);
+        if s.empty() {
+            return back.nothing(e, b.need).map(Some);
+        }
+        let mut sums = Tensor::scratch_on(e, [self.groups.len(), s.channels, 2], DType::F32)?;
+        for (slot, r) in self.ranges().enumerate() {
+            device::send_sums(e, &back, r.start, s.of_images(r.len()), &mut sums, slot)?;
+        }
+        back.gradients(e, Some(&sums), b.need).map(Some)
+    }
 }
 
 /// Registry entry.
