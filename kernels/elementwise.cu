@@ -1,5 +1,5 @@
-// y = max(x, 0) and its gradient; y = a + b. One value a thread, any length.
-#include "dialect.cuh"
+// y = max(x, 0) and its gradient, one value a thread; y = a + b, 16 bytes a thread. Any length.
+#include "reduce.cuh"
 
 template <typename T> __device__ void relu(const T *x, T *y, long long n) {
     for (long long i = global_index(); i < n; i += global_size()) {
@@ -14,7 +14,16 @@ template <typename T> __device__ void relu_bwd(const T *y, const T *dy, T *dx, l
 }
 
 template <typename T> __device__ void add(const T *a, const T *b, T *y, long long n) {
-    for (long long i = global_index(); i < n; i += global_size()) y[i] = from_float<T>(to_float(a[i]) + to_float(b[i]));
+    float u[PACK<T>], v[PACK<T>];
+    long long packs = n / PACK<T>;
+    for (long long i = global_index(); i < packs; i += global_size()) {
+        load_pack(a + i * PACK<T>, u);
+        load_pack(b + i * PACK<T>, v);
+        for (int k = 0; k < PACK<T>; k++) v[k] += u[k];
+        store_pack(y + i * PACK<T>, v);
+    }
+    for (long long i = packs * PACK<T> + global_index(); i < n; i += global_size())
+        y[i] = from_float<T>(to_float(a[i]) + to_float(b[i]));
 }
 
 extern "C" __global__ void relu_f32(const float *x, float *y, long long n) { relu(x, y, n); }

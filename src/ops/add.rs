@@ -85,7 +85,7 @@ impl Op for Add {
         };
         let mut y = Tensor::scratch_on(e, *x[0].shape(), x[0].dtype())?;
         let args = [x[0].arg(e)?, x[1].arg(e)?, y.arg_out(e)?];
-        e.over(kernel, x[0].numel(), &args)?;
+        on_device::over_packs(e, kernel, x[0].dtype(), x[0].numel(), &args)?;
         Ok(Some(y.into()))
     }
 

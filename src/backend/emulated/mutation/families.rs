@@ -28,6 +28,49 @@ pub const FAMILIES: &[Family] = &[
         headers: &[],
         cases: elementwise::mutation_cases,
     },
+    Family {
+        file: "norm.cu",
+        headers: &["norm.cuh", "vector.cuh"],
+        // The eighth case is large: several chunks of a channel.
+        cases: |d| ops(d, &["batch_norm", "batch_norm_eval"], 8),
+    },
+    Family {
+        file: "norm_sync.cu",
+        headers: &[],
+        cases: |d| ops(d, &["sync_batch_norm"], 5),
+    },
+    Family {
+        file: "pool.cu",
+        headers: &[],
+        cases: |d| ops(d, &["avg_pool", "max_pool", "global_avg_pool"], 8),
+    },
+    Family {
+        file: "rearrange.cu",
+        headers: &[],
+        cases: |d| {
+            ops(
+                d,
+                &[
+                    "concat",
+                    "slice",
+                    "channel_shuffle",
+                    "concat_shuffle",
+                    "subsample",
+                ],
+                6,
+            )
+        },
+    },
+    Family {
+        file: "resample.cu",
+        headers: &[],
+        cases: |d| ops(d, &["upsample_bilinear", "upsample_nearest"], 6),
+    },
+    Family {
+        file: "sum.cu",
+        headers: &[],
+        cases: |d| ops(d, &["weighted_sum"], 3),
+    },
 ];
 
 /// Cases for kernels that ops of the table launch: `cases` of each op, in f32 and bf16, against the references with their bounds.
