@@ -1,6 +1,11 @@
 //! Every op on the emulated device.
 
+use std::sync::{Arc, Mutex};
+
 use super::*;
+use crate::backend::driver::Limits;
+use crate::backend::emulated::{Emulated, Traffic};
+use crate::backend::record::Record;
 use crate::ops::table::OPS;
 
 /// Cases of each op here; `mtnas gradcheck --device emulated --cases 2000` runs more.
@@ -37,6 +42,53 @@ fn every_op_agrees() {
         BY_HOST
             .iter()
             .all(|(op, _)| OPS.iter().any(|e| e.name == *op))
+    );
+}
+
+/// The recording device counts what the launches touch: never less, and not much more.
+#[test]
+fn declared_bytes_are_those_that_kernels_touch() {
+    let touched = Arc::new(Mutex::new(Traffic::default()));
+    let device = Emulated::new(Limits::SM_80, 1).with_touched(touched.clone());
+    let executes = Engine::new(Box::new(device), false);
+    let (record, counted) = Record::new(1 << 30);
+    let records = Engine::new(Box::new(record), false);
+    let (mut all_declared, mut all_touched) = (0, 0);
+    for e in OPS.iter().filter(|e| BY_HOST.iter().all(|b| b.0 != e.name)) {
+        for i in 0..4 {
+            *touched.lock().unwrap() = Traffic::default();
+            counted.reset();
+            for engine in [executes, records] {
+                // Drawn anew: operands, and tensors inside the op, move to the device that asks for them.
+                let mut g = Gen::new(Rng::new(5, &[word(e.name), i]));
+                let case = (e.case)(&mut g);
+                let x = cast(&case.x, DType::F32);
+                let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
+                let dy = normal(&case.op.infer(&shapes).unwrap(), &mut Rng::new(6, &[i]));
+                pull(&case.op, &x, Path::Device(engine), &dy.cast(DType::F32)).unwrap();
+            }
+            let (t, d) = (*touched.lock().unwrap(), counted.total());
+            let fills = counted.work().get("fill").map_or(0, |w| w.written);
+            let copies = counted.work().get("copy").map_or(0, |w| w.written);
+            // What is written through a pointer may also be read there.
+            assert!(
+                t.read <= d.read + d.written,
+                "{} case {i}: {t:?} {d:?}",
+                e.name
+            );
+            assert!(
+                t.written <= d.written - fills - copies,
+                "{} case {i}: {t:?} {d:?}",
+                e.name
+            );
+            all_declared += d.read + d.written;
+            all_touched += t.read + t.written + fills + 2 * copies;
+        }
+    }
+    let ratio = all_declared as f64 / all_touched as f64;
+    assert!(
+        (0.9..1.5).contains(&ratio),
+        "declared {ratio} times what is touched"
     );
 }
 

@@ -109,6 +109,11 @@ impl Emulated {
                     written: s.memory.written,
                 };
             }
+            if let (0, Some(total)) = (which, &self.touched) {
+                let (read, written) = s.memory.accessed();
+                let mut t = lock(total);
+                (t.read, t.written) = (t.read + read, t.written + written);
+            }
             if self.orders == 1 {
                 break;
             }

@@ -180,6 +180,18 @@ impl Memory {
         }
     }
 
+    /// Bytes of memory that the launch has read and written, each counted once.
+    pub fn accessed(&self) -> (u64, u64) {
+        let mut bases = self.dirty.clone();
+        bases.sort_unstable();
+        bases.dedup();
+        let regions = bases.iter().filter_map(|&b| self.index(b, 0));
+        regions.fold((0, 0), |sum, i| {
+            let (read, written) = self.regions[i].accessed();
+            (sum.0 + read, sum.1 + written)
+        })
+    }
+
     /// What the launch has written, as it is now.
     pub fn written(&self) -> Vec<Saved> {
         let now = |s: &Saved| {

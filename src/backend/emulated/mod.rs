@@ -10,7 +10,7 @@ mod region;
 mod shadow;
 mod table;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::block::Stacks;
 use self::memory::Memory;
@@ -47,6 +47,7 @@ pub struct Emulated {
     /// Accesses that a block may make until it is taken for one that never ends.
     patience: u64,
     kernels: Option<&'static [table::Entry]>,
+    touched: Option<Arc<Mutex<Traffic>>>,
     state: Mutex<State>,
 }
 
@@ -67,6 +68,7 @@ impl Emulated {
             bytes: 8 << 30,
             patience: 1 << 33,
             kernels: None,
+            touched: None,
             state: Mutex::new(State {
                 memory: Memory::default(),
                 stacks: Stacks::default(),
@@ -80,6 +82,13 @@ impl Emulated {
     /// The same device with `bytes` of memory instead of 8 GiB.
     pub fn with_memory(self, bytes: u64) -> Emulated {
         Emulated { bytes, ..self }
+    }
+
+    /// The same device, which adds the bytes of memory that its launches touch to a sum: in each launch every byte once, as a
+    /// cache of any size would move it.
+    pub fn with_touched(mut self, sum: Arc<Mutex<Traffic>>) -> Emulated {
+        self.touched = Some(sum);
+        self
     }
 
     /// The same device that gives a block up after `accesses` accesses.

@@ -172,6 +172,18 @@ impl Region {
         });
     }
 
+    /// Bytes that the running launch has read and written, each counted once.
+    pub fn accessed(&self) -> (u64, u64) {
+        let mut sum = (0, 0);
+        for (i, c) in self.cells.iter().enumerate() {
+            let (read, written) = c.accessed();
+            let bytes = self.granule.min(self.len - i * self.granule) as u64;
+            sum.0 += if read { bytes } else { 0 };
+            sum.1 += if written { bytes } else { 0 };
+        }
+        sum
+    }
+
     /// Forgets the accesses of a launch.
     pub fn settle(&mut self) {
         if std::mem::take(&mut self.touched) {

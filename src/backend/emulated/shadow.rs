@@ -91,6 +91,11 @@ impl Cell {
         self.written
     }
 
+    /// Whether the running launch has read it, and whether it has written it.
+    pub fn accessed(&self) -> (bool, bool) {
+        (self.readers[0].block != 0, self.writer.block != 0)
+    }
+
     /// Forgets who accessed it: a launch has ended.
     pub fn settle(&mut self) {
         *self = Cell {
