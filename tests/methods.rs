@@ -283,3 +283,74 @@ fn an_untrained_network_scores_near_zero() {
         "mAP {map:.3}, mIoU {miou:.3} without training"
     );
 }
+
+/// First record of this kind of a stage: its loss.
+fn loss(run: &Path, kind: &str) -> f64 {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("records");
+    let records = text
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).expect("JSON"));
+    let mut of_kind = records.filter(|r| r["kind"] == kind);
+    let first = of_kind.next().expect("a record of this kind");
+    first["loss"].as_f64().expect("a loss")
+}
+
+/// Two steps of every stage with the kernels of the GPU, each access checked; then the same run, killed on the way and resumed.
+#[test]
+fn every_stage_runs_on_the_emulated_device() {
+    let home = tempfile::tempdir().expect("a scratch directory");
+    let dir = home.path();
+    let synth = SynthConfig {
+        size: [64, 96],
+        train: 4,
+        val: 2,
+        folder_train: 4,
+        folder_val: 2,
+        folder_size: 32,
+        ..SynthConfig::default()
+    };
+    generate(&dir.join("data"), &synth).expect("a data set");
+    let config = TWO_TASKS.replace("size = [64, 96]", "size = [64, 64]");
+    std::fs::write(dir.join("small.toml"), config).expect("a configuration");
+    let settings = "-s search.iters.branch=2 -s search.iters.presearch=2 -s search.iters.backbone=2 \
+        -s search.batch=1 -s search.presearch.batch=2 -s finetune.iters=2 -s finetune.batch=1 -s eval.limit=1 \
+        -s eval.batch=1 -s eval.gap=false -s checkpoint.every=1 --quiet";
+    let search = |run: &str, device: &str| {
+        let line = format!("search small.toml --run {run} --device {device} {settings}");
+        line.split_whitespace()
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    let all = |arguments: &[String]| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        mtnas(dir, &arguments)
+    };
+    all(&search("whole", "emulated"));
+    all(&search("cpu", "cpu"));
+    let (whole, cpu) = (dir.join("whole"), dir.join("cpu"));
+    for kind in ["train", "arch"] {
+        let (got, want) = (loss(&whole, kind), loss(&cpu, kind));
+        let off = (got - want).abs() / want.abs();
+        assert!(off <= 1e-5, "{kind}: {got} on the device, {want} without");
+    }
+    let mut c = Command::new(env!("CARGO_BIN_EXE_mtnas"));
+    let mut child = c
+        .current_dir(dir)
+        .args(search("killed", "emulated"))
+        .spawn()
+        .expect("the binary runs");
+    let reached = dir.join("killed/stages/3-presearch");
+    while !reached.is_dir() && child.try_wait().expect("a process").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().expect("killed before its end");
+    child.wait().expect("a process");
+    mtnas(dir, &["resume", "killed", "--quiet"]);
+    for file in ["metrics.jsonl", "alpha.jsonl", "final/model.safetensors"] {
+        let read = |run: &str| std::fs::read(dir.join(run).join(file)).expect(file);
+        assert!(
+            read("whole") == read("killed"),
+            "{file} differs after a resume"
+        );
+    }
+}
