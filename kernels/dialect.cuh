@@ -10,8 +10,11 @@ typedef __nv_bfloat16 bf16;
 #define DYNAMIC_SHARED(type, name)                          \
     extern __shared__ __align__(16) unsigned char name##_bytes[]; \
     type *name = reinterpret_cast<type *>(name##_bytes)
+// Before a loop that nvcc is to unroll.
+#define UNROLL _Pragma("unroll")
 #else
 #include "emulated.h"
+#define UNROLL
 #endif
 
 // Four values at once; `p` must be aligned to 16 bytes.
@@ -26,6 +29,39 @@ __device__ inline void store4(float *p, float4 v) {
     emu_vector(p, 16, 1);
 #endif
     *(float4 *)p = v;
+}
+
+// The same of bf16, as floats; `p` must be aligned to 8 bytes.
+__device__ inline float4 load4(const bf16 *p) {
+#ifndef __CUDACC__
+    emu_vector(p, 8, 0);
+#endif
+    const uint2 q = *(const uint2 *)p;
+    return float4{__uint_as_float(q.x << 16), __uint_as_float(q.x & 0xffff0000u), __uint_as_float(q.y << 16),
+                  __uint_as_float(q.y & 0xffff0000u)};
+}
+// Two floats rounded to bf16, the first in the lower half.
+__device__ inline unsigned bf16_pair(float low, float high) {
+    return (unsigned)__bfloat16_as_ushort(__float2bfloat16(low)) | (unsigned)__bfloat16_as_ushort(__float2bfloat16(high)) << 16;
+}
+__device__ inline void store4(bf16 *p, float4 v) {
+#ifndef __CUDACC__
+    emu_vector(p, 8, 1);
+#endif
+    *(uint2 *)p = uint2{bf16_pair(v.x, v.y), bf16_pair(v.z, v.w)};
+}
+// 16 bytes at once, as floats: four f32 or eight bf16.
+__device__ inline void load16(const float *p, float (&v)[4]) {
+    const float4 q = load4(p);
+    v[0] = q.x, v[1] = q.y, v[2] = q.z, v[3] = q.w;
+}
+__device__ inline void load16(const bf16 *p, float (&v)[8]) {
+#ifndef __CUDACC__
+    emu_vector(p, 16, 0);
+#endif
+    const uint4 q = *(const uint4 *)p;
+    const unsigned words[4] = {q.x, q.y, q.z, q.w};
+    for (int i = 0; i < 4; i++) v[2 * i] = __uint_as_float(words[i] << 16), v[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
 }
 
 constexpr int WARP_SIZE = 32;

@@ -23,6 +23,8 @@
 struct uint3 { unsigned x, y, z; };
 struct dim3 { unsigned x, y, z; };
 struct alignas(8) float2 { float x, y; };
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) int4 { int x, y, z, w; };
 
@@ -147,6 +149,12 @@ EMU_INLINE bf16 __float2bfloat16(float f) {
     if (f != f) return bf16{(uint16_t)((u >> 16) | 0x40)};
     u += 0x7fff + ((u >> 16) & 1);
     return bf16{(uint16_t)(u >> 16)};
+}
+EMU_INLINE unsigned short __bfloat16_as_ushort(bf16 v) { return v.bits; }
+EMU_INLINE float __uint_as_float(unsigned u) {
+    float f;
+    __builtin_memcpy(&f, &u, 4);
+    return f;
 }
 
 // What the launcher learns of a kernel: a letter for each parameter (`i` read, `o` written: pointers; `v`: value), the

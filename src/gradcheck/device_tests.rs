@@ -12,10 +12,7 @@ use crate::ops::table::OPS;
 const CASES: usize = 16;
 
 /// Ops that the host computes on a device, with the reason.
-const BY_HOST: &[(&str, &str)] = &[
-    ("conv2d", "no kernels yet"),
-    ("conv_transpose2d", "no kernels yet"),
-    ("linear", "no kernels yet"),
+const BY_HOST: &[(&str, &str)] = &[];
 ];
 
 /// Ops that share the storage of their operand.

@@ -10,7 +10,10 @@ use crate::backend::host::conv::{self, ConvSizes};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
+
+mod depthwise;
+pub(crate) mod device;
 
 /// Parameters of a convolution; the kernel is square and its size comes from the weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,6 +242,26 @@ impl Op for Conv2d {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let s = self.sizes(x[0].shape(), x[1].shape())?;
+        let shape = Shape::from([s.n, s.c_out, s.ho, s.wo]);
+        let y = device::forward(e, &s, [&x[0], &x[1]], x.get(2), shape)?;
+        Ok(y.map(Output::from))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let s = self.sizes(&b.shapes[0], &b.shapes[1])?;
+        let (x, w, dy) = (b.input(0), b.input(1), b.dy);
+        device::gradients(
+            b.need,
+            &[
+                &|| device::input_gradient(e, &s, [dy, w], None, b.shapes[0]),
+                &|| device::weight_gradient(e, &s, [x, dy], b.shapes[1]),
+                &|| device::bias_gradient(e, [s.n, s.c_out, s.ho * s.wo], dy, b.shapes[2]),
+            ],
+        )
+    }
 }
 
 /// Gradients of `case` by the reference with other parameters: for planting bugs.
@@ -310,30 +333,43 @@ fn replace(
 pub static ENTRY: Entry = Entry {
     name: "conv2d",
     case: |g| {
+        // Dense, grouped, depthwise as the search spaces use it, depthwise of any kind with a multiplier.
         let kind = g.int(0, 3);
-        let k = g.pick(&[1, 2, 3, 5]);
-        let (stride, dilation) = (g.int(1, 3), g.int(1, 2));
+        let plain = kind == 2;
+        let k = if plain {
+            g.pick(&[3, 5])
+        } else {
+            g.pick(&[1, 2, 3, 5])
+        };
+        let (stride, dilation) = (g.int(1, if plain { 2 } else { 3 }), g.int(1, 2));
+        // Of large cases, some are of many channels, the others of large maps.
+        let large = g.side > 9;
+        let many = large && kind < 2 && k < 3;
         let groups = match kind {
             0 => 1,
             1 => g.int(2, 3),
             _ => g.int(1, 6),
         };
         let c_in = groups
-            * if kind == 1 {
-                g.int(1, 3)
-            } else if kind == 0 {
-                g.int(1, 5)
-            } else {
-                1
+            * match kind {
+                0 if many => g.int(6, 40),
+                1 if many => g.int(6, 20),
+                0 => g.int(1, 5),
+                1 => g.int(1, 3),
+                _ => 1,
             };
-        let c_out = if kind == 2 {
-            c_in
-        } else {
-            groups * g.int(1, 3)
+        let c_out = match kind {
+            2 => c_in,
+            _ if many => groups * g.int(6, 40),
+            _ => groups * g.int(1, 3),
         };
-        let padding = g.int(0, (k - 1) * dilation);
+        let padding = match plain || k % 2 == 1 && g.rng.coin(0.3) {
+            true => k / 2 * dilation,
+            false => g.int(0, (k - 1) * dilation),
+        };
         let least = ((k - 1) * dilation + 1).saturating_sub(2 * padding).max(1);
-        let (h, w) = (least + g.int(0, 6), least + g.int(0, 19));
+        let more = if large && !many { g.side - 5 } else { 0 };
+        let (h, w) = (least + g.int(0, 6 + more / 2), least + g.int(0, 19 + more));
         let n = g.int(1, 3);
         let x = g.normal([n, c_in, h, w]);
         let wt = g.normal([c_out, c_in / groups, k, k]);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::conv2d::each_product;
+use super::conv2d::{device, each_product};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
 use crate::backend::host::by_float;
@@ -11,7 +11,7 @@ use crate::backend::host::conv::{self, ConvSizes};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands x `(N, C_in, H, W)`, w `(C_in, C_out, K, K)`, optionally b `(C_out)`.
 #[derive(Debug, Clone, Copy)]
@@ -190,6 +190,26 @@ impl Op for ConvTranspose2d {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let s = self.sizes(x[0].shape(), x[1].shape())?;
+        let shape = Shape::from([s.n, s.c_in, s.h, s.w]);
+        let y = device::input_gradient(e, &s, [&x[0], &x[1]], x.get(2), shape)?;
+        Ok(y.map(Output::from))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let s = self.sizes(&b.shapes[0], &b.shapes[1])?;
+        let (x, w, dy) = (b.input(0), b.input(1), b.dy);
+        device::gradients(
+            b.need,
+            &[
+                &|| device::forward(e, &s, [dy, w], None, b.shapes[0]),
+                &|| device::weight_gradient(e, &s, [dy, x], b.shapes[1]),
+                &|| device::bias_gradient(e, [s.n, s.c_in, s.h * s.w], dy, b.shapes[2]),
+            ],
+        )
+    }
 }
 
 /// Registry entry.
@@ -197,10 +217,11 @@ pub static ENTRY: Entry = Entry {
     name: "conv_transpose2d",
     case: |g| {
         let (k, stride) = (g.int(1, 4), g.int(1, 3));
-        let (h, w) = (g.int(1, 5), g.int(1, 9));
+        let large = g.side / 9;
+        let (h, w) = (g.int(1, 5 * large), g.int(1, 9 * large));
         let room = ((h.min(w) - 1) * stride + k - 1) / 2;
         let padding = g.int(0, room.min(k - 1));
-        let (c, o) = (g.int(1, 4), g.int(1, 4));
+        let (c, o) = (g.int(1, 4 * large), g.int(1, 4 * large));
         let n = g.int(1, 3);
         let mut x = vec![g.normal([n, c, h, w]), g.normal([c, o, k, k])];
         if g.rng.coin(0.5) {

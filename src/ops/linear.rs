@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use super::conv2d::device;
 use super::reference::{Arr, Reference};
 use super::shape_rules::refuse;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
+use crate::backend::host::conv::ConvSizes;
 use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::{for_pieces, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands are `x`, `w` and, optionally, `b`.
 #[derive(Debug, Clone)]
@@ -144,13 +146,50 @@ impl Op for Linear {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let s = pointwise(x[0].shape(), x[1].shape());
+        let y = device::forward(e, &s, [&x[0], &x[1]], x.get(2), [s.n, s.c_out].into())?;
+        Ok(y.map(Output::from))
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let s = pointwise(&b.shapes[0], &b.shapes[1]);
+        let (x, w, dy) = (b.input(0), b.input(1), b.dy);
+        device::gradients(
+            b.need,
+            &[
+                &|| device::input_gradient(e, &s, [dy, w], None, b.shapes[0]),
+                &|| device::weight_gradient(e, &s, [x, dy], b.shapes[1]),
+                &|| device::bias_gradient(e, [s.n, s.c_out, 1], dy, b.shapes[2]),
+            ],
+        )
+    }
+}
+
+/// The layer as a convolution of maps of one pixel.
+fn pointwise(x: &Shape, w: &Shape) -> ConvSizes {
+    ConvSizes {
+        n: x.dims()[0],
+        c_in: x.dims()[1],
+        h: 1,
+        w: 1,
+        c_out: w.dims()[0],
+        ho: 1,
+        wo: 1,
+        k: 1,
+        stride: 1,
+        padding: 0,
+        dilation: 1,
+        groups: 1,
+    }
 }
 
 /// Registry entry.
 pub static ENTRY: Entry = Entry {
     name: "linear",
     case: |g| {
-        let (n, i, o) = (g.int(1, 11), g.int(1, 70), g.int(1, 7));
+        let (n, i, o) = (g.int(1, 11), g.int(1, 70), g.int(1, g.side - 2));
         let mut x = vec![g.normal([n, i]), g.normal([o, i])];
         if g.rng.coin(0.7) {
             x.push(g.normal([o]));

@@ -1,10 +1,11 @@
 //! Which cases tell a right kernel file from a wrong one. Whoever writes a kernel file adds a line.
 
-use super::super::agreement_tests::{depthwise, elementwise};
+use super::super::agreement_tests::elementwise;
 use crate::backend::driver::Driver;
 use crate::backend::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::gradcheck::{DeviceOptions, run_on};
+use crate::ops::conv2d::device::tests as convolution;
 
 /// A kernel file and its cases.
 pub struct Family {
@@ -21,7 +22,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         file: "depthwise.cu",
         headers: &[],
-        cases: depthwise::mutation_cases,
+        cases: convolution::depthwise_cases,
     },
     Family {
         file: "elementwise.cu",

@@ -12,41 +12,10 @@ pub struct Survivor {
     pub why: &'static str,
 }
 
-const LARGER: &str = "a shared array larger than the largest tile: its end is never reached";
 const COMMUTES: &str = "a sum of two numbers is the same in either order";
 
 /// All of them.
 pub const SURVIVORS: &[Survivor] = &[
-    Survivor {
-        file: "depthwise.cu",
-        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
-        after: "constexpr int SPAN = ((TILE_W + 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
-        why: LARGER,
-    },
-    Survivor {
-        file: "depthwise.cu",
-        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
-        after: "constexpr int SPAN = ((TILE_W - 0) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
-        why: LARGER,
-    },
-    Survivor {
-        file: "depthwise.cu",
-        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
-        after: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_W - 1) * 2 + 9);",
-        why: LARGER,
-    },
-    Survivor {
-        file: "depthwise.cu",
-        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
-        after: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H + 1) * 2 + 9);",
-        why: LARGER,
-    },
-    Survivor {
-        file: "depthwise.cu",
-        before: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 1) * 2 + 9);",
-        after: "constexpr int SPAN = ((TILE_W - 1) * 2 + 9) * ((TILE_H - 0) * 2 + 9);",
-        why: LARGER,
-    },
     Survivor {
         file: "elementwise.cu",
         before: "extern \"C\" __global__ void add_f32(const float *a, const float *b, float *y, long long n) { add(a, b, y, n); }",

@@ -1,0 +1,119 @@
+// conv_bwd_w.cu for bf16 maps, on the tensor cores: both operands are bf16, their products are exact in f32.
+#include "conv.cuh"
+#include "mma.cuh"
+
+// Pixels of a slice, pairs (channel, tap) of a tile; words of a row of `a` and `b`.
+constexpr int PIXELS = 32, BN = 64, THREADS = 128, PITCH = PIXELS / 2 + 4;
+
+// As conv_bwd_w. BM channels of dy by 64 pairs a block, 128 threads. `a` and `b` hold rows of PIXELS values.
+template <int BM>
+__device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsigned *a, unsigned *b, int *table, int chunks, long long chunk,
+                               Sizes s) {
+    // Warps: WM down, WN across, MT x NT fragments each.
+    constexpr int WM = BM / 32 > 0 ? BM / 32 : 1, WN = 4 / WM, MT = BM / 16 / WM, NT = BN / 8 / WN;
+    const int tid = threadIdx.x, lane = tid % WARP_SIZE, warp = tid / WARP_SIZE, taps = s.k * s.k;
+    const int down = warp / WN * MT * 16, across = warp % WN * NT * 8;
+    const int pairs = s.depth * taps, row_tiles = (s.rows + BM - 1) / BM, pair_tiles = (pairs + BN - 1) / BN;
+    const long long in = (long long)s.h * s.w, out = (long long)s.ho * s.wo, all = s.images * out;
+    const long long units = (long long)s.groups * row_tiles * pair_tiles, size = (long long)s.groups * s.rows * pairs;
+    // Eight pixels at a time: of dy; of x too where a pair is a channel.
+    const bool whole = out % 8 == 0, flat = whole && taps == 1 && s.stride == 1 && s.padding == 0;
+    bf16 *const a_half = (bf16 *)a, *const b_half = (bf16 *)b;
+    for (long long unit = blockIdx.x; unit < units; unit += gridDim.x) {
+        const int pair0 = (int)(unit % pair_tiles) * BN, row0 = (int)(unit / pair_tiles % row_tiles) * BM;
+        const long long group = unit / pair_tiles / row_tiles;
+        for (int j = tid; j < BN; j += THREADS) {
+            const int pair = min(pair0 + j, pairs - 1), tap = pair % taps;
+            table[j] = pair / taps, table[BN + j] = tap / s.k * s.dilation, table[2 * BN + j] = tap % s.k * s.dilation;
+        }
+        __syncthreads();
+        for (int part_of = blockIdx.y; part_of < chunks; part_of += gridDim.y) {
+            float acc[MT][NT][4];
+            UNROLL
+            for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0.0f;
+            const long long begin = part_of * chunk, end = min(begin + chunk, all);
+            for (long long k0 = begin; k0 < end; k0 += PIXELS) {
+                // One pixel a lane, or eight a thread.
+                const long long one = k0 + lane, eight = k0 + tid % 4 * 8;
+                constexpr int STEP = THREADS / 4;
+                if (whole) {
+                    const long long n = eight / out, p = eight % out;
+                    const bf16 *from = dy + (n * s.groups + group) * s.rows * out + p;
+                    UNROLL
+                    for (int m = tid / 4; m < (BM + STEP - 1) / STEP * STEP; m += STEP) {
+                        uint4 v = {0, 0, 0, 0};
+                        if (eight < end && row0 + m < s.rows) v = load_words(from + (row0 + m) * out);
+                        if (m < BM) store_words(a + m * PITCH + tid % 4 * 4, v);
+                    }
+                } else {
+                    const long long n = one / out, p = one % out;
+                    const bf16 *from = dy + (n * s.groups + group) * s.rows * out + p;
+                    UNROLL
+                    for (int m = warp; m < BM; m += THREADS / WARP_SIZE) {
+                        const bool there = one < end && row0 + m < s.rows;
+                        a_half[m * 2 * PITCH + lane] = there ? from[(row0 + m) * out] : from_float<bf16>(0.0f);
+                    }
+                }
+                if (flat) {
+                    const long long n = eight / out, p = eight % out;
+                    const bf16 *from = x + (n * s.groups + group) * s.depth * in + p;
+                    UNROLL
+                    for (int j = tid / 4; j < BN; j += STEP) {
+                        uint4 v = {0, 0, 0, 0};
+                        if (eight < end && pair0 + j < pairs) v = load_words(from + (pair0 + j) * in);
+                        store_words(b + j * PITCH + tid % 4 * 4, v);
+                    }
+                } else {
+                    const int p = (int)(one % out), iy0 = p / s.wo * s.stride - s.padding, ix0 = p % s.wo * s.stride - s.padding;
+                    const bf16 *from = x + (one / out * s.groups + group) * s.depth * in;
+                    UNROLL
+                    for (int j = warp; j < BN; j += THREADS / WARP_SIZE) {
+                        const int iy = iy0 + table[BN + j], ix = ix0 + table[2 * BN + j];
+                        const bool there = one < end && pair0 + j < pairs && iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
+                        b_half[j * 2 * PITCH + lane] = there ? from[table[j] * in + (long long)iy * s.w + ix] : from_float<bf16>(0.0f);
+                    }
+                }
+                __syncthreads();
+                UNROLL
+                for (int r = 0; r < PIXELS / 16; r++) {
+                    unsigned fa[MT][4], fb[2];
+                    UNROLL
+                    for (int m = 0; m < MT; m++) fragment_a(fa[m], a + (down + m * 16) * PITCH + r * 8, PITCH);
+                    UNROLL
+                    for (int n = 0; n < NT; n++) {
+                        if (pair0 + across + n * 8 >= pairs) break;
+                        fragment_b(fb, b + (across + n * 8) * PITCH + r * 8, PITCH);
+                        UNROLL
+                        for (int m = 0; m < MT; m++) mma_bf16(acc[m][n], fa[m], fb);
+                    }
+                }
+                __syncthreads();
+            }
+            const int g = lane / 4, t = lane % 4;
+            UNROLL
+            for (int m = 0; m < MT; m++)
+                UNROLL
+                for (int n = 0; n < NT; n++)
+                    UNROLL
+                    for (int i = 0; i < 4; i++) {
+                        const int row = row0 + down + m * 16 + i / 2 * 8 + g, pair = pair0 + across + n * 8 + 2 * t + i % 2;
+                        if (row < s.rows && pair < pairs) part[part_of * size + (group * s.rows + row) * pairs + pair] = acc[m][n][i];
+                    }
+        }
+        __syncthreads();
+    }
+}
+
+#define BWD_W                                                                                                                        \
+    const bf16 *x, const bf16 *dy, float *part, int chunks, long long chunk, int images, int groups, int rows, int depth, int h, int wd, \
+        int ho, int wo, int k, int stride, int padding, int dilation
+#define RUN(BM)                                                                          \
+    SHARED(unsigned, a, BM *PITCH);                                                      \
+    SHARED(unsigned, b, BN *PITCH);                                                      \
+    SHARED(int, table, 3 * BN);                                                          \
+    conv_bwd_w_mma<BM>(x, dy, part, a, b, table, chunks, chunk,                          \
+                       Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation})
+
+// `narrow` for up to 16 channels of dy in a group.
+extern "C" __global__ void conv_bwd_w_bf16(BWD_W) { RUN(64); }
+extern "C" __global__ void conv_bwd_w_narrow_bf16(BWD_W) { RUN(16); }

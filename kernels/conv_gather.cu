@@ -1,0 +1,130 @@
+// Convolution as a gather, dense, grouped or pointwise, any square kernel, and its input gradient, which is the same with strides exchanged
+// (so the transposed convolution is here too):
+//     y[n, g M + m, p] = bias[g M + m] + sum_{tap} sum_{c < C} w[m, c, tap] x[n, g C + c, source(p, tap)],
+// values outside the map are 0. A product of matrices for each tap, weights by pixels, by FFMA in f32. See conv.cuh.
+#include "conv.cuh"
+
+// `a` and `b` hold a slice of BK channels of the weights and of the source pixels of BN outputs. Blocks of BM / TM * BN / TN threads, TM x TN
+// outputs each. Grid: (tiles of outputs, tiles of channels x groups x classes), or fewer.
+template <typename T, int BM, int BN, int TM, int TN>
+__device__ void conv_gather(const T *x, const float *w, const float *bias, T *y, float *a, float *b, Gather s, int has_bias) {
+    constexpr int THREADS = BM / TM * (BN / TN), LDA = BM + 4;
+    // The weights that this thread loads: channel wr of the source, rows wm, wm + W_STEP, ...
+    constexpr int W_STEP = THREADS / BK;
+    const int tid = threadIdx.x, tx = tid % (BN / TN), ty = tid / (BN / TN), wr = tid % BK, wm = tid / BK;
+    const long long to_depth = s.weight(0, 0, 1, 0), to_row = W_STEP * s.weight(0, 1, 0, 0);
+    const int taps = s.k * s.k, step = s.transposed ? s.stride : 1, reach = s.transposed ? 1 : s.stride;
+    const int row_tiles = (s.rows + BM - 1) / BM;
+    const long long plane = (long long)s.h * s.w, units = (long long)step * step * s.groups * row_tiles;
+    // Columns of `b` are pixels in a row: 16 bytes at a time.
+    const bool flat = taps == 1 && s.stride == 1 && s.padding == 0 && plane % 4 == 0;
+    for (long long unit = blockIdx.y; unit < units; unit += gridDim.y) {
+        const int row0 = (int)(unit % row_tiles) * BM, group = (int)(unit / row_tiles % s.groups);
+        const int cy = (int)(unit / row_tiles / s.groups / step), cx = (int)(unit / row_tiles / s.groups % step);
+        // The outputs of this class.
+        const int mh = cy < s.ho ? (s.ho - cy + step - 1) / step : 0, mw = cx < s.wo ? (s.wo - cx + step - 1) / step : 0;
+        const long long some = (long long)mh * mw, columns = s.images * some;
+        for (long long col0 = (long long)blockIdx.x * BN; col0 < columns; col0 += (long long)gridDim.x * BN) {
+            float acc[TM][TN];
+            for (int i = 0; i < TM; i++)
+                for (int j = 0; j < TN; j++) acc[i][j] = 0.0f;
+            // This thread's column of the loads, the first of its rows, and how far they are apart.
+            constexpr int FOURS = BN / 4, FOUR_STEP = THREADS / FOURS, STEP = THREADS / BN, CELLS = BM * BK / THREADS;
+            const int lane = flat ? tid % FOURS * 4 : tid % BN, first = flat ? tid / FOURS : tid / BN;
+            const long long col = col0 + lane, in = col < columns ? col / some : 0;
+            const int at = col < columns ? (int)(col % some) : 0, i0 = at / mw, j0 = at % mw;
+            const T *image = x + (in * s.groups + group) * s.depth * plane;
+            for (int ky = 0; ky < s.k; ky++) {
+                int off_y = ky * s.dilation - s.padding;
+                if (s.transposed) {
+                    if ((cy - off_y) % s.stride != 0) continue;
+                    off_y = (cy - off_y) / s.stride;
+                }
+                for (int kx = 0; kx < s.k; kx++) {
+                    int off_x = kx * s.dilation - s.padding;
+                    if (s.transposed) {
+                        if ((cx - off_x) % s.stride != 0) continue;
+                        off_x = (cx - off_x) / s.stride;
+                    }
+                    const int iy = i0 * reach + off_y, ix = j0 * reach + off_x;
+                    const bool inside = col < columns && iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
+                    const T *source = image + (inside ? (long long)iy * s.w + ix : 0);
+                    const float *filter = w + s.weight(group, row0 + wm, wr, ky * s.k + kx);
+                    for (int c0 = 0; c0 < s.depth; c0 += BK) {
+                        const int count = min(BK, s.depth - c0);
+                        // All loads first, so that they are under way together.
+                        float weights[CELLS];
+                        UNROLL
+                        for (int i = 0; i < CELLS; i++)
+                            weights[i] = wr < count && row0 + wm + i * W_STEP < s.rows ? filter[c0 * to_depth + i * to_row] : 0.0f;
+                        if (flat) {
+                            float4 v[BK / FOUR_STEP];
+                            UNROLL
+                            for (int i = 0; i < BK / FOUR_STEP; i++) {
+                                const int r = first + i * FOUR_STEP;
+                                v[i] = float4{0.0f, 0.0f, 0.0f, 0.0f};
+                                if (inside && r < count) v[i] = load4(source + (c0 + r) * plane);
+                            }
+                            UNROLL
+                            for (int i = 0; i < BK / FOUR_STEP; i++)
+                                if (first + i * FOUR_STEP < count) store4(b + (first + i * FOUR_STEP) * BN + lane, v[i]);
+                        } else {
+                            float v[BK / STEP];
+                            UNROLL
+                            for (int i = 0; i < BK / STEP; i++) {
+                                const int r = first + i * STEP;
+                                v[i] = inside && r < count ? to_float(source[(c0 + r) * plane]) : 0.0f;
+                            }
+                            UNROLL
+                            for (int i = 0; i < BK / STEP; i++)
+                                if (first + i * STEP < count) b[(first + i * STEP) * BN + lane] = v[i];
+                        }
+                        UNROLL
+                        for (int i = 0; i < CELLS; i++)
+                            if (wr < count) a[wr * LDA + wm + i * W_STEP] = weights[i];
+                        __syncthreads();
+                        multiply<TM, TN>(a + ty * TM, LDA, b + tx * TN, BN, count, acc);
+                        __syncthreads();
+                    }
+                }
+            }
+            const long long out = (long long)s.ho * s.wo, mine = col0 + tx * TN;
+            if (step == 1 && out % 4 == 0 && mine < columns) {
+                const long long n = mine / out, p = mine % out;
+                for (int i = 0; i < TM; i++) {
+                    const int m = row0 + ty * TM + i;
+                    if (m >= s.rows) break;
+                    const long long channel = (long long)group * s.rows + m;
+                    const float plus = has_bias ? bias[channel] : 0.0f;
+                    T *to = y + (n * s.groups * s.rows + channel) * out + p;
+                    store4(to, float4{acc[i][0] + plus, acc[i][1] + plus, acc[i][2] + plus, acc[i][3] + plus});
+                }
+            } else {
+                for (int j = 0; j < TN; j++) {
+                    if (mine + j >= columns) break;
+                    const long long n = (mine + j) / some, p = (mine + j) % some;
+                    const long long pixel = (cy + p / mw * step) * s.wo + cx + p % mw * step;
+                    for (int i = 0; i < TM; i++) {
+                        const int m = row0 + ty * TM + i;
+                        if (m >= s.rows) break;
+                        const long long channel = (long long)group * s.rows + m;
+                        y[(n * s.groups * s.rows + channel) * out + pixel] = from_float<T>(acc[i][j] + (has_bias ? bias[channel] : 0.0f));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#define GATHER(T)                                                                                                                  \
+    const T *x, const float *w, const float *bias, T *y, int has_bias, int images, int groups, int rows, int depth, int h, int wd, \
+        int ho, int wo, int k, int stride, int padding, int dilation, int transposed
+#define RUN(T, BM, BN, TM, TN)                                                                              \
+    SHARED(float, a, BK * (BM + 4));                                                                        \
+    SHARED(float, b, BK *BN);                                                                               \
+    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed};         \
+    conv_gather<T, BM, BN, TM, TN>(x, w, bias, y, a, b, s, has_bias)
+
+// 128 threads; `narrow` for up to 16 channels.
+extern "C" __global__ void conv_gather_f32(GATHER(float)) { RUN(float, 64, 64, 8, 4); }
+extern "C" __global__ void conv_gather_narrow_f32(GATHER(float)) { RUN(float, 16, 128, 4, 4); }

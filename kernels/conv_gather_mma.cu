@@ -1,0 +1,154 @@
+// conv_gather.cu for bf16 maps, on the tensor cores. Weights are f32 and enter exactly: each is the sum of three bf16 parts, so a product of
+// tiles is three (README.md).
+#include "conv.cuh"
+#include "mma.cuh"
+
+constexpr int BN = 128, PITCH_A = BK / 2 + 4, PITCH_B = BN + 8, PAIRS = BK / 2;
+
+// BM channels by 128 outputs a block, four warps across and WM down, BM / WM x 32 outputs a warp. `a`: three parts of BM rows of BK weights; `b`: BK channels, in pairs, of the
+// source pixels. Grid as of conv_gather.
+template <int BM>
+__device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias, bf16 *y, unsigned *a, unsigned *b, Gather s, int has_bias) {
+    constexpr int WM = BM / 32 > 0 ? BM / 32 : 1, THREADS = WM * BN, MT = BM / 16 / WM, NT = 4, CELLS = BM * PAIRS / THREADS;
+    const int tid = threadIdx.x, lane = tid % WARP_SIZE, across = tid / WARP_SIZE % 4 * 32, down = tid / BN * MT * 16;
+    const int taps = s.k * s.k, step = s.transposed ? s.stride : 1, reach = s.transposed ? 1 : s.stride;
+    const int row_tiles = (s.rows + BM - 1) / BM;
+    const long long plane = (long long)s.h * s.w, out = (long long)s.ho * s.wo, units = (long long)step * step * s.groups * row_tiles;
+    // Columns of `b` are pixels in a row: 16 bytes at a time, a thread of the first four warps loads eight columns of two channels; otherwise one
+    // column of some channels.
+    const bool flat = taps == 1 && s.stride == 1 && s.padding == 0 && plane % 8 == 0;
+    const int column = flat ? tid % (BN / 8) * 8 : tid % BN, pair = flat ? tid / (BN / 8) : tid / BN * (PAIRS / WM);
+    // The weights that this thread loads: channels 2 wr and 2 wr + 1 of the source, rows wm, wm + W_STEP, ...
+    constexpr int W_STEP = THREADS / PAIRS;
+    const int wr = tid % PAIRS, wm = tid / PAIRS;
+    const long long to_depth = s.weight(0, 0, 1, 0), to_row = W_STEP * s.weight(0, 1, 0, 0);
+    for (long long unit = blockIdx.y; unit < units; unit += gridDim.y) {
+        const int row0 = (int)(unit % row_tiles) * BM, group = (int)(unit / row_tiles % s.groups);
+        const int cy = (int)(unit / row_tiles / s.groups / step), cx = (int)(unit / row_tiles / s.groups % step);
+        const int mh = cy < s.ho ? (s.ho - cy + step - 1) / step : 0, mw = cx < s.wo ? (s.wo - cx + step - 1) / step : 0;
+        const long long some = (long long)mh * mw, columns = s.images * some;
+        for (long long col0 = (long long)blockIdx.x * BN; col0 < columns; col0 += (long long)gridDim.x * BN) {
+            float acc[MT][NT][4];
+            UNROLL
+            for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0.0f;
+            const long long col = col0 + column, in = col < columns ? col / some : 0;
+            const int at = col < columns ? (int)(col % some) : 0, i0 = at / mw, j0 = at % mw;
+            const bf16 *image = x + (in * s.groups + group) * s.depth * plane;
+            for (int tap = 0; tap < taps; tap++) {
+                int off_y = tap / s.k * s.dilation - s.padding, off_x = tap % s.k * s.dilation - s.padding;
+                if (s.transposed) {
+                    if ((cy - off_y) % s.stride != 0 || (cx - off_x) % s.stride != 0) continue;
+                    off_y = (cy - off_y) / s.stride, off_x = (cx - off_x) / s.stride;
+                }
+                const int iy = i0 * reach + off_y, ix = j0 * reach + off_x;
+                const bool inside = col < columns && iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
+                const bf16 *source = image + (inside ? (long long)iy * s.w + ix : 0);
+                const float *filter = w + s.weight(group, row0 + wm, 2 * wr, tap);
+                for (int c0 = 0; c0 < s.depth; c0 += BK) {
+                    const int count = min(BK, s.depth - c0);
+                    // All loads first, so that they are under way together.
+                    float weights[CELLS][2];
+                    UNROLL
+                    for (int i = 0; i < CELLS; i++) {
+                        const bool there = row0 + wm + i * W_STEP < s.rows;
+                        weights[i][0] = there && 2 * wr < count ? filter[c0 * to_depth + i * to_row] : 0.0f;
+                        weights[i][1] = there && 2 * wr + 1 < count ? filter[(c0 + 1) * to_depth + i * to_row] : 0.0f;
+                    }
+                    if (flat) {
+                        uint4 u = {0, 0, 0, 0}, v = {0, 0, 0, 0};
+                        if (pair < PAIRS && inside && 2 * pair < count) u = load_words(source + (c0 + 2 * pair) * plane);
+                        if (pair < PAIRS && inside && 2 * pair + 1 < count) v = load_words(source + (c0 + 2 * pair + 1) * plane);
+                        unsigned *to = b + pair * PITCH_B + column;
+                        if (pair < PAIRS) {
+                            store_words(to, uint4{low_halves(u.x, v.x), high_halves(u.x, v.x), low_halves(u.y, v.y), high_halves(u.y, v.y)});
+                            store_words(to + 4, uint4{low_halves(u.z, v.z), high_halves(u.z, v.z), low_halves(u.w, v.w), high_halves(u.w, v.w)});
+                        }
+                    } else {
+                        unsigned words[PAIRS / WM];
+                        UNROLL
+                        for (int i = 0; i < PAIRS / WM; i++) {
+                            const int r = 2 * (pair + i);
+                            const bf16 *from = source + (c0 + r) * plane;
+                            const unsigned u = inside && r < count ? __bfloat16_as_ushort(from[0]) : 0;
+                            words[i] = u | (inside && r + 1 < count ? (unsigned)__bfloat16_as_ushort(from[plane]) << 16 : 0);
+                        }
+                        UNROLL
+                        for (int i = 0; i < PAIRS / WM; i++) b[(pair + i) * PITCH_B + column] = words[i];
+                    }
+                    UNROLL
+                    for (int i = 0; i < CELLS; i++) {
+                        unsigned parts[3];
+                        split3(weights[i][0], weights[i][1], parts);
+                        UNROLL
+                        for (int p = 0; p < 3; p++) a[(p * BM + wm + i * W_STEP) * PITCH_A + wr] = parts[p];
+                    }
+                    __syncthreads();
+                    unsigned fb[NT][2];
+                    UNROLL
+                    for (int n = 0; n < NT; n++) fragment_b_across(fb[n], b + across + n * 8, PITCH_B);
+                    UNROLL
+                    for (int m = 0; m < MT; m++) {
+                        if (row0 + down + m * 16 >= s.rows) break;
+                        // The smallest parts first.
+                        UNROLL
+                        for (int p = 2; p >= 0; p--) {
+                            unsigned fa[4];
+                            fragment_a(fa, a + (p * BM + down + m * 16) * PITCH_A, PITCH_A);
+                            UNROLL
+                            for (int n = 0; n < NT; n++) mma_bf16(acc[m][n], fa, fb[n]);
+                        }
+                    }
+                    __syncthreads();
+                }
+            }
+            // Lanes t and t ^ 1 exchange halves of two tiles, so that each has four columns in a row: (row g or g + 8, tile pair, t).
+            const bool whole = step == 1 && out % 4 == 0;
+            const int g = lane / 4, t = lane % 4;
+            UNROLL
+            for (int n = 0; n < NT; n += 2) {
+                const long long first = col0 + across + n * 8 + t % 2 * 8 + t / 2 * 4;
+                // Where the four columns lie, but for the channel.
+                long long to[4];
+                UNROLL
+                for (int j = 0; j < 4; j++) {
+                    const long long at = whole ? first : first + j, inner = at % some;
+                    const long long pixel = whole ? inner + j : (cy + inner / mw * step) * s.wo + cx + inner % mw * step;
+                    to[j] = at / some * s.groups * s.rows * out + pixel;
+                }
+                UNROLL
+                for (int m = 0; m < MT; m++)
+                    UNROLL
+                    for (int half = 0; half < 2; half++) {
+                        const float *even = acc[m][n] + 2 * half, *odd = acc[m][n + 1] + 2 * half;
+                        float got[2], v[4];
+                        UNROLL
+                        for (int i = 0; i < 2; i++) got[i] = __shfl_xor_sync(FULL_WARP, t % 2 ? even[i] : odd[i], 1);
+                        UNROLL
+                        for (int i = 0; i < 2; i++) v[i] = t % 2 ? got[i] : even[i], v[2 + i] = t % 2 ? odd[i] : got[i];
+                        const int row = row0 + down + m * 16 + half * 8 + g;
+                        if (row >= s.rows || first >= columns) continue;
+                        const long long channel = (long long)group * s.rows + row;
+                        const float plus = has_bias ? bias[channel] : 0.0f;
+                        if (whole) store4(y + to[0] + channel * out, float4{v[0] + plus, v[1] + plus, v[2] + plus, v[3] + plus});
+                        else
+                            UNROLL
+                            for (int j = 0; j < 4; j++)
+                                if (first + j < columns) y[to[j] + channel * out] = from_float<bf16>(v[j] + plus);
+                    }
+            }
+        }
+    }
+}
+
+#define GATHER                                                                                                                          \
+    const bf16 *x, const float *w, const float *bias, bf16 *y, int has_bias, int images, int groups, int rows, int depth, int h, int wd, \
+        int ho, int wo, int k, int stride, int padding, int dilation, int transposed
+#define RUN(BM)                                                                                          \
+    SHARED(unsigned, a, 3 * BM * PITCH_A);                                                               \
+    SHARED(unsigned, b, PAIRS *PITCH_B);                                                                 \
+    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed};      \
+    conv_gather_mma<BM>(x, w, bias, y, a, b, s, has_bias)
+
+// 256 threads; `narrow`, 128 threads, for up to 16 channels.
+extern "C" __global__ void conv_gather_bf16(GATHER) { RUN(64); }
+extern "C" __global__ void conv_gather_narrow_bf16(GATHER) { RUN(16); }
