@@ -85,10 +85,6 @@ fn agree<T: Stored>(what: &str, got: &[T], want: &[f64], size: &[f64], terms: us
     Ok(())
 }
 
-fn abs(v: &[f64]) -> Vec<f64> {
-    v.iter().map(|v| v.abs()).collect()
-}
-
 #[test]
 fn the_bound_is_not_loose() {
     // A single tap left out, or a factor of 1.0005, is far outside.

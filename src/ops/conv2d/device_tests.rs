@@ -162,7 +162,11 @@ fn a_wide_map_of_many_tiles_agrees() {
 #[test]
 fn the_bound_is_not_loose() {
     // A factor of 1.0005 in f32, one of 1.01 in bf16, is far outside.
-    for (dtype, factor) in [(DType::F32, 1.0005), (DType::Bf16, 1.01), (DType::F32, f64::NAN)] {
+    for (dtype, factor) in [
+        (DType::F32, 1.0005),
+        (DType::Bf16, 1.01),
+        (DType::F32, f64::NAN),
+    ] {
         let got = Tensor::from_f64([1], vec![factor]).unwrap().cast(dtype);
         assert!(within("y", &got, &[1.0], &[4.0], 9).is_err());
     }
