@@ -6,8 +6,8 @@
 
 // Blocks of 128 threads. WARPS 1: all threads share every slice of pixels; 4: each warp takes a quarter of a slice and the warps' sums are
 // added at the end. Grid: (tiles of dw x groups, chunks) or fewer; `a`, `b`: BK pixels of BM channels of dy, of BN pairs (c, tap).
-template <typename T, int BM, int BN, int TM, int TN, int WARPS>
-__device__ void conv_bwd_w(const T *x, const T *dy, float *part, float *a, float *b, int *table, int chunks, long long chunk, Sizes s) {
+template <int BM, int BN, int TM, int TN, int WARPS>
+__device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *a, float *b, int *table, int chunks, long long chunk, Sizes s) {
     constexpr int LDA = BM + 4, LDB = BN + 4, THREADS = 128, MINE = BK / WARPS;
     static_assert(BM / TM * (BN / TN) * WARPS == THREADS, "a tile is shared out among the threads");
     const int tid = threadIdx.x, slice = WARPS == 1 ? 0 : tid / WARP_SIZE, cell = tid % (THREADS / WARPS);
@@ -15,6 +15,8 @@ __device__ void conv_bwd_w(const T *x, const T *dy, float *part, float *a, float
     const int pairs = s.depth * taps, row_tiles = (s.rows + BM - 1) / BM, pair_tiles = (pairs + BN - 1) / BN;
     const long long in = (long long)s.h * s.w, out = (long long)s.ho * s.wo, all = s.images * out;
     const long long units = (long long)s.groups * row_tiles * pair_tiles, size = (long long)s.groups * s.rows * pairs;
+    // Four pixels at a time: of dy; of x too where a pair is a channel.
+    const bool whole = out % 4 == 0, flat = whole && taps == 1 && s.stride == 1 && s.padding == 0;
     for (long long unit = blockIdx.x; unit < units; unit += gridDim.x) {
         const int pair0 = (int)(unit % pair_tiles) * BN, row0 = (int)(unit / pair_tiles % row_tiles) * BM;
         const long long group = unit / pair_tiles / row_tiles;
@@ -30,29 +32,43 @@ __device__ void conv_bwd_w(const T *x, const T *dy, float *part, float *a, float
                 for (int j = 0; j < TN; j++) acc[i][j] = 0.0f;
             const long long begin = part_of * chunk, end = min(begin + chunk, all);
             for (long long k0 = begin; k0 < end; k0 += BK) {
-                // Lanes along the pixels, so that loads are of neighbours.
-                const int lane = tid % BK;
-                const long long pixel = k0 + lane, n = pixel / out;
-                const bool there = pixel < end;
-                const int p = (int)(pixel % out), iy0 = p / s.wo * s.stride - s.padding, ix0 = p % s.wo * s.stride - s.padding;
-                const T *dys = dy + (n * s.groups + group) * s.rows * out + p, *xs = x + (n * s.groups + group) * s.depth * in;
-                constexpr int STEP = THREADS / BK;
-                float u[BM / STEP], v[BN / STEP];
-                UNROLL
-                for (int i = 0; i < BM / STEP; i++) {
-                    const int m = row0 + tid / BK + i * STEP;
-                    u[i] = there && m < s.rows ? to_float(dys[m * out]) : 0.0f;
+                // Lanes along the pixels, so that loads are of neighbours: four of a row at once, or one.
+                constexpr int FOURS = BK / 4, FOUR_STEP = THREADS / FOURS, STEP = THREADS / BK;
+                const int lane = tid % BK, at = tid % FOURS * 4;
+                const long long one = k0 + lane, four = k0 + at;
+                if (whole) {
+                    const float *from = dy + (four / out * s.groups + group) * s.rows * out + four % out;
+                    UNROLL
+                    for (int m = tid / FOURS; m < BM; m += FOUR_STEP) {
+                        float v[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+                        if (four < end && row0 + m < s.rows) load16(from + (row0 + m) * out, v);
+                        UNROLL
+                        for (int i = 0; i < 4; i++) a[(at + i) * LDA + m] = v[i];
+                    }
+                } else {
+                    const float *from = dy + (one / out * s.groups + group) * s.rows * out + one % out;
+                    UNROLL
+                    for (int m = tid / BK; m < BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * out] : 0.0f;
                 }
-                UNROLL
-                for (int i = 0; i < BN / STEP; i++) {
-                    const int j = tid / BK + i * STEP, iy = iy0 + table[BN + j], ix = ix0 + table[2 * BN + j];
-                    const bool inside = there && pair0 + j < pairs && iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-                    v[i] = inside ? to_float(xs[table[j] * in + (long long)iy * s.w + ix]) : 0.0f;
+                if (flat) {
+                    const float *from = x + (four / out * s.groups + group) * s.depth * in + four % out;
+                    UNROLL
+                    for (int j = tid / FOURS; j < BN; j += FOUR_STEP) {
+                        float v[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+                        if (four < end && pair0 + j < pairs) load16(from + (pair0 + j) * in, v);
+                        UNROLL
+                        for (int i = 0; i < 4; i++) b[(at + i) * LDB + j] = v[i];
+                    }
+                } else {
+                    const float *from = x + (one / out * s.groups + group) * s.depth * in;
+                    const int p = (int)(one % out), iy0 = p / s.wo * s.stride - s.padding, ix0 = p % s.wo * s.stride - s.padding;
+                    UNROLL
+                    for (int j = tid / BK; j < BN; j += STEP) {
+                        const int iy = iy0 + table[BN + j], ix = ix0 + table[2 * BN + j];
+                        const bool inside = one < end && pair0 + j < pairs && iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
+                        b[lane * LDB + j] = inside ? from[table[j] * in + (long long)iy * s.w + ix] : 0.0f;
+                    }
                 }
-                UNROLL
-                for (int i = 0; i < BM / STEP; i++) a[lane * LDA + tid / BK + i * STEP] = u[i];
-                UNROLL
-                for (int i = 0; i < BN / STEP; i++) b[lane * LDB + tid / BK + i * STEP] = v[i];
                 __syncthreads();
                 const int count = (int)min((long long)BK, end - k0);
                 if (WARPS == 1) multiply<TM, TN>(a + ty * TM, LDA, b + tx * TN, LDB, count, acc);
@@ -82,16 +98,16 @@ __device__ void conv_bwd_w(const T *x, const T *dy, float *part, float *a, float
     }
 }
 
-#define BWD_W(T)                                                                                                                   \
-    const T *x, const T *dy, float *part, int chunks, long long chunk, int images, int groups, int rows, int depth, int h, int wd, \
+#define BWD_W                                                                                                                   \
+    const float *x, const float *dy, float *part, int chunks, long long chunk, int images, int groups, int rows, int depth, int h, int wd, \
         int ho, int wo, int k, int stride, int padding, int dilation
-#define RUN(T, BM, BN, TM, TN, WARPS)                                                                              \
+#define RUN(BM, BN, TM, TN, WARPS)                                                                              \
     SHARED(float, a, BK * (BM + 4));                                                                               \
     SHARED(float, b, BK * (BN + 4));                                                                               \
     SHARED(int, table, 3 * BN);                                                                                    \
-    conv_bwd_w<T, BM, BN, TM, TN, WARPS>(x, dy, part, a, b, table, chunks, chunk,                                  \
+    conv_bwd_w<BM, BN, TM, TN, WARPS>(x, dy, part, a, b, table, chunks, chunk,                                  \
                                          Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation})
 
 // `narrow` for up to 16 channels of dy in a group.
-extern "C" __global__ void conv_bwd_w_f32(BWD_W(float)) { RUN(float, 64, 64, 8, 4, 1); }
-extern "C" __global__ void conv_bwd_w_narrow_f32(BWD_W(float)) { RUN(float, 16, 32, 4, 4, 4); }
+extern "C" __global__ void conv_bwd_w_f32(BWD_W) { RUN(64, 64, 8, 4, 1); }
+extern "C" __global__ void conv_bwd_w_narrow_f32(BWD_W) { RUN(16, 32, 4, 4, 4); }

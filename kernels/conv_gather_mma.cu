@@ -5,8 +5,8 @@
 
 constexpr int BN = 128, PITCH_A = BK / 2 + 4, PITCH_B = BN + 8, PAIRS = BK / 2;
 
-// BM channels by 128 outputs a block, four warps across and WM down, BM / WM x 32 outputs a warp. `a`: three parts of BM rows of BK weights; `b`: BK channels, in pairs, of the
-// source pixels. Grid as of conv_gather.
+// BM channels by 128 outputs a block, four warps across and WM down, BM / WM x 32 outputs a warp. `a`: three parts of BM rows of BK weights;
+// `b`: BK channels, in pairs, of the source pixels. Grid as of conv_gather.
 template <int BM>
 __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias, bf16 *y, unsigned *a, unsigned *b, Gather s, int has_bias) {
     constexpr int WM = BM / 32 > 0 ? BM / 32 : 1, THREADS = WM * BN, MT = BM / 16 / WM, NT = 4, CELLS = BM * PAIRS / THREADS;

@@ -20,15 +20,25 @@ extern "C" __global__ void sum_chunks_f32(const float *part, float *y, int chunk
     }
 }
 
-// part[chunk, c] = sum of dy[n, c, p] over the (n, p) of the chunk; grid (channels, chunks) or fewer.
+// part[chunk, c] = sum of dy[n, c, p] over the (n, p) of the chunk; grid (channels, chunks) or fewer. Chunks are multiples of 32.
 template <typename T>
 __device__ void channel_sums(const T *dy, float *part, float *warps, int images, int channels, long long plane, int chunks, long long chunk) {
+    constexpr int PER = 16 / (int)sizeof(T);
     const long long all = images * plane;
     for (int c = blockIdx.x; c < channels; c += gridDim.x)
         for (int part_of = blockIdx.y; part_of < chunks; part_of += gridDim.y) {
             const long long begin = part_of * chunk, end = min(begin + chunk, all);
             float v = 0.0f;
-            for (long long i = begin + threadIdx.x; i < end; i += THREADS) v += to_float(dy[(i / plane * channels + c) * plane + i % plane]);
+            if (plane % PER == 0) {
+                for (long long i = begin + threadIdx.x * PER; i < end; i += THREADS * PER) {
+                    float some[PER];
+                    load16(dy + (i / plane * channels + c) * plane + i % plane, some);
+                    UNROLL
+                    for (int k = 0; k < PER; k++) v += some[k];
+                }
+            } else {
+                for (long long i = begin + threadIdx.x; i < end; i += THREADS) v += to_float(dy[(i / plane * channels + c) * plane + i % plane]);
+            }
             v = warp_sum(v);
             if (threadIdx.x % WARP_SIZE == 0) warps[threadIdx.x / WARP_SIZE] = v;
             __syncthreads();

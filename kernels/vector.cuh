@@ -2,12 +2,6 @@
 #pragma once
 #include "reduce.cuh"
 
-#ifdef __CUDACC__
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL
-#endif
-
 // V values from `p` on; V is 1, or PACK<T> where `p` is aligned to 16 bytes.
 template <int V, typename T> __device__ inline void load_values(const T *p, float *v) {
     if constexpr (V == 1) v[0] = to_float(*p);

@@ -13,7 +13,6 @@ const CASES: usize = 16;
 
 /// Ops that the host computes on a device, with the reason.
 const BY_HOST: &[(&str, &str)] = &[];
-];
 
 /// Ops that share the storage of their operand.
 const WITHOUT_LAUNCH: &[&str] = &["reshape"];
