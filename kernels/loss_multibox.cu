@@ -44,23 +44,29 @@ extern "C" __global__ void multibox_bf16(const bf16 *loc, const bf16 *conf, cons
     multibox(loc, conf, labels, offsets, used, lse, part, priors, values, classes, tile);
 }
 
+// den = max(positives, 1), what the sum is divided by.
+extern "C" __global__ void multibox_denominator(const int *positives, float *den) {
+    if (global_index() == 0) den[0] = (float)(positives[0] > 1 ? positives[0] : 1);
+}
+
 // y = (location + class) / den; the terms by themselves. One block.
-extern "C" __global__ void multibox_finish(const float *part, float *y, float *location, float *classes, int parts, float den) {
+extern "C" __global__ void multibox_finish(const float *part, float *y, float *location, float *classes, const float *den,
+                                           int parts) {
     SHARED(double, tile, WARP_SIZE);
     double place = parts_sum(part, parts, tile), kind = parts_sum(part + parts, parts, tile);
     if (threadIdx.x == 0) {
-        y[0] = (float)((place + kind) / den);
-        location[0] = (float)(place / den);
-        classes[0] = (float)(kind / den);
+        y[0] = (float)((place + kind) / den[0]);
+        location[0] = (float)(place / den[0]);
+        classes[0] = (float)(kind / den[0]);
     }
 }
 
 // d[i, k] = slope of (loc - offset) times dy / den for positive priors and k < 4, else 0: of the location values (`width` of a row),
-// or with a negative den and width 4 of the offsets. One value a thread.
+// or with sign -1 and width 4 of the offsets. One value a thread.
 template <typename T, typename D>
-__device__ void multibox_bwd_loc(const T *loc, const int *labels, const float *offsets, const float *dy, D *d, float den, int values,
+__device__ void multibox_bwd_loc(const T *loc, const int *labels, const float *offsets, const float *dy, D *d, const float *den, float sign, int values,
                                  int width, long long n) {
-    float g = dy[0] / den;
+    float g = sign * dy[0] / den[0];
     for (long long j = global_index(); j < n; j += global_size()) {
         long long i = j / width;
         int k = (int)(j % width);
@@ -73,23 +79,23 @@ __device__ void multibox_bwd_loc(const T *loc, const int *labels, const float *o
     }
 }
 extern "C" __global__ void multibox_bwd_loc_f32(const float *loc, const int *labels, const float *offsets, const float *dy, float *d,
-                                                float den, int values, int width, long long n) {
-    multibox_bwd_loc(loc, labels, offsets, dy, d, den, values, width, n);
+                                                const float *den, float sign, int values, int width, long long n) {
+    multibox_bwd_loc(loc, labels, offsets, dy, d, den, sign, values, width, n);
 }
 extern "C" __global__ void multibox_bwd_loc_bf16(const bf16 *loc, const int *labels, const float *offsets, const float *dy, bf16 *d,
-                                                 float den, int values, int width, long long n) {
-    multibox_bwd_loc(loc, labels, offsets, dy, d, den, values, width, n);
+                                                 const float *den, float sign, int values, int width, long long n) {
+    multibox_bwd_loc(loc, labels, offsets, dy, d, den, sign, values, width, n);
 }
 extern "C" __global__ void multibox_bwd_offset_bf16(const bf16 *loc, const int *labels, const float *offsets, const float *dy,
-                                                    float *d, float den, int values, int width, long long n) {
-    multibox_bwd_loc(loc, labels, offsets, dy, d, den, values, width, n);
+                                                    float *d, const float *den, float sign, int values, int width, long long n) {
+    multibox_bwd_loc(loc, labels, offsets, dy, d, den, sign, values, width, n);
 }
 
 // dz = (e^(z - lse) - [c = t]) dy / den of marked priors, else 0. One value a thread.
 template <typename T>
-__device__ void multibox_bwd_conf(const T *conf, const int *labels, const int *used, const float *lse, const float *dy, T *d, float den,
+__device__ void multibox_bwd_conf(const T *conf, const int *labels, const int *used, const float *lse, const float *dy, T *d, const float *den,
                                   int classes, long long n) {
-    float g = dy[0] / den;
+    float g = dy[0] / den[0];
     for (long long j = global_index(); j < n; j += global_size()) {
         long long i = j / classes;
         float v = 0.0f;
@@ -98,10 +104,10 @@ __device__ void multibox_bwd_conf(const T *conf, const int *labels, const int *u
     }
 }
 extern "C" __global__ void multibox_bwd_conf_f32(const float *conf, const int *labels, const int *used, const float *lse,
-                                                 const float *dy, float *d, float den, int classes, long long n) {
+                                                 const float *dy, float *d, const float *den, int classes, long long n) {
     multibox_bwd_conf(conf, labels, used, lse, dy, d, den, classes, n);
 }
 extern "C" __global__ void multibox_bwd_conf_bf16(const bf16 *conf, const int *labels, const int *used, const float *lse,
-                                                  const float *dy, bf16 *d, float den, int classes, long long n) {
+                                                  const float *dy, bf16 *d, const float *den, int classes, long long n) {
     multibox_bwd_conf(conf, labels, used, lse, dy, d, den, classes, n);
 }

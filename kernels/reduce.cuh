@@ -30,11 +30,19 @@ template <typename T> __device__ inline void store_pack(T *p, const float *v) {
 #endif
 }
 
-// Products that no compiler joins with a sum: the bits of the host.
+// Products that no compiler joins with a sum: the bits of the host. Bits that are set; bits of a float.
 #ifdef __CUDACC__
 __device__ inline float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 __device__ inline double mul_rn(double a, double b) { return __dmul_rn(a, b); }
+__device__ inline int bits_set(unsigned v) { return __popc(v); }
+__device__ inline unsigned bits_of(float v) { return __float_as_uint(v); }
 #else
+inline int bits_set(unsigned v) { return __builtin_popcount(v); }
+inline unsigned bits_of(float v) {
+    unsigned u;
+    __builtin_memcpy(&u, &v, sizeof u);
+    return u;
+}
 inline float mul_rn(float a, float b) { return a * b; }
 inline double mul_rn(double a, double b) { return a * b; }
 #endif

@@ -54,7 +54,7 @@ pub use global_avg_pool::global_avg_pool;
 pub use linear::linear;
 pub use log_softmax::log_softmax;
 pub use mul::mul;
-pub use multibox::{Multibox, MultiboxTargets, multibox};
+pub use multibox::{Multibox, MultiboxTargets, multibox, multibox_saving};
 pub use pool::{avg_pool, max_pool};
 pub use reduce::{mean, sum};
 pub use relu::relu;

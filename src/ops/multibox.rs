@@ -16,13 +16,13 @@ use crate::backend::host::{Float, by_float};
 use crate::backend::threads::{for_pieces, map, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Var};
+use crate::tape::{Backward, Grad, Op, Output, Saved, Var};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
 /// The op; operands are location values, class scores, labels, offsets and marks.
 #[derive(Debug, Clone)]
 pub struct Multibox {
-    /// What the sum is divided by: the positives of the batch, at least 1.
+    /// What the sum is divided by: the positives of the batch, at least 1. Not read when they are an operand.
     pub denominator: f64,
 }
 
@@ -35,6 +35,8 @@ pub struct MultiboxTargets {
     pub offsets: Var,
     /// `(N, P)` i32, 0 or 1: whether the prior counts for the classifier. 1 only where the label is not below 0.
     pub used: Var,
+    /// One i32: the positives of the batch, where a device counted them; the sum is divided by it, at least by 1.
+    pub positives: Option<Var>,
 }
 
 /// Localisation plus confidence loss, a scalar. `loc` is `(N, P, L)` with L >= 4, `conf` is `(N, P, 1 + classes)`.
@@ -43,9 +45,23 @@ pub struct MultiboxTargets {
 /// [`Code::Shape`] for operands that do not fit; [`Code::DType`] when labels or marks are not i32; [`Code::Argument`] for a
 /// label outside the classes, a mark other than 0 or 1, a mark on a label below 0, a denominator that is not positive.
 pub fn multibox(loc: &Var, conf: &Var, targets: &MultiboxTargets, op: Multibox) -> Result<Var> {
+    multibox_saving(loc, conf, targets, op).map(|(y, _)| y)
+}
+
+/// [`multibox`], and what a device's forward saved: second and third are the localisation and the confidence term.
+///
+/// # Errors
+/// As [`multibox`].
+pub fn multibox_saving(
+    loc: &Var,
+    conf: &Var,
+    targets: &MultiboxTargets,
+    op: Multibox,
+) -> Result<(Var, Saved)> {
     let t = targets;
-    loc.tape()
-        .apply(op, &[loc, conf, &t.labels, &t.offsets, &t.used])
+    let mut x = vec![loc, conf, &t.labels, &t.offsets, &t.used];
+    x.extend(&t.positives);
+    loc.tape().apply_saving(op, &x)
 }
 
 /// Sizes of the operands: priors of the batch, location values, classes with background.
@@ -106,13 +122,13 @@ impl Reference for Multibox {
         }
         Arr {
             shape: Shape::new(&[]),
-            data: vec![sum / S::c(self.denominator)],
+            data: vec![sum / S::c(self.divisor(x.get(5).map(|n| n.data[0].v())))],
         }
     }
 
     fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
         let s = Sizes::of(x[0].shape.dims(), x[1].shape.dims());
-        let g = dy.data[0] / S::c(self.denominator);
+        let g = dy.data[0] / S::c(self.divisor(x.get(5).map(|n| n.data[0].v())));
         let (mut dl, mut dz) = (Arr::zeros(x[0].shape), Arr::zeros(x[1].shape));
         let mut offsets = Arr::zeros(x[3].shape);
         for i in 0..s.images * s.priors {
@@ -133,13 +149,22 @@ impl Reference for Multibox {
                 }
             }
         }
-        vec![Some(dl), Some(dz), None, Some(offsets), None]
+        let mut all = vec![Some(dl), Some(dz), None, Some(offsets)];
+        all.resize_with(x.len(), || None);
+        all
     }
 }
 
 impl Multibox {
+    /// What the sum is divided by, given the positives if they are an operand.
+    fn divisor(&self, positives: Option<f64>) -> f64 {
+        positives.map_or(self.denominator, |n| n.max(1.0))
+    }
+
     fn check(&self, x: &[Tensor]) -> Result<()> {
-        for (name, t) in [("labels", &x[2]), ("marks", &x[4])] {
+        let counted = x.get(5).map(|n| ("positives", n));
+        let ids = [("labels", &x[2]), ("marks", &x[4])];
+        for (name, t) in ids.into_iter().chain(counted) {
             if t.dtype() != DType::I32 {
                 let text = format!("multibox: {name} must be i32, got {}", t.dtype().name());
                 return Err(Error::new(Code::DType, text));
@@ -243,7 +268,8 @@ impl Op for Multibox {
             && d[0][..2] == d[1][..2]
             && d[2] == &d[0][..2]
             && d[3] == [d[0][0], d[0][1], 4]
-            && d[4] == d[2];
+            && d[4] == d[2]
+            && x.get(5).is_none_or(|n| n.numel() == 1);
         if !fits {
             let text = format!(
                 "multibox: expected (N, P, 4 or more), (N, P, 2 or more), (N, P), (N, P, 4), (N, P), got {}, {}, {}, {}, {}",
@@ -268,21 +294,24 @@ impl Op for Multibox {
         let priors = |n: usize| ranges[n].start * s.priors..ranges[n].end * s.priors;
         let parts = by_float!(x[0].dtype(), T => map(ranges.len(), x[1].numel(), |n| self.sum::<T>(x, s, priors(n))));
         let sum = tree_fold(parts, |a, b| a + b).unwrap_or(0.0);
-        Ok(Tensor::scalar(x[0].dtype(), sum / self.denominator).into())
+        let divisor = self.divisor(x.get(5).map(Tensor::item));
+        Ok(Tensor::scalar(x[0].dtype(), sum / divisor).into())
     }
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
         let s = Sizes::of(b.shapes[0].dims(), b.shapes[1].dims());
+        let counted = (b.shapes.len() > 5).then(|| b.input(5).item());
         by_float!(b.dy.dtype(), T => {
-            let g = T::c(b.dy.item() / self.denominator);
+            let g = T::c(b.dy.item() / self.divisor(counted));
             let whole = |need: bool, d: &dyn Fn() -> Tensor| need.then(|| Grad::Whole(d()));
-            Ok(vec![
+            let mut all = vec![
                 whole(b.need[0], &|| self.d_loc(b, s, g, s.values)),
                 whole(b.need[1], &|| self.d_conf(b, s, g)),
                 None,
                 whole(b.need[3], &|| self.d_loc(b, s, -g, 4)),
-                None,
-            ])
+            ];
+            all.resize_with(b.need.len(), || None);
+            Ok(all)
         })
     }
 
@@ -326,17 +355,16 @@ pub static ENTRY: Entry = Entry {
             }
         }
         let ids = |v| Tensor::from_i32([n, p], v).expect("one for each prior");
+        let denominator = g.pick(&[1.0, 3.0, 17.0]);
+        let conf = g.normal([n, p, classes]);
+        let mut x = vec![loc, conf, ids(labels), offsets, ids(used)];
+        if g.rng.coin(0.3) {
+            let positives = g.pick(&[0, 1, 6]);
+            x.push(Tensor::from_i32([], vec![positives]).expect("one number"));
+        }
         Case {
-            op: Arc::new(Multibox {
-                denominator: g.pick(&[1.0, 3.0, 17.0]),
-            }),
-            x: vec![
-                loc,
-                g.normal([n, p, classes]),
-                ids(labels),
-                offsets,
-                ids(used),
-            ],
+            op: Arc::new(Multibox { denominator }),
+            x,
         }
     },
     refusals: || {

@@ -1,5 +1,5 @@
 //! The loss of the SSD head by launches. Saved are `ln sum e^z` of each prior and the two terms, location and class,
-//! one number each.
+//! and what they were divided by, one number each.
 
 use super::super::on_device::{self, THREADS, stored, sum_blocks, wide};
 use super::{Multibox, Sizes};
@@ -9,6 +9,18 @@ use crate::tape::{Backward, Grad, Output};
 use crate::tensor::{DType, DeviceBuffer, Engine, Shape, Tensor};
 
 impl Multibox {
+    /// What the sum is divided by, in device memory: the positives that the matching counted there, or our number.
+    fn denominator_on(&self, e: Engine, positives: Option<&Tensor>) -> Result<Tensor> {
+        let Some(positives) = positives else {
+            return Ok(Tensor::scalar(DType::F32, self.denominator));
+        };
+        let mut den = Tensor::scratch_on(e, Shape::new(&[]), DType::F32)?;
+        let args = [positives.arg(e)?, den.arg_out(e)?];
+        let launch = Launch::new([1, 1, 1], [32, 1, 1]);
+        e.launch(k::MULTIBOX_DENOMINATOR, launch, &args)?;
+        Ok(den)
+    }
+
     /// See [`crate::tape::Op::forward_device`].
     pub(super) fn launch_forward(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let kernel = on_device::pick(x[0].dtype(), k::MULTIBOX_F32, k::MULTIBOX_BF16);
@@ -19,6 +31,7 @@ impl Multibox {
         };
         let s = Sizes::of(x[0].dims(), x[1].dims());
         let n = s.images * s.priors;
+        let den = self.denominator_on(e, x.get(5))?;
         let mut y = Tensor::zeros_on(e, Shape::new(&[]), DType::F32)?;
         let mut location = Tensor::zeros_on(e, Shape::new(&[]), DType::F32)?;
         let mut class = Tensor::zeros_on(e, Shape::new(&[]), DType::F32)?;
@@ -45,12 +58,12 @@ impl Multibox {
                 y.arg_out(e)?,
                 location.arg_out(e)?,
                 class.arg_out(e)?,
+                den.arg(e)?,
                 Arg::I32(blocks as i32),
-                Arg::F32(self.denominator as f32),
             ];
             e.launch(k::MULTIBOX_FINISH, launch(1), &args)?;
         }
-        let saved = vec![lse, location, class];
+        let saved = vec![lse, location, class, den];
         Ok(Some(Output { y, saved }))
     }
 
@@ -60,7 +73,7 @@ impl Multibox {
         e: Engine,
         b: &Backward,
     ) -> Result<Option<Vec<Option<Grad>>>> {
-        let [lse, ..] = b.saved else {
+        let [lse, _, _, den] = b.saved else {
             return Ok(None); // of the host's forward
         };
         let (loc, conf, labels) = (b.input(0), b.input(1), b.input(2));
@@ -72,7 +85,7 @@ impl Multibox {
         let s = Sizes::of(loc.dims(), conf.dims());
         let n = s.images * s.priors;
         let wide_offsets = wide(e, offsets)?;
-        let d_loc = |kernel, dtype, width: usize, sign: f64| -> Result<Tensor> {
+        let d_loc = |kernel, dtype, width: usize, sign: f32| -> Result<Tensor> {
             let mut d = Tensor::scratch_on(e, [s.images, s.priors, width], dtype)?;
             let args = [
                 loc.arg(e)?,
@@ -80,14 +93,15 @@ impl Multibox {
                 wide_offsets.arg(e)?,
                 b.dy.arg(e)?,
                 d.arg_out(e)?,
-                Arg::F32((sign * self.denominator) as f32),
+                den.arg(e)?,
+                Arg::F32(sign),
                 Arg::I32(s.values as i32),
                 Arg::I32(width as i32),
             ];
             e.over(kernel, n * width, &args)?;
             Ok(d)
         };
-        let mut all: Vec<Option<Grad>> = (0..5).map(|_| None).collect();
+        let mut all: Vec<Option<Grad>> = b.need.iter().map(|_| None).collect();
         if b.need[0] {
             let kernel = if half {
                 k::MULTIBOX_BWD_LOC_BF16
@@ -105,7 +119,7 @@ impl Multibox {
                 lse.arg(e)?,
                 b.dy.arg(e)?,
                 d.arg_out(e)?,
-                Arg::F32(self.denominator as f32),
+                den.arg(e)?,
                 Arg::I32(s.classes as i32),
             ];
             let kernel = if half {

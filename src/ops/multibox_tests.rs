@@ -17,6 +17,7 @@ fn example(path: Path, loc: &[f32], conf: &[f32], used: &[i32]) -> (Var, Var, Re
         labels: ids(&[0, 2, -1, 0, 0, 0]),
         offsets: tape.leaf(Tensor::from_f32([2, 3, 4], offsets).unwrap()),
         used: ids(used),
+        positives: None,
     };
     let loc = tape.param(Tensor::from_f32([2, 3, 5], loc.to_vec()).unwrap());
     let conf = tape.param(Tensor::from_f32([2, 3, 3], conf.to_vec()).unwrap());
@@ -74,6 +75,7 @@ fn without_any_counting_prior_the_loss_is_zero() {
         labels: ids(),
         offsets: tape.leaf(Tensor::zeros([1, 2, 4], DType::F32)),
         used: ids(),
+        positives: None,
     };
     let loc = tape.param(Tensor::zeros([1, 2, 4], DType::F32));
     let conf = tape.param(Tensor::zeros([1, 2, 2], DType::F32));
@@ -155,13 +157,15 @@ fn composed(x: &[Var], op: &Multibox) -> Result<Var> {
 
     let loc = ops::slice(&ops::reshape(&x[0], [priors, values])?, 0, 4)?;
     let offsets = ops::reshape(&x[3], [priors, 4])?;
+    let positives = x.get(5).map(|n| n.value().item().max(1.0));
+    let denominator = positives.unwrap_or(op.denominator);
     let smooth = SmoothL1 {
         beta: 1.0,
-        denominator: op.denominator,
+        denominator,
     };
     let entropy = CrossEntropy {
         ignore: Some(-1),
-        denominator: Denominator::Fixed(op.denominator),
+        denominator: Denominator::Fixed(denominator),
         ..Default::default()
     };
     let conf = ops::reshape(&x[1], [priors, classes])?;

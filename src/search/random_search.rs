@@ -295,7 +295,7 @@ fn score(
             loss += bench.weight
                 * bench
                     .task
-                    .loss(&outputs, &bench.targets(&batch)?)?
+                    .loss(&outputs, &bench.targets(&batch, session.cx.path)?)?
                     .total
                     .value()
                     .item();

@@ -16,7 +16,7 @@ use crate::model::config::{Frame, FrameConfig};
 use crate::model::network::{Mixing, Network};
 use crate::nn::Pass;
 use crate::rng::{Rng, word};
-use crate::tape::Var;
+use crate::tape::{Path, Var};
 use crate::task::config::{TaskConfig, TaskKind};
 use crate::task::priors::PriorLayout;
 use crate::task::{ClassificationTask, DetectionTask, SegmentationTask, Targets, Task};
@@ -300,11 +300,11 @@ impl Workbench {
         }
     }
 
-    /// Targets of a batch.
+    /// Targets of a batch for a pass on `path`.
     ///
     /// # Errors
     /// Annotations that do not fit the task, naming the sample.
-    pub fn targets(&self, batch: &Batch) -> Result<Targets> {
+    pub fn targets(&self, batch: &Batch, path: Path) -> Result<Targets> {
         let mut annotations = batch.annotations.clone();
         if self.shuffled {
             let order = Rng::new(self.seed, &[word("shuffled-labels"), batch.step])
@@ -315,7 +315,7 @@ impl Workbench {
                 .collect();
         }
         self.task
-            .targets(&annotations)
+            .targets_on(path, &annotations)
             .map_err(|e| e.note(format!("samples: {}", batch.ids.join(", "))))
     }
 

@@ -84,11 +84,7 @@ pub fn decode(
     {
         let offsets = &loc[i * width..i * width + 4];
         if let Some(bad) = row.iter().chain(offsets).find(|v| !v.is_finite()) {
-            return Err(
-                Error::new(Code::Argument, format!("the detection head gave {bad}"))
-                    .at(format!("prior {i}"))
-                    .help("the network's weights or input are not finite"),
-            );
+            return Err(not_finite(*bad, i));
         }
         softmax(row, out);
     }
@@ -114,32 +110,56 @@ pub fn decode(
             })
             .collect();
         for k in suppress(&boxes, config.iou) {
-            let mut b = boxes[k];
-            if config.clip {
-                let (x, y) = (|v: f32| v.clamp(0.0, w), |v: f32| v.clamp(0.0, h));
-                b = BBox {
-                    x1: x(b.x1),
-                    y1: y(b.y1),
-                    x2: x(b.x2),
-                    y2: y(b.y2),
-                };
-                if b.area() == 0.0 {
-                    continue;
-                }
-            }
-            all.push(Detection {
-                class,
-                score: score(best[k]),
-                bbox: b,
-            });
+            all.extend(kept(class, score(best[k]), boxes[k], (h, w), config));
         }
     }
+    limit(&mut all, config);
+    Ok(all)
+}
+
+/// The detection that a box which stays becomes; `None` outside an image of `h` x `w` when boxes are clipped.
+fn kept(
+    class: usize,
+    score: f32,
+    mut b: BBox,
+    (h, w): (f32, f32),
+    config: &DecodeConfig,
+) -> Option<Detection> {
+    if config.clip {
+        let (x, y) = (|v: f32| v.clamp(0.0, w), |v: f32| v.clamp(0.0, h));
+        b = BBox {
+            x1: x(b.x1),
+            y1: y(b.y1),
+            x2: x(b.x2),
+            y2: y(b.y2),
+        };
+        if b.area() == 0.0 {
+            return None;
+        }
+    }
+    let bbox = b;
+    Some(Detection { class, score, bbox })
+}
+
+/// Leaves the best detections of an image, if there is a limit.
+fn limit(all: &mut Vec<Detection>, config: &DecodeConfig) {
     if let Some(limit) = config.per_image {
         all.sort_by(|a, b| b.score.total_cmp(&a.score));
         all.truncate(limit);
     }
-    Ok(all)
 }
+
+/// The error of a prior whose values are not numbers.
+fn not_finite(bad: f32, prior: usize) -> Error {
+    Error::new(Code::Argument, format!("the detection head gave {bad}"))
+        .at(format!("prior {prior}"))
+        .help("the network's weights or input are not finite")
+}
+
+#[path = "decode_device.rs"]
+mod device;
+
+pub use device::decode_on;
 
 #[cfg(test)]
 #[path = "decode_tests.rs"]

@@ -16,7 +16,7 @@ use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::metrics::{Protocol, evaluate};
 use crate::ops::{Multibox, MultiboxTargets, multibox};
-use crate::tape::Var;
+use crate::tape::{Path, Var};
 use crate::tensor::{DType, Tensor};
 
 /// The task; the head gives `loc` `(N, P, 4 or more)` and `conf` `(N, P, 1 + classes)` for P priors.
@@ -133,7 +133,7 @@ fn background_loss<T: Float>(row: &[T]) -> T {
 /// Smooth L1 over the positives, divided, for the record.
 fn location_part(loc: &Tensor, targets: &Targets) -> f64 {
     let loc = float(loc);
-    let (values, offsets) = (loc.dims()[2], targets.get("offset").f64s());
+    let (values, offsets) = (loc.dims()[2], targets.get("offset").to_f64());
     let mut sum = 0.0;
     by_float!(loc.dtype(), T => {
         let loc = loc.data::<T>();
@@ -144,7 +144,13 @@ fn location_part(loc: &Tensor, targets: &Targets) -> f64 {
             }
         }
     });
-    sum / targets.denominator
+    sum / denominator(targets)
+}
+
+/// What the loss is divided by.
+fn denominator(targets: &Targets) -> f64 {
+    let counted = targets.find("positives").map(|n| n.item().max(1.0));
+    counted.unwrap_or(targets.denominator)
 }
 
 /// The tensor in a dtype that computes.
@@ -191,20 +197,33 @@ impl Task for DetectionTask {
         })
     }
 
+    fn targets_on(&self, path: Path, annotations: &[Annotation]) -> Result<Targets> {
+        match path {
+            Path::Device(e) => self.match_on(e, annotations),
+            _ => self.targets(annotations),
+        }
+    }
+
     fn loss(&self, outputs: &[Var], targets: &Targets) -> Result<Loss> {
         let dims: Vec<&[usize]> = outputs.iter().map(Var::dims).collect();
         let labels = targets.get("label");
         self.check(&dims, labels.dims()[0])?;
         let (loc, conf) = (&outputs[0], &outputs[1]);
+        if let Path::Device(e) = loc.tape().cx().path
+            && let Some(loss) = self.loss_on(e, loc, conf, targets)?
+        {
+            return Ok(loss);
+        }
         let used = self.mine(conf.value(), labels)?;
         let (tape, dtype) = (loc.tape(), float(loc.value()).dtype());
         let operands = MultiboxTargets {
             labels: tape.leaf(labels.clone()),
             offsets: tape.leaf(targets.get("offset").cast(dtype)),
             used: tape.leaf(used.clone()),
+            positives: None,
         };
         let op = Multibox {
-            denominator: targets.denominator,
+            denominator: denominator(targets),
         };
         let total = multibox(loc, conf, &operands, op)?;
         let location = location_part(loc.value(), targets);
@@ -222,6 +241,9 @@ impl Task for DetectionTask {
     fn predict(&self, outputs: &[Tensor], sizes: &[(usize, usize)]) -> Result<Vec<Prediction>> {
         let dims: Vec<&[usize]> = outputs.iter().map(Tensor::dims).collect();
         self.check(&dims, sizes.len())?;
+        if let Some(found) = self.predict_on(outputs, sizes)? {
+            return Ok(found);
+        }
         let (loc, conf) = (outputs[0].to_f32(), outputs[1].to_f32());
         let (l, c) = (
             loc.len() / sizes.len().max(1),
@@ -280,6 +302,9 @@ impl Meter for DetectionMeter {
         ))
     }
 }
+
+#[path = "detection_device.rs"]
+mod device;
 
 #[cfg(test)]
 #[path = "detection_tests.rs"]

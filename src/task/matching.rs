@@ -239,6 +239,11 @@ impl Matcher {
     }
 }
 
+#[path = "matching_device.rs"]
+mod device;
+
+pub use device::MatchedOn;
+
 #[cfg(test)]
 #[path = "matching_tests.rs"]
 mod tests;

@@ -32,6 +32,11 @@ pub fn hard_negatives<T: Copy + PartialOrd>(labels: &[i32], loss: &[T], ratio: f
     chosen
 }
 
+#[path = "mining_device.rs"]
+mod device;
+
+pub use device::{hard_negatives_on, mine_on};
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::annotation::{Annotation, Detection, LabelMap};
 use crate::error::{Code, Error, Result};
 use crate::metrics::{ApReport, Average, Confusion, TopK};
-use crate::tape::Var;
+use crate::tape::{Path, Var};
 use crate::tensor::Tensor;
 use config::TaskKind;
 
@@ -41,6 +41,14 @@ pub trait Task: Send + Sync {
     /// # Errors
     /// Annotations of another kind, or that do not fit the classes or the input; the place names the image of the batch.
     fn targets(&self, annotations: &[Annotation]) -> Result<Targets>;
+
+    /// [`Task::targets`] for a pass on `path`: what kernels can make lies on the device then.
+    ///
+    /// # Errors
+    /// As [`Task::targets`]; those of the device.
+    fn targets_on(&self, _path: Path, annotations: &[Annotation]) -> Result<Targets> {
+        self.targets(annotations)
+    }
 
     /// The loss, a scalar on the tape of `outputs`.
     ///
@@ -64,17 +72,21 @@ pub struct Targets {
     /// Tensors under the names of the step dump: `label` and `offset` for detection, `labels`, `class`.
     pub tensors: Vec<(&'static str, Tensor)>,
     /// What the summed loss is divided by: positives, pixels or images, at least 1. A batch taken in several pieces keeps
-    /// the one of the whole.
+    /// the one of the whole. Where a device counts, the tensor `positives` holds it and this is 1.
     pub denominator: f64,
 }
 
 impl Targets {
+    /// The tensor of that name, if it is there.
+    pub fn find(&self, name: &str) -> Option<&Tensor> {
+        let found = self.tensors.iter().find(|t| t.0 == name);
+        found.map(|t| &t.1)
+    }
+
     /// The tensor of that name; asserts that it is there.
     pub fn get(&self, name: &str) -> &Tensor {
-        let found = self.tensors.iter().find(|t| t.0 == name);
-        &found
+        self.find(name)
             .unwrap_or_else(|| panic!("no target tensor `{name}`"))
-            .1
     }
 }
 

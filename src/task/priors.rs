@@ -7,6 +7,7 @@
 
 use super::config::PriorConfig;
 use crate::error::{Code, Error, Result};
+use crate::tensor::Tensor;
 
 /// One level of the pyramid.
 #[derive(Debug, Clone, PartialEq)]
@@ -220,10 +221,12 @@ impl PriorLayout {
                 }
             }
         }
+        let table = Tensor::from_f64([boxes.len(), 4], boxes.concat())?;
         Ok(Priors {
             height: self.height,
             width: self.width,
             boxes,
+            table,
         })
     }
 }
@@ -234,12 +237,18 @@ pub struct Priors {
     height: usize,
     width: usize,
     boxes: Vec<[f64; 4]>,
+    table: Tensor,
 }
 
 impl Priors {
     /// Centre x, centre y, width, height of each prior, relative to the image; in the order of the network's outputs.
     pub fn boxes(&self) -> &[[f64; 4]] {
         &self.boxes
+    }
+
+    /// The same as a tensor, `(len, 4)` f64: on a device it stays there.
+    pub fn table(&self) -> &Tensor {
+        &self.table
     }
 
     /// Number of priors.

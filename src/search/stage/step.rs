@@ -18,6 +18,7 @@ use crate::search::stop::Rule;
 use crate::search::workbench::{Half, Workbench};
 use crate::space::ArchGroup;
 use crate::space::derive::learnable_ranking;
+use crate::tape::Path;
 use crate::task::Targets;
 
 impl Running<'_> {
@@ -72,6 +73,7 @@ impl Running<'_> {
     fn prepare(
         loaders: &mut [Loader],
         plan: &Plan,
+        path: Path,
         tasks: &[usize],
         used: &mut [u64],
     ) -> Result<Vec<(Rc<Workbench>, Batch, Targets)>> {
@@ -81,7 +83,7 @@ impl Running<'_> {
                 let batch = loaders[t].next_batch()?;
                 used[t] += 1;
                 let bench = plan.tasks[t].clone();
-                let targets = bench.targets(&batch)?;
+                let targets = bench.targets(&batch, path)?;
                 Ok((bench, batch, targets))
             })
             .collect()
@@ -127,6 +129,7 @@ impl Running<'_> {
         let weight = Self::prepare(
             &mut self.weight_loaders,
             plan,
+            cx.path,
             &tasks,
             &mut self.counters.weight_batches,
         )?;
@@ -143,6 +146,7 @@ impl Running<'_> {
             let batches = Self::prepare(
                 &mut self.arch_loaders,
                 plan,
+                cx.path,
                 &tasks,
                 &mut self.counters.arch_batches,
             )?;

@@ -1,0 +1,93 @@
+//! Mining by launches: a radix select over the losses of each image.
+
+use crate::backend::driver::{self as k, Arg, Launch};
+use crate::error::Result;
+use crate::ops::on_device;
+use crate::tensor::{DType, Engine, Tensor};
+
+/// [`super::hard_negatives`] of a batch: `labels` `(N, P)` i32 and `loss` `(N, P)` f32 give marks `(N, P)` i32, 0 or 1, the same ones.
+///
+/// # Errors
+/// Those of the device.
+pub fn hard_negatives_on(e: Engine, labels: &Tensor, loss: &Tensor, ratio: f64) -> Result<Tensor> {
+    assert_eq!(labels.shape(), loss.shape());
+    let mut used = Tensor::scratch_on(e, *labels.shape(), DType::I32)?;
+    let (images, priors) = (labels.dims()[0], labels.dims()[1]);
+    if labels.numel() > 0 {
+        let ratio = e.constant(&[ratio])?;
+        let args = [
+            loss.arg(e)?,
+            labels.arg(e)?,
+            ratio.arg(),
+            used.arg_out(e)?,
+            Arg::I32(priors as i32),
+        ];
+        let launch = Launch::new([images as u32, 1, 1], [1024, 1, 1]);
+        e.launch(k::DETECT_MINE, launch, &args)?;
+    }
+    Ok(used)
+}
+
+/// The priors that count for the classifier, by the cross entropy of the background in `conf` `(N, P, 1 + classes)`; `None` for
+/// types without a kernel.
+///
+/// # Errors
+/// Those of the device.
+pub fn mine_on(e: Engine, conf: &Tensor, labels: &Tensor, ratio: f64) -> Result<Option<Tensor>> {
+    let (f32, bf16) = (k::DETECT_BACKGROUND_F32, k::DETECT_BACKGROUND_BF16);
+    let Some(kernel) = on_device::pick(conf.dtype(), f32, bf16) else {
+        return Ok(None);
+    };
+    let mut loss = Tensor::scratch_on(e, *labels.shape(), DType::F32)?;
+    let classes = Arg::I32(conf.dims()[2] as i32);
+    let args = [conf.arg(e)?, loss.arg_out(e)?, classes];
+    e.over(kernel, labels.numel(), &args)?;
+    hard_negatives_on(e, labels, &loss, ratio).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RATIO, hard_negatives};
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn the_device_chooses_the_same_priors() {
+        let e = Engine::emulated(2);
+        let mut r = Rng::new(2, &[]);
+        let special = [0.0, -0.0, f32::NAN, f32::INFINITY, 1e-40, -1.0, 3.0];
+        for (priors, ratio, levels) in [
+            (1, RATIO, 2),
+            (33, 0.9, 3),
+            (1500, RATIO, 1000),
+            (1100, 2.5, 4),
+            (700, 0.0, 4),
+        ] {
+            let n = 3 * priors;
+            // The last image has no positive; in the first almost everything is one.
+            let share = [0.9, 0.05, 0.0];
+            let label = |i: usize, r: &mut Rng| match r.f64() {
+                v if v < share[i / priors] => 1 + r.below(3) as i32,
+                v if v > 0.97 => -1,
+                _ => 0,
+            };
+            let labels: Vec<i32> = (0..n).map(|i| label(i, &mut r)).collect();
+            let value = |r: &mut Rng| match r.coin(0.02) {
+                true => special[r.below(special.len())],
+                false => r.below(levels) as f32 / 7.0,
+            };
+            let loss: Vec<f32> = (0..n).map(|_| value(&mut r)).collect();
+            let on = hard_negatives_on(
+                e,
+                &Tensor::from_i32([3, priors], labels.clone()).unwrap(),
+                &Tensor::from_f32([3, priors], loss.clone()).unwrap(),
+                ratio,
+            );
+            let on = on.unwrap();
+            let rows = labels.chunks(priors).zip(loss.chunks(priors));
+            let want = rows.flat_map(|(labels, loss)| hard_negatives(labels, loss, ratio));
+            let want: Vec<i32> = want.map(i32::from).collect();
+            assert_eq!(on.i32s(), want, "{priors} {ratio}");
+        }
+    }
+}
