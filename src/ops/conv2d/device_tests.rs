@@ -74,12 +74,16 @@ fn agree(s: &ConvSizes, dtype: DType, seed: u64) {
 /// Few cases that between them reach every line of `depthwise.cu`.
 pub fn depthwise_cases(driver: Box<dyn Driver>) -> Result<()> {
     let e = Engine::new(driver, true);
+    // Tails in both directions, one of whole vectors; several images at a time, and groups of them; two tiles down, two across; fewer than four
+    // columns.
     for (i, (n, c, map, how)) in [
-        (1, 3, [9, 34], [3, 2, 1]),
-        (3, 2, [13, 16], [3, 1, 2]),
+        (1, 3, [12, 34], [3, 2, 1]),
+        (3, 2, [13, 24], [3, 1, 2]),
         (2, 2, [7, 13], [5, 1, 1]),
         (9, 2, [5, 8], [5, 2, 2]),
-        (1, 2, [35, 136], [3, 1, 1]),
+        (1, 2, [35, 128], [3, 1, 1]),
+        (1, 2, [3, 136], [3, 1, 1]),
+        (2, 2, [2, 3], [5, 1, 1]),
     ]
     .into_iter()
     .enumerate()
