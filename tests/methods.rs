@@ -295,7 +295,7 @@ fn loss(run: &Path, kind: &str) -> f64 {
     first["loss"].as_f64().expect("a loss")
 }
 
-/// Two steps of every stage with the kernels of the GPU, each access checked; then the same run, killed on the way and resumed.
+/// Two steps of every stage with the kernels of the GPU, each access checked.
 #[test]
 fn every_stage_runs_on_the_emulated_device() {
     let home = tempfile::tempdir().expect("a scratch directory");
@@ -314,37 +314,60 @@ fn every_stage_runs_on_the_emulated_device() {
     std::fs::write(dir.join("small.toml"), config).expect("a configuration");
     let settings = "-s search.iters.branch=2 -s search.iters.presearch=2 -s search.iters.backbone=2 \
         -s search.batch=1 -s search.presearch.batch=2 -s finetune.iters=2 -s finetune.batch=1 -s eval.limit=1 \
-        -s eval.batch=1 -s eval.gap=false -s checkpoint.every=1 --quiet";
-    let search = |run: &str, device: &str| {
-        let line = format!("search small.toml --run {run} --device {device} {settings}");
+        -s eval.batch=1 -s eval.gap=false --quiet";
+    for device in ["emulated", "cpu"] {
+        let line = format!("search small.toml --run {device} --device {device} {settings}");
+        mtnas(dir, &line.split_whitespace().collect::<Vec<_>>());
+    }
+    for kind in ["train", "arch"] {
+        let [got, want] = ["emulated", "cpu"].map(|run| loss(&dir.join(run), kind));
+        let off = (got - want).abs() / want.abs();
+        assert!(off <= 1e-5, "{kind}: {got} on the device, {want} without");
+    }
+}
+
+/// A run on a device that is killed and resumed ends in the bits of one that was not.
+#[test]
+fn a_run_on_the_emulated_device_survives_a_kill() {
+    let home = tempfile::tempdir().expect("a scratch directory");
+    let dir = home.path();
+    let synth = SynthConfig {
+        folder_train: 4,
+        folder_val: 2,
+        folder_size: 32,
+        train: 1,
+        val: 1,
+        cifar: true,
+        ..SynthConfig::default()
+    };
+    generate(&dir.join("data"), &synth).expect("a data set");
+    std::fs::write(dir.join("small.toml"), ONE_TASK).expect("a configuration");
+    let search = |run: &str| {
+        let line = format!(
+            "search small.toml --run {run} --device emulated --quiet -s checkpoint.every=1 -s eval.gap=false \
+             -s search.batch=1 -s finetune.batch=1 -s eval.limit=1 -s finetune.iters=2"
+        );
         line.split_whitespace()
             .map(String::from)
             .collect::<Vec<_>>()
     };
-    let all = |arguments: &[String]| {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        mtnas(dir, &arguments)
-    };
-    all(&search("whole", "emulated"));
-    all(&search("cpu", "cpu"));
-    let (whole, cpu) = (dir.join("whole"), dir.join("cpu"));
-    for kind in ["train", "arch"] {
-        let (got, want) = (loss(&whole, kind), loss(&cpu, kind));
-        let off = (got - want).abs() / want.abs();
-        assert!(off <= 1e-5, "{kind}: {got} on the device, {want} without");
-    }
+    let whole = search("whole");
+    mtnas(dir, &whole.iter().map(String::as_str).collect::<Vec<_>>());
     let mut c = Command::new(env!("CARGO_BIN_EXE_mtnas"));
     let mut child = c
         .current_dir(dir)
-        .args(search("killed", "emulated"))
+        .args(search("killed"))
         .spawn()
         .expect("the binary runs");
-    let reached = dir.join("killed/stages/3-presearch");
-    while !reached.is_dir() && child.try_wait().expect("a process").is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+    // In the middle of the search: two of its four steps are in the log.
+    let log = dir.join("killed/metrics.jsonl");
+    let lines = || std::fs::read_to_string(&log).map_or(0, |t| t.lines().count());
+    while lines() < 3 && child.try_wait().expect("a process").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
     child.kill().expect("killed before its end");
     child.wait().expect("a process");
+    assert!(!dir.join("killed/report.html").exists(), "killed too late");
     mtnas(dir, &["resume", "killed", "--quiet"]);
     for file in ["metrics.jsonl", "alpha.jsonl", "final/model.safetensors"] {
         let read = |run: &str| std::fs::read(dir.join(run).join(file)).expect(file);

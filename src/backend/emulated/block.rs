@@ -21,10 +21,10 @@ const WARP: usize = 32;
 /// Bytes of a thread's stack.
 const STACK: usize = 64 << 10;
 
-/// Where in a kernel file.
+/// Where in a kernel file. The name is read when somebody asks for it: threads wait far more often than they fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Site {
-    file: &'static str,
+    file: *const c_char,
     line: i32,
 }
 
@@ -35,16 +35,17 @@ impl Site {
     /// `file` is a string literal of a kernel.
     #[allow(unsafe_code)]
     pub unsafe fn new(file: *const c_char, line: i32) -> Site {
-        // SAFETY: as the caller promises; literals live as long as the program.
-        let path = unsafe { CStr::from_ptr(file) }.to_str().unwrap_or("?");
-        let file = path.rsplit('/').next().unwrap_or(path);
         Site { file, line }
     }
 }
 
+#[allow(unsafe_code)]
 impl std::fmt::Display for Site {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        // SAFETY: as the caller of `new` promised; literals live as long as the program.
+        let path = unsafe { CStr::from_ptr(self.file) }.to_str().unwrap_or("?");
+        let name = path.rsplit('/').next().unwrap_or(path);
+        write!(f, "{name}:{}", self.line)
     }
 }
 
