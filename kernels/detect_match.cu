@@ -1,6 +1,7 @@
 // Matching of ground truth to priors (src/task/matching.rs, the specification), in f64 as there: which prior is whose does not hang on
 // rounding. Priors are (count, 4): centre and size; boxes (images, objects, 4): edges; kinds (images, objects): class, IGNORED, or
 // PADDING after the last object of an image.
+#include "exact.cuh"
 #include "reduce.cuh"
 
 constexpr int IGNORED = -1, PADDING = -2, NEITHER = -1;

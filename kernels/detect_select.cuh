@@ -1,5 +1,6 @@
 // Radix select over the values of one block's list: the `wanted` largest, ties to the lowest index.
 #pragma once
+#include "exact.cuh"
 #include "reduce.cuh"
 
 // Larger for larger values; a NaN above all, both zeros the same.

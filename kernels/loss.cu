@@ -19,10 +19,7 @@ __device__ void cross_entropy(const T *x, const int *t, Entropy p, float *lse, f
     for (long long i = global_index(); i < positions; i += global_size()) {
         const T *z = x + i / inner * p.len * inner + i % inner;
         float m = -INFINITY, s = 0.0f;
-        for (int c = 0; c < p.len; c++) {
-            float v = to_float(z[c * inner]);
-            m = v <= m ? m : v;
-        }
+        for (int c = 0; c < p.len; c++) m = fmaxf(m, to_float(z[c * inner]));
         for (int c = 0; c < p.len; c++) s += expf(to_float(z[c * inner]) - m);
         float all = m + logf(s);
         lse[i] = all;

@@ -18,10 +18,7 @@ __device__ void multibox(const T *loc, const T *conf, const int *labels, const f
         if (used[i]) {
             const T *z = conf + i * classes;
             float m = -INFINITY, s = 0.0f;
-            for (int c = 0; c < classes; c++) {
-                float v = to_float(z[c]);
-                m = v <= m ? m : v;
-            }
+            for (int c = 0; c < classes; c++) m = fmaxf(m, to_float(z[c]));
             for (int c = 0; c < classes; c++) s += expf(to_float(z[c]) - m);
             all = m + logf(s);
             kind += t < 0 || t >= classes ? NAN : all - to_float(z[t]);

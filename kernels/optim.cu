@@ -1,6 +1,7 @@
 // Optimisers over all parameters in one launch. A row of `table` describes a piece of one parameter, ROW words: address of the gradient,
 // number of values, number of the parameter, and the addresses of up to three tensors that change. One block a row. A piece begins
 // on a multiple of 16 bytes.
+#include "exact.cuh"
 #include "reduce.cuh"
 
 constexpr int ROW = 6;

@@ -30,23 +30,6 @@ template <typename T> __device__ inline void store_pack(T *p, const float *v) {
 #endif
 }
 
-// Products that no compiler joins with a sum: the bits of the host. Bits that are set; bits of a float.
-#ifdef __CUDACC__
-__device__ inline float mul_rn(float a, float b) { return __fmul_rn(a, b); }
-__device__ inline double mul_rn(double a, double b) { return __dmul_rn(a, b); }
-__device__ inline int bits_set(unsigned v) { return __popc(v); }
-__device__ inline unsigned bits_of(float v) { return __float_as_uint(v); }
-#else
-inline int bits_set(unsigned v) { return __builtin_popcount(v); }
-inline unsigned bits_of(float v) {
-    unsigned u;
-    __builtin_memcpy(&u, &v, sizeof u);
-    return u;
-}
-inline float mul_rn(float a, float b) { return a * b; }
-inline double mul_rn(double a, double b) { return a * b; }
-#endif
-
 // Sum over the lanes of a warp, in every lane.
 template <typename T> __device__ inline T lanes_sum(T v) {
     for (int d = WARP_SIZE / 2; d > 0; d /= 2) v += __shfl_xor_sync(FULL_WARP, v, d);
@@ -61,9 +44,8 @@ template <typename T> __device__ inline T block_sum(T v, T *tile) {
     __syncthreads(); // an earlier sum may still be read
     if (lane == 0) tile[warp] = v;
     __syncthreads();
-    T sum = 0;
-    if (warp == 0) sum = lanes_sum(lane < blockDim.x / WARP_SIZE ? tile[lane] : (T)0);
-    return sum;
+    if (warp == 0) v = lanes_sum(lane < blockDim.x / WARP_SIZE ? tile[lane] : (T)0);
+    return v;
 }
 
 // Sum of `n` partial sums over the threads of one block, as block_sum, in f64: the last few additions cost nothing.

@@ -13,12 +13,10 @@ __device__ inline Line my_line(long long lines, int lanes) {
     return Line{global_index() / lanes, lines, global_size() / lanes, (int)(global_index() % lanes), lanes};
 }
 
+// A NaN may be left out: it is in the sum of powers.
 __device__ inline float line_max(float v, int lanes) {
     if (lanes > 1)
-        for (int d = WARP_SIZE / 2; d > 0; d /= 2) {
-            float o = __shfl_xor_sync(FULL_WARP, v, d);
-            v = o <= v ? v : o; // a NaN stays
-        }
+        for (int d = WARP_SIZE / 2; d > 0; d /= 2) v = fmaxf(v, __shfl_xor_sync(FULL_WARP, v, d));
     return v;
 }
 __device__ inline float line_sum(float v, int lanes) { return lanes > 1 ? warp_sum(v) : v; }
@@ -29,10 +27,7 @@ template <bool LOG, typename T> __device__ void softmax(const T *x, T *y, long l
     for (long long i = l.first; i < l.lines; i += l.step) {
         long long at = i / inner * len * inner + i % inner;
         float m = -INFINITY, s = 0.0f;
-        for (int c = l.lane; c < len; c += l.lanes) {
-            float v = to_float(x[at + c * inner]);
-            m = v <= m ? m : v;
-        }
+        for (int c = l.lane; c < len; c += l.lanes) m = fmaxf(m, to_float(x[at + c * inner]));
         m = line_max(m, lanes);
         for (int c = l.lane; c < len; c += l.lanes) s += expf(to_float(x[at + c * inner]) - m);
         s = line_sum(s, lanes);
@@ -96,7 +91,7 @@ extern "C" __global__ void log_softmax_bwd_bf16(const bf16 *y, const bf16 *dy, b
 extern "C" __global__ void edge_softmax_f32(const float *x, const int *from, float *y, int groups) {
     for (int k = (int)global_index(); k < groups; k += (int)global_size()) {
         float m = -INFINITY, s = 0.0f;
-        for (int i = from[k]; i < from[k + 1]; i++) m = x[i] <= m ? m : x[i];
+        for (int i = from[k]; i < from[k + 1]; i++) m = fmaxf(m, x[i]);
         for (int i = from[k]; i < from[k + 1]; i++) s += expf(x[i] - m);
         for (int i = from[k]; i < from[k + 1]; i++) y[i] = expf(x[i] - m) / s;
     }

@@ -50,6 +50,8 @@ mod report;
 
 use std::sync::Arc;
 
+#[cfg(test)]
+pub(crate) use derivative::pull;
 pub use device::{DeviceOp, DeviceOptions, DeviceReport, agree, operands, run_on};
 pub use registry::{Options, run};
 pub use report::{OpReport, Report};

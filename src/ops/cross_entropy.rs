@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::reference::{Arr, Reference};
 use super::shape_rules::{Split, refuse, split};
+use super::softmax::move_lines;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
 use crate::backend::host::{Float, by_float, softmax as kernel};
 use crate::backend::threads::{for_pieces, for_pieces2, map, shards, tree_fold};
@@ -333,8 +334,13 @@ impl Op for CrossEntropy {
 pub static ENTRY: Entry = Entry {
     name: "cross_entropy",
     case: |g| {
-        let s = g.map_shape();
-        let rank = g.pick(&[2, 3, 4]);
+        // More positions than threads, and than one block sums.
+        let large = g.side > 9;
+        let s = match large {
+            true => [3, 1, g.int(28, g.side), g.int(28, g.side)],
+            false => g.map_shape(),
+        };
+        let rank = if large { 4 } else { g.pick(&[2, 3, 4]) };
         let c = g.int(2, 7);
         let (shape, ignore) = ([s[0], c, s[2], s[3]], g.pick(&[None, Some(255), Some(-1)]));
         let positions: Vec<usize> = [s[0], s[2], s[3]][..rank - 1].to_vec();
@@ -349,6 +355,8 @@ pub static ENTRY: Entry = Entry {
             .rng
             .coin(0.3)
             .then(|| (0..c).map(|_| g.rng.range(0.2, 2.0)).collect());
+        let mut x = g.normal(&shape[..rank]);
+        move_lines(g, &mut x, 1);
         Case {
             op: Arc::new(CrossEntropy {
                 ignore,
@@ -356,10 +364,7 @@ pub static ENTRY: Entry = Entry {
                 smoothing,
                 weights,
             }),
-            x: vec![
-                g.normal(&shape[..rank]),
-                g.classes(&positions[..], c, ignore),
-            ],
+            x: vec![x, g.classes(&positions[..], c, ignore)],
         }
     },
     refusals: || {

@@ -162,7 +162,11 @@ pub(super) const MASK_FORGOTTEN: Planted = Planted {
 pub static ENTRY: Entry = Entry {
     name: "dropout",
     case: |g| {
-        let s = g.map_shape();
+        // More values than one stream of bits serves.
+        let s = match g.side > 9 {
+            true => [2, g.int(20, 25), 11, g.int(10, 12)],
+            false => g.map_shape(),
+        };
         Case {
             op: Arc::new(Dropout {
                 p: g.pick(&[0.0, 0.1, 0.5, 0.8]),

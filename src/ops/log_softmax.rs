@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::on_device;
 use super::reference::{Arr, Reference};
 use super::shape_rules::{has_dim, split};
-use super::softmax::{lines, over_lines, piece};
+use super::softmax::{lines, operand, over_lines, piece};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
 use crate::backend::driver as k;
 use crate::backend::host::{by_float, softmax as kernel};
@@ -137,12 +137,10 @@ impl Op for LogSoftmax {
 pub static ENTRY: Entry = Entry {
     name: "log_softmax",
     case: |g| {
-        let rank = g.int(1, 4);
-        let s = &g.map_shape()[..rank];
-        let dim = g.int(0, rank - 1);
+        let (x, dim) = operand(g);
         Case {
             op: Arc::new(LogSoftmax { dim }),
-            x: vec![g.normal(s)],
+            x: vec![x],
         }
     },
     refusals: || {

@@ -331,7 +331,10 @@ impl Op for Multibox {
 pub static ENTRY: Entry = Entry {
     name: "multibox",
     case: |g| {
-        let (n, p) = (g.int(1, 3), g.int(1, 12));
+        let (n, p) = match g.side > 9 {
+            true => (3, g.int(190, 230)),
+            false => (g.int(1, 3), g.int(1, 12)),
+        };
         let (values, classes) = (g.pick(&[4, 6]), g.int(2, 5));
         let labels: Vec<i32> = (0..n * p)
             .map(|_| g.rng.below(classes + 1) as i32 - 1)

@@ -147,7 +147,9 @@ impl Op for ScaleRows {
 pub static ENTRY: Entry = Entry {
     name: "scale_rows",
     case: |g| {
-        let (r, k) = (g.int(1, 14), g.int(1, 9));
+        // A row of one warp, of several, of more values than a block has threads.
+        let (r, most) = (g.int(1, 14), g.pick(&[9, 70, 300]));
+        let k = g.int(1, most);
         let x = if g.rng.coin(0.2) {
             g.normal([r])
         } else {

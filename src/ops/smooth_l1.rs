@@ -145,8 +145,11 @@ impl Op for SmoothL1 {
 pub static ENTRY: Entry = Entry {
     name: "smooth_l1",
     case: |g| {
-        let s = g.map_shape();
-        let rank = g.int(1, 4);
+        // More values than one block sums.
+        let (s, rank) = match g.side > 9 {
+            true => ([2, g.int(20, g.side), 8, 8], 4),
+            false => (g.map_shape(), g.int(1, 4)),
+        };
         let (beta, shape) = (g.pick(&[1.0, 0.5, 2.0]), &s[..rank]);
         let target = g.normal(shape);
         let mut x = g.normal(shape);

@@ -204,4 +204,4 @@ impl Figures {
 
 #[cfg(test)]
 #[path = "device_tests.rs"]
-mod tests;
+pub(crate) mod tests;

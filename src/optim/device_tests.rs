@@ -45,9 +45,7 @@ fn close(a: &Tensor, b: &Tensor, ulps: f32) {
     }
 }
 
-#[test]
-fn sgd_takes_the_steps_of_the_host() {
-    let e = Engine::emulated(2);
+fn sgd(e: Engine) {
     for clip in [0.0, 5.0, 1e6] {
         let c = SgdConfig {
             clip,
@@ -74,9 +72,7 @@ fn sgd_takes_the_steps_of_the_host() {
     }
 }
 
-#[test]
-fn adam_takes_the_steps_of_the_host() {
-    let e = Engine::emulated(2);
+fn adam(e: Engine) {
     let c = AdamConfig {
         clip: 3.0,
         ..AdamConfig::default()
@@ -99,9 +95,7 @@ fn adam_takes_the_steps_of_the_host() {
     }
 }
 
-#[test]
-fn figures_come_in_one_piece_and_see_one_value_that_is_not_finite() {
-    let e = Engine::emulated(2);
+fn figures(e: Engine) {
     let f = Figures::default();
     let device = |v: f64| {
         on(e, vec![(ParamId(0), Tensor::scalar(DType::F32, v))])
@@ -125,4 +119,26 @@ fn figures_come_in_one_piece_and_see_one_value_that_is_not_finite() {
     }
     let none = f.fetch(e, &[&loss], std::iter::empty()).unwrap();
     assert_eq!(none, (vec![1.5], true));
+}
+
+/// What `kernels/optim.cu` computes; panics where it is not what the host does.
+pub(crate) fn mutation_cases(e: Engine) {
+    figures(e);
+    adam(e);
+    sgd(e);
+}
+
+#[test]
+fn sgd_takes_the_steps_of_the_host() {
+    sgd(Engine::emulated(2));
+}
+
+#[test]
+fn adam_takes_the_steps_of_the_host() {
+    adam(Engine::emulated(2));
+}
+
+#[test]
+fn figures_come_in_one_piece_and_see_one_value_that_is_not_finite() {
+    figures(Engine::emulated(2));
 }

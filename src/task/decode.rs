@@ -157,7 +157,7 @@ fn not_finite(bad: f32, prior: usize) -> Error {
 }
 
 #[path = "decode_device.rs"]
-mod device;
+pub(crate) mod device;
 
 pub use device::decode_on;
 

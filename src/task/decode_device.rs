@@ -114,7 +114,7 @@ fn first_bad(bad: &Tensor, loc: &Tensor, conf: &Tensor) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::decode;
     use super::*;
     use crate::rng::Rng;
@@ -129,7 +129,12 @@ mod tests {
 
     #[test]
     fn the_device_decodes_as_the_host() {
-        let e = Engine::emulated(2);
+        mutation_cases(Engine::emulated(2));
+    }
+
+    /// What `kernels/detect_decode.cu` computes; panics where it is not what the host does.
+    pub(crate) fn mutation_cases(e: Engine) {
+        nothing_and_no_numbers(e);
         let priors = PriorLayout::peer(64, 64, 2).unwrap().priors().unwrap();
         let (p, mut r) = (priors.len(), Rng::new(4, &[]));
         let sizes = [(64, 64), (100, 37)];
@@ -165,7 +170,10 @@ mod tests {
 
     #[test]
     fn nothing_found_and_values_that_are_no_numbers() {
-        let e = Engine::emulated(1);
+        nothing_and_no_numbers(Engine::emulated(1));
+    }
+
+    fn nothing_and_no_numbers(e: Engine) {
         let priors = PriorLayout::peer(64, 64, 1).unwrap().priors().unwrap();
         let p = priors.len();
         let loc = Tensor::zeros([1, p, 4], DType::F32);

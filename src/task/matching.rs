@@ -240,7 +240,7 @@ impl Matcher {
 }
 
 #[path = "matching_device.rs"]
-mod device;
+pub(crate) mod device;
 
 pub use device::MatchedOn;
 

@@ -83,7 +83,7 @@ impl Matcher {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::*;
     use super::*;
     use crate::annotation::BBox;
@@ -118,7 +118,11 @@ mod tests {
 
     #[test]
     fn the_device_matches_as_the_host() {
-        let e = Engine::emulated(2);
+        mutation_cases(Engine::emulated(2));
+    }
+
+    /// What `kernels/detect_match.cu` computes; panics where it is not what the host does.
+    pub(crate) fn mutation_cases(e: Engine) {
         let priors = PriorLayout::peer(64, 64, 3).unwrap().priors().unwrap();
         let (mut r, mut seen) = (Rng::new(5, &[]), [0; 3]);
         for round in 0..6 {

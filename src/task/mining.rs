@@ -33,7 +33,7 @@ pub fn hard_negatives<T: Copy + PartialOrd>(labels: &[i32], loss: &[T], ratio: f
 }
 
 #[path = "mining_device.rs"]
-mod device;
+pub(crate) mod device;
 
 pub use device::{hard_negatives_on, mine_on};
 

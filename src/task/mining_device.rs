@@ -46,14 +46,18 @@ pub fn mine_on(e: Engine, conf: &Tensor, labels: &Tensor, ratio: f64) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::{RATIO, hard_negatives};
     use super::*;
     use crate::rng::Rng;
 
     #[test]
     fn the_device_chooses_the_same_priors() {
-        let e = Engine::emulated(2);
+        mutation_cases(Engine::emulated(2));
+    }
+
+    /// What `kernels/detect_mine.cu` computes; panics where it is not what the host does.
+    pub(crate) fn mutation_cases(e: Engine) {
         let mut r = Rng::new(2, &[]);
         let special = [0.0, -0.0, f32::NAN, f32::INFINITY, 1e-40, -1.0, 3.0];
         for (priors, ratio, levels) in [

@@ -1,6 +1,7 @@
 //! Kernels on the emulated device against the plain CPU path in f64, each element within the bound of its own sum:
 //! a sum of n products in any order errs by at most n u sum |a b| (Higham, Accuracy and Stability, section 3.1), u = 2^-24.
 
+pub(super) mod ceiling;
 pub(super) mod elementwise;
 
 use half::bf16;

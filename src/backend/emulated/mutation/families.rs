@@ -1,11 +1,19 @@
 //! Which cases tell a right kernel file from a wrong one. Whoever writes a kernel file adds a line.
 
-use super::super::agreement_tests::elementwise;
+use std::ops::Range;
+
+use super::super::agreement_tests::{ceiling, elementwise};
+use super::cases;
 use crate::backend::driver::Driver;
 use crate::backend::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::gradcheck::{DeviceOptions, run_on};
+use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
+use crate::optim::device::tests as optim;
+use crate::task::decode::device::tests as decoding;
+use crate::task::matching::device::tests as matching;
+use crate::task::mining::device::tests as mining;
 
 /// A kernel file and its cases.
 pub struct Family {
@@ -20,9 +28,29 @@ pub struct Family {
 /// All of them.
 pub const FAMILIES: &[Family] = &[
     Family {
-        file: "depthwise.cu",
+        file: "ceiling.cu",
         headers: &[],
+        cases: ceiling::mutation_cases,
+    },
+    Family {
+        file: "depthwise.cu",
+        headers: &["dialect.cuh"],
         cases: convolution::depthwise_cases,
+    },
+    Family {
+        file: "detect_decode.cu",
+        headers: &[],
+        cases: |d| done(decoding::mutation_cases(Engine::new(d, true))),
+    },
+    Family {
+        file: "detect_match.cu",
+        headers: &["exact.cuh"],
+        cases: |d| done(matching::mutation_cases(Engine::new(d, true))),
+    },
+    Family {
+        file: "detect_mine.cu",
+        headers: &["detect_select.cuh"],
+        cases: |d| done(mining::mutation_cases(Engine::new(d, true))),
     },
     Family {
         file: "elementwise.cu",
@@ -30,65 +58,144 @@ pub const FAMILIES: &[Family] = &[
         cases: elementwise::mutation_cases,
     },
     Family {
+        file: "loss.cu",
+        headers: &[],
+        cases: |d| {
+            let e = Engine::new(d, true);
+            cases::classes_outside(e)?;
+            ops(e, &["cross_entropy", "smooth_l1"], 8)
+        },
+    },
+    Family {
+        file: "loss_multibox.cu",
+        headers: &[],
+        cases: |d| {
+            let e = Engine::new(d, true);
+            cases::labels_outside(e)?;
+            ops(e, &["multibox"], 8)
+        },
+    },
+    Family {
+        file: "maps.cu",
+        headers: &[],
+        cases: |d| {
+            let e = Engine::new(d, true);
+            ops(e, &["scale", "mul", "scale_rows", "to_rows"], 7)
+        },
+    },
+    Family {
         file: "norm.cu",
-        headers: &["norm.cuh", "vector.cuh"],
-        // The eighth case is large: several chunks of a channel.
-        cases: |d| ops(d, &["batch_norm", "batch_norm_eval"], 8),
+        headers: &["norm.cuh"],
+        cases: |d| {
+            let e = Engine::new(d, true);
+            ops(e, &["batch_norm", "batch_norm_eval"], 7)?;
+            cases::statistics_of_one_block(e)?;
+            batch_norm::mutation_cases(e);
+            ops_from(e, &["batch_norm", "batch_norm_eval"], 7..8)
+        },
     },
     Family {
         file: "norm_sync.cu",
         headers: &[],
-        cases: |d| ops(d, &["sync_batch_norm"], 5),
+        cases: |d| ops(Engine::new(d, true), &["sync_batch_norm"], 5),
+    },
+    Family {
+        file: "optim.cu",
+        headers: &[],
+        cases: |d| done(optim::mutation_cases(Engine::new(d, true))),
     },
     Family {
         file: "pool.cu",
         headers: &[],
-        cases: |d| ops(d, &["avg_pool", "max_pool", "global_avg_pool"], 8),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            ops(e, &["avg_pool", "max_pool", "global_avg_pool"], 8)
+        },
+    },
+    Family {
+        file: "random.cu",
+        headers: &[],
+        cases: |d| {
+            let e = Engine::new(d, true);
+            cases::chances_at_the_edge(e)?;
+            ops(e, &["dropout", "drop_path"], 8)
+        },
     },
     Family {
         file: "rearrange.cu",
-        headers: &[],
+        headers: &["vector.cuh"],
         cases: |d| {
-            ops(
-                d,
-                &[
-                    "concat",
-                    "slice",
-                    "channel_shuffle",
-                    "concat_shuffle",
-                    "subsample",
-                ],
-                6,
-            )
+            let copies = [
+                "slice",
+                "concat",
+                "channel_shuffle",
+                "concat_shuffle",
+                "subsample",
+            ];
+            let e = Engine::new(d, true);
+            cases::divisor_of_many_bits(e)?;
+            ops(e, &copies, 8)
         },
+    },
+    Family {
+        file: "reduce.cu",
+        headers: &["reduce.cuh"],
+        cases: |d| ops(Engine::new(d, true), &["reduce", "scale_rows"], 8),
     },
     Family {
         file: "resample.cu",
         headers: &[],
-        cases: |d| ops(d, &["upsample_bilinear", "upsample_nearest"], 6),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            ops(e, &["upsample_nearest", "upsample_bilinear"], 8)
+        },
+    },
+    Family {
+        file: "softmax.cu",
+        headers: &[],
+        cases: |d| {
+            let e = Engine::new(d, true);
+            ops(e, &["softmax", "log_softmax", "edge_softmax"], 7)
+        },
     },
     Family {
         file: "sum.cu",
         headers: &[],
-        cases: |d| ops(d, &["weighted_sum"], 3),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            cases::more_terms_than_a_launch_takes(e)?;
+            ops(e, &["weighted_sum"], 8)
+        },
     },
 ];
 
-/// Cases for kernels that ops of the table launch: `cases` of each op, in f32 and bf16, against the references with their bounds.
-fn ops(driver: Box<dyn Driver>, names: &[&str], cases: usize) -> Result<()> {
-    let engine = Engine::new(driver, true);
-    for name in names {
-        let report = run_on(
-            engine,
-            &DeviceOptions {
-                cases,
-                first: 0,
+/// For cases that panic where a result is wrong.
+fn done(_: ()) -> Result<()> {
+    Ok(())
+}
+
+/// Files whose cases are not written yet, by the beginning of their names.
+const PENDING: &[&str] = &["conv", "mma"];
+
+/// Cases for kernels that ops of the table launch: the first `cases` of each op, in f32 and bf16, against the references with their
+/// bounds; every op's first, then every op's second.
+fn ops(engine: Engine, names: &[&str], cases: usize) -> Result<()> {
+    ops_from(engine, names, 0..cases)
+}
+
+fn ops_from(engine: Engine, names: &[&str], cases: Range<usize>) -> Result<()> {
+    for first in cases {
+        for name in names {
+            let options = DeviceOptions {
+                cases: 1,
+                first,
                 seed: 1,
                 op: Some((*name).into()),
-            },
-        )?;
-        if !report.passed {
-            return Err(Error::new(Code::CheckFailed, report.table()));
+            };
+            let report = run_on(engine, &options)?;
+            if !report.passed {
+                return Err(Error::new(Code::CheckFailed, report.table()));
+            }
         }
     }
     Ok(())
@@ -98,8 +205,56 @@ fn ops(driver: Box<dyn Driver>, names: &[&str], cases: usize) -> Result<()> {
 fn ops_run_on_the_driver_that_is_given() {
     use crate::backend::emulated::{Emulated, Limits};
     let device = || Emulated::new(Limits::SM_80, 2);
-    ops(Box::new(device()), &["relu"], 3).unwrap();
+    ops(Engine::new(Box::new(device()), true), &["relu"], 3).unwrap();
     // A device that gives up at once fails them.
-    let e = ops(Box::new(device().with_patience(1)), &["relu"], 3).unwrap_err();
+    let impatient = Engine::new(Box::new(device().with_patience(1)), true);
+    let e = ops(impatient, &["relu"], 3).unwrap_err();
     assert!(e.to_string().contains("does not come to an end"), "{e}");
+}
+
+/// Cases of the file as it is, and the seconds that they take: `MTNAS_MUTANTS_OF=softmax cargo test --lib mutation::families -- --nocapture`.
+#[test]
+fn cases_pass_on_the_kernels_as_they_are() {
+    use crate::backend::emulated::{Emulated, Limits};
+    let only = std::env::var("MTNAS_MUTANTS_OF").unwrap_or_default();
+    for f in FAMILIES.iter().filter(|f| f.file.contains(&only)) {
+        let begin = std::time::Instant::now();
+        let done = (f.cases)(Box::new(Emulated::new(Limits::SM_80, 2)));
+        done.unwrap_or_else(|e| panic!("{}: {}", f.file, e.render()));
+        println!("{}: {:.1?}", f.file, begin.elapsed());
+    }
+}
+
+/// Files of kernels that no family answers for.
+fn without_family<'a>(files: &'a [String]) -> Vec<&'a str> {
+    let has = |f: &str| {
+        FAMILIES
+            .iter()
+            .any(|own| own.file == f || own.headers.contains(&f))
+    };
+    let pending = |f: &str| PENDING.iter().any(|p| f.starts_with(p));
+    let files = files.iter().map(String::as_str);
+    files.filter(|f| !has(f) && !pending(f)).collect()
+}
+
+#[test]
+fn every_kernel_file_has_a_family() {
+    let Some(folder) = super::kernels() else {
+        return;
+    };
+    let names = std::fs::read_dir(folder).unwrap();
+    let names = names.map(|f| f.unwrap().file_name().into_string().unwrap());
+    let sources = |n: &String| n.ends_with(".cu") || n.ends_with(".cuh");
+    let mut files: Vec<String> = names.filter(sources).collect();
+    assert_eq!(without_family(&files), [""; 0], "see kernels/README.md");
+    files.push("another.cu".into());
+    assert_eq!(without_family(&files), ["another.cu"]);
+    for f in FAMILIES {
+        let there = |name: &&str| files.iter().any(|f| f == name);
+        assert!(
+            there(&f.file) && f.headers.iter().all(|h| there(h)),
+            "{}",
+            f.file
+        );
+    }
 }

@@ -160,12 +160,26 @@ impl<'a> Source<'a> {
         );
     }
 
+    /// Whether the comma at `i` stands between two names that are declared.
+    fn declares(&self, i: usize) -> bool {
+        let (mut at, mut depth) = (i, 0);
+        while at > 0 && (depth > 0 || ![";", "{", "(", "["].contains(&self.t[at - 1].text)) {
+            at -= 1;
+            depth += i32::from([")", "]", "}"].contains(&self.t[at].text));
+            depth -= i32::from(["(", "[", "{"].contains(&self.t[at].text));
+        }
+        self.word(at) && self.word(at + 1) && !self.is(at, "return")
+    }
+
     fn indices(&mut self, i: usize) {
         let declared = i > 0
             && match self.t[i - 1].kind {
                 Kind::Word => !["return", "else"].contains(&self.t[i - 1].text),
                 Kind::Number => false,
-                Kind::Sign => self.is(i - 1, "*") && self.end(i - 1) == self.t[i].at,
+                Kind::Sign => {
+                    self.is(i - 1, "*") && self.end(i - 1) == self.t[i].at
+                        || self.is(i - 1, ",") && self.declares(i - 1)
+                }
             };
         if self.word(i) && self.is(i + 1, "[") && !declared {
             let Some(last) = self.close(i + 1) else {

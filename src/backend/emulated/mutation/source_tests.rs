@@ -34,6 +34,18 @@ fn faults_are_those_of_an_author() {
 }
 
 #[test]
+fn indices_in_lists_are_no_declarations() {
+    for (text, want) in [
+        ("return f(a, b[i]);", "return f(a, b[(i) + 1]);"),
+        ("x = 2, b[i] = 3;", "x = 2, b[(i) + 1] = 3;"),
+        ("T m = T{a, b[i]};", "T m = T{a, b[(i) + 1]};"),
+    ] {
+        let all = after(text);
+        assert!(all.contains(&("index + 1", want.into())), "{all:?}");
+    }
+}
+
+#[test]
 fn barriers_lists_sums_and_leaving_guards() {
     let found = |text, what, want: &str| {
         let got = after(text);
@@ -65,6 +77,7 @@ fn what_is_not_an_expression_stays() {
         "template <typename T, int K> __device__",
         "float acc[K * K];",
         "const T *p, int *q",
+        "float u, v[K * K];",
         "// i < n and y[i]",
         "#include \"a + b\"",
     ] {

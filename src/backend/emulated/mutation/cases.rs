@@ -1,0 +1,181 @@
+//! Cases of kernels that ops of the table do not reach: what the host refuses before a launch, and threads that take more values
+//! than those of a small map do.
+
+use std::sync::Arc;
+
+use crate::backend::driver::{self as k, Arg, Launch};
+use crate::error::{Code, Error, Result};
+use crate::gradcheck::{agree, pull};
+use crate::ops::cross_entropy::{CrossEntropy, Denominator};
+use crate::ops::drop_path::DropPath;
+use crate::ops::dropout::Dropout;
+use crate::ops::multibox::Multibox;
+use crate::ops::table::Case;
+use crate::ops::weighted_sum::{Term, WeightedSum};
+use crate::rng::Rng;
+use crate::tape::{Op, Path};
+use crate::tensor::{DType, DeviceBuffer, Engine, Tensor};
+
+fn wrong(text: String) -> Error {
+    Error::new(Code::CheckFailed, text)
+}
+
+fn normal(r: &mut Rng, shape: &[usize]) -> Result<Tensor> {
+    let n = shape.iter().product();
+    Tensor::from_f32(shape, (0..n).map(|_| r.normal() as f32).collect())
+}
+
+/// On the device alone, where the host does not look at it.
+fn hidden(e: Engine, shape: &[usize], v: &[i32]) -> Result<Tensor> {
+    let d = DeviceBuffer::scratch(e, DType::I32, v.len())?;
+    d.write(bytemuck::cast_slice(v))?;
+    Ok(Tensor::from_device(shape, d))
+}
+
+/// A class outside of the range makes the cross entropy NaN, and the gradient of its position; the others are as without it.
+pub fn classes_outside(e: Engine) -> Result<()> {
+    let (classes, mut r) = (3, Rng::new(7, &[]));
+    let op: Arc<dyn Op> = Arc::new(CrossEntropy {
+        ignore: Some(-5),
+        denominator: Denominator::Fixed(2.0),
+        ..CrossEntropy::default()
+    });
+    for (last, nan) in [(-5, false), (2, false), (-1, true), (classes as i32, true)] {
+        let x = normal(&mut r, &[2, classes, 1, 2])?;
+        let t = hidden(e, &[2, 1, 2], &[0, 1, last, 2])?;
+        let dy = Tensor::scalar(DType::F32, 1.0);
+        let (y, dx) = pull(&op, &[x, t], Path::Device(e), &dy)?;
+        let dx = dx[0].as_ref().map(|g| g.to_f64()).unwrap_or_default();
+        let at: Vec<usize> = (0..dx.len()).filter(|&i| dx[i].is_nan()).collect();
+        // Image 1, position 0, of every class.
+        let want: Vec<usize> = if nan { vec![6, 8, 10] } else { vec![] };
+        if y.item().is_nan() != nan || at != want {
+            return Err(wrong(format!(
+                "class {last}: {} and NaN at {at:?}",
+                y.item()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The same of priors that count: their class term is NaN.
+pub fn labels_outside(e: Engine) -> Result<()> {
+    let (classes, mut r) = (3, Rng::new(8, &[]));
+    let op: Arc<dyn Op> = Arc::new(Multibox { denominator: 2.0 });
+    for (last, nan) in [(0, false), (2, false), (-1, true), (classes as i32, true)] {
+        let x = [
+            normal(&mut r, &[1, 3, 4])?,
+            normal(&mut r, &[1, 3, classes])?,
+            hidden(e, &[1, 3], &[1, 0, last])?,
+            normal(&mut r, &[1, 3, 4])?,
+            hidden(e, &[1, 3], &[1, 1, 1])?,
+        ];
+        let dy = Tensor::scalar(DType::F32, 1.0);
+        let (y, _) = pull(&op, &x, Path::Device(e), &dy)?;
+        if y.item().is_nan() != nan {
+            return Err(wrong(format!("label {last}: {}", y.item())));
+        }
+    }
+    Ok(())
+}
+
+/// Statistics of channels by one block each, so that a thread has more than sixteen values: one at a time, four and eight.
+pub fn statistics_of_one_block(e: Engine) -> Result<()> {
+    let (first, images, channels) = (1, 2, 2);
+    let f32s = (DType::F32, k::NORM_STATS_F32);
+    let bf16s = (DType::Bf16, k::NORM_STATS_BF16);
+    for (plane, (dtype, kernel)) in [(1792, f32s), (1792, bf16s), (1975, f32s)] {
+        let mut r = Rng::new(9, &[plane as u64]);
+        let x = normal(&mut r, &[first + images, channels, plane])?.cast(dtype);
+        let mut part = Tensor::scratch_on(e, [1, channels, 3], DType::F32)?;
+        let args = [
+            x.arg(e)?,
+            part.arg_out(e)?,
+            Arg::I64(first as i64),
+            Arg::I64(images as i64),
+            Arg::I32(channels as i32),
+            Arg::I64(plane as i64),
+        ];
+        let launch = Launch::new([channels as u32, 1, 1], [256, 1, 1]);
+        e.launch(kernel, launch, &args)?;
+        let (x, got) = (x.to_f64(), part.to_f64());
+        for c in 0..channels {
+            let of = |i: usize| &x[(i * channels + c) * plane..][..plane];
+            let all: Vec<f64> = (first..first + images).flat_map(of).copied().collect();
+            let n = all.len() as f64;
+            let mean = all.iter().sum::<f64>() / n;
+            let m2 = all.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+            let got = &got[3 * c..3 * c + 3];
+            // The mean is that of the deviations from the first value.
+            let close = (got[1] + all[0] - mean).abs() < 1e-5 && (got[2] / m2 - 1.0).abs() < 1e-5;
+            if got[0] != n || !close {
+                return Err(wrong(format!(
+                    "statistics of {plane}: {got:?} for {n} {mean} {m2}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A weighted sum in two launches, the second of two terms: both use some weights, and one operand has more channels.
+pub fn more_terms_than_a_launch_takes(e: Engine) -> Result<()> {
+    let mut r = Rng::new(10, &[]);
+    for plane in [3, 8] {
+        let term = |i: usize| Term {
+            weight: i % 11,
+            start: usize::from(i == 17),
+        };
+        let terms: Vec<Term> = (0..18).map(term).collect();
+        let map = |t: &Term| normal(&mut r, &[2, 2 + t.start, 1, plane]);
+        let mut x = terms.iter().map(map).collect::<Result<Vec<_>>>()?;
+        x.push(normal(&mut r, &[11])?);
+        let case = Case {
+            op: Arc::new(WeightedSum { terms }),
+            x,
+        };
+        agree(e, &case, DType::F32, &mut r)?;
+    }
+    Ok(())
+}
+
+/// Probabilities that are exactly what was drawn for the first element, and for the first image: it is kept.
+pub fn chances_at_the_edge(e: Engine) -> Result<()> {
+    let path = vec![1, 2];
+    for seed in 0..3 {
+        let drawn = || Rng::new(seed, &[1, 2, 0]);
+        let p = f64::from(drawn().u32()) / 4_294_967_296.0;
+        let dropout: Arc<dyn Op> = Arc::new(Dropout {
+            p,
+            seed,
+            path: path.clone(),
+        });
+        let drop_path: Arc<dyn Op> = Arc::new(DropPath {
+            p: drawn().f64(),
+            seed,
+            path: path.clone(),
+        });
+        for op in [dropout, drop_path] {
+            let mut r = Rng::new(11, &[seed]);
+            let x = vec![normal(&mut r, &[2, 1, 1, 5])?];
+            agree(e, &Case { op, x }, DType::F32, &mut r)?;
+        }
+    }
+    Ok(())
+}
+
+/// A part so long that its size fits no 32 bits, of which a few values are copied.
+pub fn divisor_of_many_bits(e: Engine) -> Result<()> {
+    let (n, long) = (8, Arg::I64(1 << 33));
+    let x = normal(&mut Rng::new(12, &[]), &[n])?;
+    let mut y = Tensor::scratch_on(e, [n], DType::F32)?;
+    let none = Arg::I64(0);
+    let args = [x.arg(e)?, y.arg_out(e)?, long, long, none, long, none];
+    let args = [&args[..], &[Arg::I64(n as i64)]].concat();
+    e.launch(k::COPY_PART_F32, Launch::over(4, 32), &args)?;
+    match y.f32s() == x.f32s() {
+        true => Ok(()),
+        false => Err(wrong(format!("a copy: {:?} of {:?}", y.f32s(), x.f32s()))),
+    }
+}
