@@ -38,7 +38,6 @@ struct Axis {
     }
     // Positions from..to (without it) that may read value `at`: those between its neighbours.
     __device__ inline int from(int at) const {
-        if (at == 0) return 0;
         int n = corners ? (at - 1) * den() : (at - 1) * den() + out - size, d = corners ? size - 1 : 2 * size;
         return n > 0 ? n / d : 0;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::on_device::{int, long, over_maps, pick};
 use super::reference::{Arr, Reference};
-use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use super::table::{Case, Entry, FACTOR, Gen, Planted, Refusal};
 use crate::backend::driver::{self as k, Arg};
 use crate::backend::host::{by_float, resample, resample::Tap};
 use crate::backend::threads::for_pieces;
@@ -197,10 +197,14 @@ pub static ENTRY: Entry = Entry {
     name: "upsample_bilinear",
     case: |g| {
         let s = g.map_shape();
+        let to = |g: &mut Gen, from: usize| match g.rng.coin(0.5) {
+            true => (from * g.int(2, 3)).min(30),
+            false => g.int(1, 12),
+        };
         Case {
             op: Arc::new(UpsampleBilinear {
-                height: g.int(1, 12),
-                width: g.int(1, 12),
+                height: to(g, s[2]),
+                width: to(g, s[3]),
                 align_corners: g.rng.coin(0.5),
             }),
             x: vec![g.normal(s)],

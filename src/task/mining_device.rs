@@ -58,6 +58,32 @@ pub(crate) mod tests {
 
     /// What `kernels/detect_mine.cu` computes; panics where it is not what the host does.
     pub(crate) fn mutation_cases(e: Engine) {
+        by_the_background(e);
+        by_losses(e);
+    }
+
+    /// Scores of f32 lie where e^x overflows.
+    fn by_the_background(e: Engine) {
+        let (n, p, c, mut r) = (2, 140, 4, Rng::new(3, &[]));
+        for (dtype, far) in [(DType::F32, 200.0), (DType::Bf16, 0.0)] {
+            let z: Vec<f64> = (0..n * p * c)
+                .map(|i| r.normal() + far * (i / c % 3) as f64 - far)
+                .collect();
+            let conf = Tensor::from_f64([n, p, c], z).unwrap().cast(dtype);
+            let label = |r: &mut Rng| if r.coin(0.15) { 1 } else { 0 };
+            let labels: Vec<i32> = (0..n * p).map(|_| label(&mut r)).collect();
+            let on = Tensor::from_i32([n, p], labels.clone()).unwrap();
+            let got = mine_on(e, &conf, &on, RATIO).unwrap().unwrap();
+            let loss = |z: &[f64]| z.iter().map(|v| (v - z[0]).exp()).sum::<f64>().ln() as f32;
+            let loss: Vec<f32> = conf.to_f64().chunks(c).map(loss).collect();
+            let rows = labels.chunks(p).zip(loss.chunks(p));
+            let want = rows.flat_map(|(labels, loss)| hard_negatives(labels, loss, RATIO));
+            let want: Vec<i32> = want.map(i32::from).collect();
+            assert_eq!(got.i32s(), want, "{dtype:?}");
+        }
+    }
+
+    fn by_losses(e: Engine) {
         let mut r = Rng::new(2, &[]);
         let special = [0.0, -0.0, f32::NAN, f32::INFINITY, 1e-40, -1.0, 3.0];
         for (priors, ratio, levels) in [

@@ -208,7 +208,9 @@ impl<'a> Source<'a> {
 
     /// Two plain names side by side in a list.
     fn lists(&mut self, i: usize) {
-        let open = i > 0 && ["(", "{", ","].contains(&self.t[i - 1].text);
+        let open = i > 0
+            && ["(", "{", ","].contains(&self.t[i - 1].text)
+            && !(self.is(i - 1, ",") && self.declares(i - 1));
         let ends = [")", "}", ","].iter().any(|s| self.is(i + 3, s));
         if open && ends && self.word(i) && self.is(i + 1, ",") && self.word(i + 2) {
             let (a, b) = (self.t[i].text, self.t[i + 2].text);

@@ -78,6 +78,7 @@ fn what_is_not_an_expression_stays() {
         "float acc[K * K];",
         "const T *p, int *q",
         "float u, v[K * K];",
+        "int top, left, right;",
         "// i < n and y[i]",
         "#include \"a + b\"",
     ] {

@@ -17,6 +17,66 @@ const COMMUTES: &str = "a sum of two numbers is the same in either order";
 /// All of them.
 pub const SURVIVORS: &[Survivor] = &[
     Survivor {
+        file: "detect_match.cu",
+        before: "double both = common(e, g), iou = both / (area(g) + size - both);",
+        after: "double both = common(g, e), iou = both / (area(g) + size - both);",
+        why: "two boxes have the same in common in either order",
+    },
+    Survivor {
+        file: "detect_match.cu",
+        before: "__device__ inline double within(double v) { return v < 0.0 ? 0.0 : v > 1.0 ? 1.0 : v; }",
+        after: "__device__ inline double within(double v) { return v <= 0.0 ? 0.0 : v > 1.0 ? 1.0 : v; }",
+        why: "a bound that is reached is itself the result",
+    },
+    Survivor {
+        file: "detect_match.cu",
+        before: "__device__ inline double within(double v) { return v < 0.0 ? 0.0 : v > 1.0 ? 1.0 : v; }",
+        after: "__device__ inline double within(double v) { return v < 0.0 ? 0.0 : v >= 1.0 ? 1.0 : v; }",
+        why: "a bound that is reached is itself the result",
+    },
+    Survivor {
+        file: "resample.cu",
+        before: "int n = corners ? (at - 1) * den() : (at - 1) * den() + out - size, d = corners ? size - 1 : 2 * size;",
+        after: "int n = corners ? (at - 1) * den() : (at - 1) * den() + out - size, d = corners ? size + 1 : 2 * size;",
+        why: LOOSE,
+    },
+    Survivor {
+        file: "resample.cu",
+        before: "int n = corners ? (at - 1) * den() : (at - 1) * den() + out - size, d = corners ? size - 1 : 2 * size;",
+        after: "int n = corners ? (at - 1) * den() : (at - 1) * den() + out - size, d = corners ? size - 0 : 2 * size;",
+        why: LOOSE,
+    },
+    Survivor {
+        file: "resample.cu",
+        before: "int n = corners ? (at + 1) * den() : (at + 1) * den() + out - size, d = corners ? size - 1 : 2 * size;",
+        after: "int n = corners ? (at + 1) * den() : (at + 1) * den() + out - size, d = corners ? size - 1 : 2 + size;",
+        why: LOOSE,
+    },
+    Survivor {
+        file: "resample.cu",
+        before: "nearest(x, y, planes, h, w, factor);",
+        after: "nearest(x, y, h, planes, w, factor);",
+        why: "rows of all planes follow one another: only the product of the two counts",
+    },
+    Survivor {
+        file: "norm_sync.cu",
+        before: "NormChannel s = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};",
+        after: "NormChannel s = {0.0f, 0.0f, 1.0f, 0.0f, 0.0f};",
+        why: "mean and rest alone are read of it",
+    },
+    Survivor {
+        file: "norm_sync.cu",
+        before: "NormChannel s = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};",
+        after: "NormChannel s = {0.0f, 0.0f, 0.0f, 1.0f, 0.0f};",
+        why: "mean and rest alone are read of it",
+    },
+    Survivor {
+        file: "norm_sync.cu",
+        before: "NormChannel s = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};",
+        after: "NormChannel s = {0.0f, 0.0f, 0.0f, 0.0f, 1.0f};",
+        why: "mean and rest alone are read of it",
+    },
+    Survivor {
         file: "depthwise.cu",
         before: "return ((l.tx - 1) * 4 * S + FIRST + FOURS * 4 + VECTOR - 1) / VECTOR * VECTOR;",
         after: "return ((l.tx - 1) * 4 * S + FIRST + FOURS * 4 + VECTOR - 0) / VECTOR * VECTOR;",
@@ -27,6 +87,22 @@ pub const SURVIVORS: &[Survivor] = &[
         before: "const unsigned all = (unsigned)(images + l.planes - 1) / (unsigned)l.planes * cells;",
         after: "const unsigned all = (unsigned)(images + l.planes - 0) / (unsigned)l.planes * cells;",
         why: "units of images that there are none of, which add nothing",
+        file: "random.cu",
+        before: "for (long long i = 4 * global_index(); i < n; i += 4 * global_size()) {",
+        after: "for (long long i = 4 * global_index(); i <= n; i += 4 * global_size()) {",
+        why: "four values that begin at the end: none of them is there",
+    },
+    Survivor {
+        file: "random.cu",
+        before: "long long packs = row % PACK<T> == 0 ? row / PACK<T> : 0;",
+        after: "long long packs = row / PACK<T> == 0 ? row / PACK<T> : 0;",
+        why: "always 0: every value by itself, which is slower",
+    },
+    Survivor {
+        file: "resample.cu",
+        before: "return n > 0 ? n / d : 0;",
+        after: "return n >= 0 ? n / d : 0;",
+        why: "0 / d is 0",
     },
     Survivor {
         file: "elementwise.cu",
