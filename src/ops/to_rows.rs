@@ -162,8 +162,13 @@ impl Op for ToRows {
 pub static ENTRY: Entry = Entry {
     name: "to_rows",
     case: |g| {
-        let s = g.map_shape();
-        let (anchors, width) = (g.int(1, 6), g.int(1, 6));
+        let mut s = g.map_shape();
+        let (mut anchors, width) = (g.int(1, 6), g.int(1, 6));
+        if g.rng.coin(0.25) {
+            // More than a tile of 32 each way.
+            anchors = 33usize.div_ceil(width) + g.int(0, 3);
+            s = [s[0], 0, 5, g.int(7, 9)];
+        }
         Case {
             op: Arc::new(ToRows { width }),
             x: vec![g.normal([s[0], anchors * width, s[2], s[3]])],

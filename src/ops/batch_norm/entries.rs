@@ -66,6 +66,28 @@ fn move_from_kink(x: &mut [Tensor], eps: f64) {
     }
 }
 
+/// Moves the values whose output with the given statistics is near zero; whether none is left.
+fn keep_from_kink(x: &mut [Tensor], mean: &Tensor, var: &Tensor, params: BatchNormParams) -> bool {
+    let (mean, var) = (mean.to_f64(), var.to_f64());
+    for _ in 0..40 {
+        let arrays: Vec<Arr<f64>> = x
+            .iter()
+            .map(|t| Arr {
+                shape: *t.shape(),
+                data: t.to_f64(),
+            })
+            .collect();
+        let y = reference_fwd(&arrays, &mean, &var, params);
+        let near: Vec<bool> = y.data.iter().map(|y| y.abs() <= 0.05).collect();
+        if !near.contains(&true) {
+            return true;
+        }
+        let values = x[0].data_mut::<f64>().iter_mut().zip(near);
+        values.filter(|v| v.1).for_each(|(v, _)| *v += 0.3);
+    }
+    false
+}
+
 fn refusals(op: Arc<dyn Op>) -> Vec<Refusal> {
     let refuse = |shapes: &[&[usize]], expect| Refusal {
         op: op.clone(),
@@ -138,15 +160,19 @@ pub static ENTRY: Entry = Entry {
 pub static EVAL: Entry = Entry {
     name: "batch_norm_eval",
     case: |g| {
-        let params = BatchNormParams {
-            eps: 1e-5,
+        let mut params = BatchNormParams {
+            eps: g.pick(&[1e-5, 1e-3, 0.1]),
             relu: false,
         };
-        let x = operands(g, false, params.eps);
+        let mut x = operands(g, false, params.eps);
         let c = x[0].dims()[1];
         let of = |v: Vec<f64>| Tensor::from_f64([c], v).expect("as many").cast(DType::F32);
         let mean = of((0..c).map(|_| g.rng.normal()).collect());
         let var = of((0..c).map(|_| g.rng.range(0.1, 3.0)).collect());
+        // A rectifier where every output can be kept from its kink.
+        if g.rng.coin(0.5) {
+            params.relu = keep_from_kink(&mut x, &mean, &var, params);
+        }
         Case {
             op: Arc::new(BatchNormEval { params, mean, var }),
             x,

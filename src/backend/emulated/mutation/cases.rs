@@ -122,13 +122,14 @@ pub fn statistics_of_one_block(e: Engine) -> Result<()> {
 /// A weighted sum in two launches, the second of two terms: both use some weights, and one operand has more channels.
 pub fn more_terms_than_a_launch_takes(e: Engine) -> Result<()> {
     let mut r = Rng::new(10, &[]);
-    for plane in [3, 8] {
+    // An operand whose values begin off 16 bytes, all else being on them; one that begins on them.
+    for (plane, wide) in [(3, 0), (8, 17)] {
         let term = |i: usize| Term {
             weight: i % 11,
-            start: usize::from(i == 17),
+            start: usize::from(i == wide),
         };
         let terms: Vec<Term> = (0..18).map(term).collect();
-        let map = |t: &Term| normal(&mut r, &[2, 2 + t.start, 1, plane]);
+        let map = |t: &Term| normal(&mut r, &[2, 4 + t.start, 1, plane]);
         let mut x = terms.iter().map(map).collect::<Result<Vec<_>>>()?;
         x.push(normal(&mut r, &[11])?);
         let case = Case {

@@ -263,10 +263,6 @@ fn every_kernel_file_has_a_family() {
     assert_eq!(without_family(&files), ["another.cu"]);
     for f in FAMILIES {
         let there = |name: &&str| files.iter().any(|f| f == name);
-        assert!(
-            there(&f.file) && f.headers.iter().all(there),
-            "{}",
-            f.file
-        );
+        assert!(there(&f.file) && f.headers.iter().all(there), "{}", f.file);
     }
 }

@@ -199,7 +199,12 @@ fn report(kernels: &Path, subjects: &[Subject], chosen: &[(usize, usize)]) -> f6
                 m.file, m.line, m.what, m.before, m.after
             );
         }
-        for m in of(Verdict::Killed).filter(|m| explained(m)) {
+        // Of lines that stand in several places, an explanation may be of one.
+        let only = |m: &&Mutant| {
+            let as_m = |o: &&Mutant| (o.file, &o.before, &o.after) == (m.file, &m.before, &m.after);
+            s.mutants.iter().filter(as_m).count() == 1
+        };
+        for m in of(Verdict::Killed).filter(|m| explained(m)).filter(only) {
             unexplained += &format!(
                 "kernels/{}:{}: {} is killed, but explained as a survivor\n    {}\n    {}\n",
                 m.file, m.line, m.what, m.before, m.after

@@ -12,7 +12,10 @@ pub struct Survivor {
     pub why: &'static str,
 }
 
-const COMMUTES: &str = "a sum of two numbers is the same in either order";
+const COMMUTES: &str = "a sum or product of two numbers is the same in either order";
+const MEET: &str = "both pieces of smooth L1 have this value where they meet";
+const LOOSE: &str = "more positions are visited; those that do not read the value have the share 0";
+const NEVER: &str = "beyond the bend the difference is not 0";
 
 /// All of them.
 pub const SURVIVORS: &[Survivor] = &[
@@ -87,6 +90,72 @@ pub const SURVIVORS: &[Survivor] = &[
         before: "const unsigned all = (unsigned)(images + l.planes - 1) / (unsigned)l.planes * cells;",
         after: "const unsigned all = (unsigned)(images + l.planes - 0) / (unsigned)l.planes * cells;",
         why: "units of images that there are none of, which add nothing",
+        file: "loss.cu",
+        before: "__device__ inline float smooth_value(float d, float b) { return fabsf(d) < b ? 0.5f * d * d / b : fabsf(d) - 0.5f * b; }",
+        after: "__device__ inline float smooth_value(float d, float b) { return fabsf(d) <= b ? 0.5f * d * d / b : fabsf(d) - 0.5f * b; }",
+        why: MEET,
+    },
+    Survivor {
+        file: "loss.cu",
+        before: "__device__ inline float smooth_slope(float d, float b) { return fabsf(d) < b ? d / b : d > 0.0f ? 1.0f : -1.0f; }",
+        after: "__device__ inline float smooth_slope(float d, float b) { return fabsf(d) <= b ? d / b : d > 0.0f ? 1.0f : -1.0f; }",
+        why: MEET,
+    },
+    Survivor {
+        file: "loss.cu",
+        before: "__device__ inline float smooth_slope(float d, float b) { return fabsf(d) < b ? d / b : d > 0.0f ? 1.0f : -1.0f; }",
+        after: "__device__ inline float smooth_slope(float d, float b) { return fabsf(d) < b ? d / b : d >= 0.0f ? 1.0f : -1.0f; }",
+        why: NEVER,
+    },
+    Survivor {
+        file: "loss_multibox.cu",
+        before: "place += d < 1.0f ? 0.5f * d * d : d - 0.5f;",
+        after: "place += d <= 1.0f ? 0.5f * d * d : d - 0.5f;",
+        why: MEET,
+    },
+    Survivor {
+        file: "loss_multibox.cu",
+        before: "v = (fabsf(x) < 1.0f ? x : x > 0.0f ? 1.0f : -1.0f) * g;",
+        after: "v = (fabsf(x) <= 1.0f ? x : x > 0.0f ? 1.0f : -1.0f) * g;",
+        why: MEET,
+    },
+    Survivor {
+        file: "loss_multibox.cu",
+        before: "v = (fabsf(x) < 1.0f ? x : x > 0.0f ? 1.0f : -1.0f) * g;",
+        after: "v = (fabsf(x) < 1.0f ? x : x >= 0.0f ? 1.0f : -1.0f) * g;",
+        why: NEVER,
+    },
+    Survivor {
+        file: "loss_multibox.cu",
+        before: "multibox_bwd_loc(loc, labels, offsets, dy, d, den, sign, values, width, n);",
+        after: "multibox_bwd_loc(loc, labels, offsets, dy, d, den, sign, width, values, n);",
+        why: "of the entry for values of a prior: `width` is `values` there",
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "UNROLL for (int k = 0; k < SUM_TERMS; k++)",
+        after: "UNROLL for (int k = 0; k <= SUM_TERMS; k++)",
+        why: "the guard in the body lets no term through that is not there",
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (dots) {",
+        after: "if (true) {",
+        why: "products that nobody asks for: the kernel leaves before it stores them",
+    },
+    Survivor {
+        file: "maps.cu",
+        before: "extern \"C\" __global__ void mul_f32(const float *a, const float *b, float *y, long long n) { mul(a, b, y, n); }",
+        after: "extern \"C\" __global__ void mul_f32(const float *a, const float *b, float *y, long long n) { mul(b, a, y, n); }",
+        why: COMMUTES,
+    },
+    Survivor {
+        file: "maps.cu",
+        before: "extern \"C\" __global__ void mul_bf16(const bf16 *a, const bf16 *b, bf16 *y, long long n) { mul(a, b, y, n); }",
+        after: "extern \"C\" __global__ void mul_bf16(const bf16 *a, const bf16 *b, bf16 *y, long long n) { mul(b, a, y, n); }",
+        why: COMMUTES,
+    },
+    Survivor {
         file: "random.cu",
         before: "for (long long i = 4 * global_index(); i < n; i += 4 * global_size()) {",
         after: "for (long long i = 4 * global_index(); i <= n; i += 4 * global_size()) {",
