@@ -229,7 +229,7 @@ fn sample(subjects: &[Subject], of_each: usize) -> Vec<(usize, usize)> {
 
 #[test]
 fn a_sample_of_mutants_is_killed() {
-    const OF_EACH: usize = 5;
+    const OF_EACH: usize = 3;
     let Some(kernels) = kernels() else { return };
     let subjects = subjects(&kernels);
     report(&kernels, &subjects, &sample(&subjects, OF_EACH));

@@ -90,6 +90,8 @@ pub const SURVIVORS: &[Survivor] = &[
         before: "const unsigned all = (unsigned)(images + l.planes - 1) / (unsigned)l.planes * cells;",
         after: "const unsigned all = (unsigned)(images + l.planes - 0) / (unsigned)l.planes * cells;",
         why: "units of images that there are none of, which add nothing",
+    },
+    Survivor {
         file: "loss.cu",
         before: "__device__ inline float smooth_value(float d, float b) { return fabsf(d) < b ? 0.5f * d * d / b : fabsf(d) - 0.5f * b; }",
         after: "__device__ inline float smooth_value(float d, float b) { return fabsf(d) <= b ? 0.5f * d * d / b : fabsf(d) - 0.5f * b; }",
