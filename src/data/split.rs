@@ -147,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn halves_are_disjoint_and_complete(n in 2usize..300, share in 0.2f64..0.8, seed: u64) {
+        fn halves_are_disjoint_and_complete(n in 3usize..300, share in 0.2f64..0.8, seed: u64) {
             let s = Split::random(n, share, seed).unwrap();
             let mut all = [s.weight_split.clone(), s.arch_split].concat();
             all.sort();
@@ -167,6 +167,14 @@ mod tests {
             // A fresh object that starts in the middle agrees: there is no hidden position.
             let again = Epochs::new((100..100 + n).collect(), seed, 3);
             prop_assert_eq!(again.batch(2, size), &stream[2 * size..][..size]);
+        }
+    }
+
+    #[test]
+    fn a_half_without_samples_is_refused() {
+        for share in [0.2, 0.8] {
+            let e = Split::random(2, share, 1).unwrap_err();
+            assert_eq!(e.code(), Code::EmptyData, "{e}");
         }
     }
 
