@@ -64,6 +64,10 @@ pub struct Forecast {
     pub launches: Option<u64>,
     /// As above.
     pub traffic: Option<u64>,
+    /// Bytes that a step fetches from the GPU; operations that the host computes for lack of kernels.
+    pub fetched: Option<u64>,
+    /// As above.
+    pub by_host: Vec<&'static str>,
     /// What is not yet known and what stands in its place.
     pub note: Option<&'static str>,
 }
@@ -157,21 +161,29 @@ impl Workload<'_> {
         Ok(())
     }
 
-    /// Memory, launches and traffic of a step by counting.
-    fn count(&self, gpu: Gpu, batch: usize) -> Result<(u64, Work)> {
+    /// Memory, launches and traffic of a step by counting, and what it fetches.
+    fn count(&self, gpu: Gpu, batch: usize, f: &mut Forecast) -> Result<()> {
         let (record, counted) = Record::new(gpu.memory);
         let engine = Engine::new(Box::new(record), false);
         let cx = Cx {
             path: Path::Device(engine),
             ..Cx::default()
         };
-        let mut work = Work::default();
+        let (mut work, mut fetched, mut before) = (Work::default(), 0, 0);
         self.run(cx, batch, |_| {
             work = counted.total();
             counted.reset();
+            let now = engine.counts().downloaded;
+            (fetched, before) = (now - before, now);
             Ok(())
         })?;
-        Ok((engine.counts().peak, work))
+        let bytes = work.read + work.written;
+        f.memory = engine.counts().peak;
+        f.seconds = bytes as f64 / gpu.bandwidth + work.launches as f64 * gpu.launch;
+        (f.launches, f.traffic) = (Some(work.launches), Some(bytes));
+        f.fetched = Some(fetched);
+        f.by_host = engine.fallbacks().into_keys().collect();
+        Ok(())
     }
 
     /// Seconds and memory of a step by taking it.
@@ -277,16 +289,12 @@ pub fn forecast(
                 memory: 0,
                 launches: None,
                 traffic: None,
+                fetched: None,
+                by_host: vec![],
                 note: p.note,
             };
             match at {
-                Where::Gpu(gpu) => {
-                    let (memory, work) = w.count(gpu, batch)?;
-                    let bytes = work.read + work.written;
-                    f.memory = memory;
-                    f.seconds = bytes as f64 / gpu.bandwidth + work.launches as f64 * gpu.launch;
-                    (f.launches, f.traffic) = (Some(work.launches), Some(bytes));
-                }
+                Where::Gpu(gpu) => w.count(gpu, batch, &mut f)?,
                 Where::Cpu => {
                     let ((t1, m1), (t2, m2)) = (w.take(1)?, w.take(2)?);
                     f.seconds = extend(t1, t2, batch);
@@ -338,6 +346,9 @@ mod tests {
                 "{f:?}"
             );
             assert!(f.memory > 1 << 20 && f.seconds > 0.0, "{f:?}");
+            // Losses, their parts and the norms come back, nothing else; every operation has kernels.
+            assert!(f.fetched.unwrap() <= 256, "{f:?}");
+            assert!(f.by_host.is_empty(), "{f:?}");
         }
         let e = forecast(&c, &heads, Some(4), gpu(4 << 20)).unwrap_err();
         assert_eq!(e.code(), Code::OutOfMemory);
