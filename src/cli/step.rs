@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// The file to write
     #[arg(long, value_name = "FILE", required_unless_present = "compare")]
     dump: Option<PathBuf>,
-    /// Take so many steps on the processor and, from its states, on the device
+    /// Hold so many steps of the device against the processor
     #[arg(long, value_name = "N", conflicts_with_all = ["dump", "before"], value_parser = clap::value_parser!(u16).range(1..))]
     compare: Option<u16>,
     /// With --compare: fail when a loss differs by more, relatively
