@@ -18,23 +18,25 @@ template <typename T> __device__ void nearest_bwd(const T *dy, T *dx, long long 
     });
 }
 
-// An axis of `size` values read at `out` positions: position i reads (1 - t) x[lo] + t x[hi], at num(i) / den, an exact fraction.
+// An axis of `size` values read at `out` positions: position i reads s x[lo] + t x[hi], at num(i) / den, an exact fraction. Both shares
+// are rounded once: 1 - t would carry the rounding of t into a share that may be much smaller.
 struct Axis {
     int size, out, corners;
 
     __device__ inline int den() const { return corners ? max(out - 1, 1) : 2 * out; }
     __device__ inline int num(int i) const { return corners ? i * (size - 1) : max((2 * i + 1) * size - out, 0); }
-    __device__ inline void tap(int i, int &lo, int &hi, float &t) const {
+    __device__ inline void tap(int i, int &lo, int &hi, float &s, float &t) const {
         int n = num(i), d = den(), at = n / d;
         lo = min(at, size - 1), hi = min(lo + 1, size - 1);
-        t = (float)(n - lo * d) / (float)d;
+        int past = n - lo * d;
+        s = (float)(d - past) / (float)d, t = (float)past / (float)d;
     }
     // Share of value `at` in position i.
     __device__ inline float share(int i, int at) const {
         int lo, hi;
-        float t;
-        tap(i, lo, hi, t);
-        return (lo == at ? 1.0f - t : 0.0f) + (hi == at ? t : 0.0f);
+        float s, t;
+        tap(i, lo, hi, s, t);
+        return (lo == at ? s : 0.0f) + (hi == at ? t : 0.0f);
     }
     // Positions from..to (without it) that may read value `at`: those between its neighbours.
     __device__ inline int from(int at) const {
@@ -51,12 +53,12 @@ struct Axis {
 template <typename T> __device__ void bilinear(const T *x, T *y, long long planes, Axis rows, Axis cols) {
     over_map(planes, rows.out, cols.out, [&](long long p, int i, int j) {
         int top, bottom, left, right;
-        float s, t;
-        rows.tap(i, top, bottom, s), cols.tap(j, left, right, t);
+        float up, down, near, far;
+        rows.tap(i, top, bottom, up, down), cols.tap(j, left, right, near, far);
         const T *a = x + (p * rows.size + top) * cols.size, *b = x + (p * rows.size + bottom) * cols.size;
-        float above = (1.0f - t) * to_float(a[left]) + t * to_float(a[right]);
-        float below = (1.0f - t) * to_float(b[left]) + t * to_float(b[right]);
-        y[(p * rows.out + i) * cols.out + j] = from_float<T>((1.0f - s) * above + s * below);
+        float above = near * to_float(a[left]) + far * to_float(a[right]);
+        float below = near * to_float(b[left]) + far * to_float(b[right]);
+        y[(p * rows.out + i) * cols.out + j] = from_float<T>(up * above + down * below);
     });
 }
 
