@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Bound;
 use crate::backend::host::pool::Kind;
 use crate::ops::batch_norm::{BatchNorm, BatchNormParams};
 use crate::ops::conv2d::{Conv2d, Conv2dParams};
@@ -9,7 +10,7 @@ use crate::ops::pool::Pool;
 use crate::ops::relu::Relu;
 use crate::ops::weighted_sum::{Term, WeightedSum};
 use crate::tape::Op;
-use crate::tensor::Shape;
+use crate::tensor::{DType, Shape};
 
 /// How large the cases are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,18 @@ pub struct BenchCase {
     pub shapes: Vec<Shape>,
     /// Floating-point operations of the forward.
     pub flops: f64,
+    /// Its operations are products of matrices: all channels of a pixel meet all filters.
+    pub dense: bool,
+}
+
+impl BenchCase {
+    /// The unit that its operations may run on with maps of this type.
+    pub fn math(&self, dtype: DType) -> Bound {
+        match self.dense && dtype == DType::Bf16 {
+            true => Bound::Matrix,
+            false => Bound::Fma,
+        }
+    }
 }
 
 /// Maps: batch, channels, height, width.
@@ -76,6 +89,7 @@ fn conv(
         op: Arc::new(Conv2d(p)),
         shapes: vec![[n, c, h, w].into(), [out, c / groups, k, k].into()],
         flops: 2.0 * macs as f64,
+        dense: groups == 1,
     }
 }
 
@@ -92,6 +106,7 @@ pub fn cases(size: Size) -> Vec<BenchCase> {
                 op,
                 shapes,
                 flops: per * numel,
+                dense: false,
             })
         };
         let vector = Shape::from([c]);

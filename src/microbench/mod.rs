@@ -1,15 +1,18 @@
 //! Times the operations on a device, kernel by kernel as the engine launches them, and sets them against what the device can do:
-//! its measured copy bandwidth and its measured rate of multiply-adds. Nothing is timed that has not been checked in the same run.
+//! its copy bandwidth, its rate of multiply-adds and that of matrix products, measured. Nothing is timed that has not been checked in
+//! the same run.
 
 mod cases;
+mod ceilings;
 mod compare;
 
 use serde::{Deserialize, Serialize};
 
 pub use cases::{BenchCase, Size, cases};
+pub use ceilings::{Bound, Ceilings, check_ceilings, copy_bandwidth};
 pub use compare::regressions;
 
-use crate::backend::driver::{self as k, Arg, Launch, Stream};
+use crate::backend::driver::Stream;
 use crate::error::{Code, Error, Result};
 use crate::gradcheck::{agree, operands};
 use crate::ops::table::Case;
@@ -55,10 +58,10 @@ pub struct Row {
     pub bytes: f64,
     /// Floating-point operations.
     pub flops: f64,
-    /// Share of the measured copy bandwidth.
-    pub of_copy: f64,
-    /// Share of the measured multiply-add rate.
-    pub of_math: f64,
+    /// What bounds it: whichever of the bytes and the operations takes longer at the rate that was measured.
+    pub bound: Bound,
+    /// Share of that rate.
+    pub of_ceiling: f64,
     /// Largest share of its error bound that an element used in the check before, with one image.
     pub of_bound: f64,
 }
@@ -68,10 +71,8 @@ pub struct Row {
 pub struct Figures {
     /// Name of the device.
     pub device: String,
-    /// Measured copy bandwidth, bytes read and written a second.
-    pub copy: f64,
-    /// Measured rate of f32 multiply-adds, operations a second.
-    pub math: f64,
+    /// Measured in the same run.
+    pub ceilings: Ceilings,
     /// One for each operation, shape, type and pass.
     pub rows: Vec<Row>,
 }
@@ -93,54 +94,6 @@ fn time(e: Engine, repeats: usize, mut f: impl FnMut() -> Result<()>) -> Result<
 
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * q).round() as usize]
-}
-
-/// Values from 0.4 to 0.6 in no order: zeros take less power, and so less time, than numbers do.
-fn spread(n: usize) -> Result<Tensor> {
-    let mut state = 0x9E37_79B9u32;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        0.4 + 0.2 * (state >> 8) as f32 / (1u32 << 24) as f32
-    };
-    Tensor::from_f32([n], (0..n).map(|_| next()).collect())
-}
-
-/// Bytes a second that a copy within the device moves, reads and writes together.
-///
-/// # Errors
-/// Those of the device.
-pub fn copy_bandwidth(e: Engine, bytes: usize, repeats: usize) -> Result<f64> {
-    let a = spread(bytes / 4)?;
-    let mut b = Tensor::zeros_on(e, [bytes / 4], DType::F32)?;
-    let (Arg::In(from, _), Arg::Out(to, _)) = (a.arg(e)?, b.arg_out(e)?) else {
-        unreachable!("a tensor is passed as a pointer");
-    };
-    let copy = || e.driver().copy(Stream::MAIN, to, from, bytes);
-    copy()?;
-    let ms = time(e, repeats, copy)?;
-    Ok(2.0 * bytes as f64 / quantile(&ms, 0.5) * 1e3)
-}
-
-/// Floating-point operations a second in chains of multiply-adds.
-fn multiply_adds(e: Engine, o: &Options) -> Result<f64> {
-    let (n, rounds) = match o.size {
-        Size::Full => (1 << 20, 4096),
-        Size::Small => (256, 8),
-    };
-    let x = spread(n)?;
-    let mut y = Tensor::zeros_on(e, [n], DType::F32)?;
-    let args = [
-        x.arg(e)?,
-        y.arg_out(e)?,
-        Arg::I32(rounds),
-        Arg::I64(n as i64),
-    ];
-    let run = || e.launch(k::CEILING_FMA_F32, Launch::over(n, 256), &args);
-    run()?;
-    let ms = time(e, o.repeats, run)?;
-    Ok(16.0 * n as f64 * f64::from(rounds) / quantile(&ms, 0.5) * 1e3)
 }
 
 /// Operands of a case: normal values.
@@ -282,6 +235,8 @@ fn rows(e: Engine, o: &Options, case: &BenchCase, dtype: DType, f: &Figures) -> 
         let launches = e.counts().launches - before;
         let us = measure(e, o, n.max(4), call)?;
         let (median, flops) = (quantile(&us, 0.5), case.flops * (1 + i) as f64);
+        let math = case.math(dtype);
+        let (of_ceiling, bound) = f.ceilings.share(bytes[i], flops, math, median * 1e-6);
         all.push(Row {
             name: case.name.clone(),
             shape: case.shapes[0].dims().to_vec(),
@@ -292,8 +247,8 @@ fn rows(e: Engine, o: &Options, case: &BenchCase, dtype: DType, f: &Figures) -> 
             launches,
             bytes: bytes[i],
             flops,
-            of_copy: bytes[i] / (median * 1e-6) / f.copy,
-            of_math: flops / (median * 1e-6) / f.math,
+            bound,
+            of_ceiling,
             of_bound: of_bound.unwrap_or(0.0),
         });
     }
@@ -308,8 +263,7 @@ fn rows(e: Engine, o: &Options, case: &BenchCase, dtype: DType, f: &Figures) -> 
 pub fn run(e: Engine, o: &Options, mut each: impl FnMut(&Row)) -> Result<Figures> {
     let mut f = Figures {
         device: e.name().into(),
-        copy: copy_bandwidth(e, o.span * 4, o.repeats)?,
-        math: multiply_adds(e, o)?,
+        ceilings: Ceilings::measure(e, o)?,
         rows: vec![],
     };
     let wanted = |c: &BenchCase| o.only.as_ref().is_none_or(|s| c.name.contains(s.as_str()));

@@ -8,7 +8,7 @@ use crate::backend::Device;
 use crate::cli::Context;
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
-use crate::microbench::{Figures, Options, Row, Size, regressions, run as measure};
+use crate::microbench::{Bound, Figures, Options, Row, Size, regressions, run as measure};
 use crate::tape::Path;
 use crate::tensor::DType;
 
@@ -37,10 +37,11 @@ Examples:
   mtnas bench kernel --device cuda --against before.json --max-regress 5
   mtnas bench kernel --device emulated --shapes small
 
-Every operation is checked against the reference before it is timed. `copy` and
-`math` are shares of the copy bandwidth and of the multiply-add rate that were
-measured at the start, for the fewest bytes and operations that will do. Times
-on the emulated device mean nothing.")]
+Every operation is checked against the reference before it is timed. GB/s and
+TFLOP/s are of the fewest bytes and operations that will do; the share is that of
+the ceiling, measured at the start, which bounds them: the copy bandwidth, the
+rate of f32 multiply-adds, or that of bf16 matrix products (dense convolutions
+in bf16). Times on the emulated device mean nothing.")]
 pub(super) struct Kernel {
     /// Only operations with this in their name
     #[arg(long, value_name = "TEXT")]
@@ -70,10 +71,18 @@ pub(super) struct Kernel {
     max_regress: f64,
 }
 
+fn bound(b: Bound) -> &'static str {
+    match b {
+        Bound::Copy => "copy",
+        Bound::Fma => "fma",
+        Bound::Matrix => "matrix",
+    }
+}
+
 fn line(r: &Row) -> String {
     let shape: Vec<String> = r.shape.iter().map(usize::to_string).collect();
     format!(
-        "{:22} {:14} {:4} {:8} {:9.1} {:7.1} {:8.0} {:5.0} % {:5.0} %  {:.2}\n",
+        "{:22} {:14} {:4} {:8} {:9.1} {:7.1} {:8.0} {:8.2} {:5.0} % of {:6}  {:.2}\n",
         r.name,
         shape.join("x"),
         r.dtype,
@@ -81,8 +90,9 @@ fn line(r: &Row) -> String {
         r.us,
         r.quartiles[1] - r.quartiles[0],
         r.bytes / r.us * 1e-3,
-        100.0 * r.of_copy,
-        100.0 * r.of_math,
+        r.flops / r.us * 1e-6,
+        100.0 * r.of_ceiling,
+        bound(r.bound),
         r.of_bound
     )
 }
@@ -118,8 +128,16 @@ pub(super) fn run(a: Kernel, context: &Context) -> Result<u8> {
     };
     if !context.json() {
         context.print(&format!(
-            "{:22} {:14} {:4} {:8} {:>9} {:>7} {:>8} {:>7} {:>7}  of bound\n",
-            "operation", "shape", "type", "pass", "us", "spread", "GB/s", "copy", "math"
+            "{:22} {:14} {:4} {:8} {:>9} {:>7} {:>8} {:>8} {:>17}  of error bound\n",
+            "operation",
+            "shape",
+            "type",
+            "pass",
+            "us",
+            "spread",
+            "GB/s",
+            "TFLOP/s",
+            "share of ceiling"
         ))?;
     }
     let f = measure(engine, &o, |r| {
@@ -136,10 +154,11 @@ pub(super) fn run(a: Kernel, context: &Context) -> Result<u8> {
     match context.json() {
         true => context.print_json(&f)?,
         false => context.print(&format!(
-            "{}: copies at {:.0} GB/s, multiply-adds at {:.1} TFLOP/s\n",
+            "{}: copies at {:.0} GB/s, multiply-adds at {:.1} TFLOP/s, bf16 matrix products at {:.1} TFLOP/s\n",
             f.device,
-            f.copy * 1e-9,
-            f.math * 1e-12
+            f.ceilings.copy * 1e-9,
+            f.ceilings.fma * 1e-12,
+            f.ceilings.matrix * 1e-12
         ))?,
     }
     let Some(before) = before else { return Ok(0) };

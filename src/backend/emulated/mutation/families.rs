@@ -8,6 +8,7 @@ use crate::backend::driver::Driver;
 use crate::backend::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::gradcheck::{DeviceOptions, run_on};
+use crate::microbench::check_ceilings;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
 use crate::optim::device::tests as optim;
@@ -31,6 +32,11 @@ pub const FAMILIES: &[Family] = &[
         file: "ceiling.cu",
         headers: &[],
         cases: ceiling::mutation_cases,
+    },
+    Family {
+        file: "ceiling_mma.cu",
+        headers: &[],
+        cases: |d| check_ceilings(Engine::new(d, true)),
     },
     Family {
         file: "depthwise.cu",
