@@ -37,7 +37,7 @@ constexpr double MAX_LOG_SIZE = 10.0;
 
 __device__ inline float at_edge(double v, float side) {
     float e = (float)v;
-    return (e < -FAR ? -FAR : e > FAR ? FAR : e) * side;
+    return fminf(fmaxf(e, -FAR), FAR) * side;
 }
 
 // Box of offsets `t` at prior `p`, in pixels of an image of `w` x `h`; edges to b[0], b[RANKED], ..
@@ -52,13 +52,12 @@ template <typename T> __device__ void decode_box(const T *t, const double *p, co
     b[3 * RANKED] = at_edge(y + height / 2.0, h);
 }
 
-__device__ inline float side(float from, float to) { return to - from > 0.0f ? to - from : 0.0f; }
-__device__ inline float box_area(const float *b) { return mul_rn(side(b[0], b[2 * RANKED]), side(b[RANKED], b[3 * RANKED])); }
+__device__ inline float box_area(const float *b) { return mul_rn(b[2 * RANKED] - b[0], b[3 * RANKED] - b[RANKED]); }
 __device__ inline float iou(const float *a, const float *b) {
-    float w = (a[2 * RANKED] < b[2 * RANKED] ? a[2 * RANKED] : b[2 * RANKED]) - (a[0] > b[0] ? a[0] : b[0]);
-    float h = (a[3 * RANKED] < b[3 * RANKED] ? a[3 * RANKED] : b[3 * RANKED]) - (a[RANKED] > b[RANKED] ? a[RANKED] : b[RANKED]);
-    if (w <= 0.0f || h <= 0.0f) return 0.0f;
-    return mul_rn(w, h) / (box_area(a) + box_area(b) - mul_rn(w, h));
+    float w = fmaxf(fminf(a[2 * RANKED], b[2 * RANKED]) - fmaxf(a[0], b[0]), 0.0f);
+    float h = fmaxf(fminf(a[3 * RANKED], b[3 * RANKED]) - fmaxf(a[RANKED], b[RANKED]), 0.0f);
+    float both = mul_rn(w, h);
+    return both / (box_area(a) + box_area(b) - both);
 }
 
 // For one image and class a block: the `most` (at most RANKED) best scores above `least`, ties to the lowest prior, best first, those
@@ -84,20 +83,18 @@ __device__ void select(const float *scores, const T *loc, const double *priors, 
     __syncthreads();
     int wanted = state[2] < most ? state[2] : most;
     for (int j = threadIdx.x; j < RANKED; j += blockDim.x) order[j] = -1;
-    if (wanted > 0) {
-        Cut cut = radix_select(key, count, wanted, bins, state);
-        // Sorted next, so the order in which they come does not show: largest score first, then the lowest prior. No score is negative.
-        each_chosen(key, cut, count, warps, [=](int i, bool chosen) {
-            if (chosen) order[atomicAdd(&state[3], 1)] = (long long)(order_key(scores[i]) & 0x7fffffffu) << 32 | (unsigned)(0x7fffffff - i);
-        });
-    }
+    Cut cut = radix_select(key, count, wanted, bins, state);
+    // Sorted next, so the order in which they come does not show: largest score first, then the lowest prior. No score is negative.
+    each_chosen(key, cut, count, warps, [=](int i, bool chosen) {
+        if (chosen) order[atomicAdd(&state[3], 1)] = (long long)(order_key(scores[i]) & 0x7fffffffu) << 32 | (unsigned)(0x7fffffff - i);
+    });
     for (int size = 2; size <= RANKED; size *= 2) {
         for (int d = size / 2; d > 0; d /= 2) {
             __syncthreads();
             for (int j = threadIdx.x; j < RANKED; j += blockDim.x) {
                 int o = j ^ d;
                 bool falling = (j & size) == 0;
-                if (o > j && (order[j] < order[o]) == falling) {
+                if ((j & d) == 0 && (order[j] < order[o]) == falling) {
                     long long v = order[j];
                     order[j] = order[o];
                     order[o] = v;
@@ -116,7 +113,7 @@ __device__ void select(const float *scores, const T *loc, const double *priors, 
         __syncthreads();
         if (!alive[j]) continue;
         for (int o = j + 1 + threadIdx.x; o < wanted; o += blockDim.x)
-            if (alive[o] && iou(boxes + j, boxes + o) > overlap) alive[o] = 0;
+            if (iou(boxes + j, boxes + o) > overlap) alive[o] = 0;
     }
     __syncthreads();
     if (threadIdx.x == 0) {

@@ -9,7 +9,7 @@ constexpr int IGNORED = -1, PADDING = -2, NEITHER = -1;
 struct Edges {
     double x1, y1, x2, y2;
 };
-__device__ inline double within(double v) { return v < 0.0 ? 0.0 : v > 1.0 ? 1.0 : v; }
+__device__ inline double within(double v) { return fmin(fmax(v, 0.0), 1.0); }
 __device__ inline Edges prior_edges(const double *p) {
     return Edges{within(p[0] - p[2] / 2.0), within(p[1] - p[3] / 2.0), within(p[0] + p[2] / 2.0), within(p[1] + p[3] / 2.0)};
 }
@@ -20,9 +20,15 @@ __device__ inline double common(Edges p, Edges g) {
     return mul_rn(w > 0.0 ? w : 0.0, h > 0.0 ? h : 0.0);
 }
 
+__device__ inline double overlap(Edges p, Edges g) {
+    double both = common(p, g);
+    return both / (area(p) + area(g) - both);
+}
+
 constexpr int CLAIM_THREADS = 256;
 
-// claims[image, object] = the prior that the object overlaps most, the first of several; -1 when it overlaps none. A block an object.
+// claims[image, object] = the prior that the object overlaps most, the first of several; -1 when it overlaps none or is no object
+// (IGNORED, PADDING). A block an object.
 extern "C" __global__ void detect_claims(const double *priors, const double *boxes, const int *kinds, int *claims, int count) {
     SHARED(double, top, CLAIM_THREADS);
     SHARED(int, at, CLAIM_THREADS);
@@ -31,10 +37,8 @@ extern "C" __global__ void detect_claims(const double *priors, const double *box
     double best = 0.0;
     if (kinds[object] >= 0) {
         Edges g = box_edges(boxes + 4 * object);
-        double size = area(g);
         for (int i = t; i < count; i += blockDim.x) {
-            Edges p = prior_edges(priors + 4 * i);
-            double both = common(p, g), iou = both / (size + area(p) - both);
+            double iou = overlap(prior_edges(priors + 4 * i), g);
             if (iou > best) {
                 best = iou;
                 mine = i;
@@ -62,7 +66,7 @@ extern "C" __global__ void detect_match(const double *priors, const double *boxe
         for (long long i = global_index(); i < count; i += global_size()) {
             const double *p = priors + 4 * i;
             Edges e = prior_edges(p);
-            double size = area(e), best = 0.0;
+            double best = 0.0;
             int object = -1, label = 0;
             bool claimed = false;
             for (int k = 0; k < objects; k++) {
@@ -74,8 +78,7 @@ extern "C" __global__ void detect_match(const double *priors, const double *boxe
                     object = k;
                 }
                 if (claimed) continue;
-                Edges g = box_edges(boxes + 4 * o);
-                double both = common(e, g), iou = both / (area(g) + size - both);
+                double iou = overlap(e, box_edges(boxes + 4 * o));
                 if (iou > best) {
                     best = iou;
                     object = k;
@@ -96,7 +99,7 @@ extern "C" __global__ void detect_match(const double *priors, const double *boxe
                 if (kinds[o] == PADDING) break;
                 if (kinds[o] != IGNORED) continue;
                 double both = common(e, box_edges(boxes + 4 * o));
-                if (both > 0.0 && both >= mul_rn(config[1], size)) label = NEITHER;
+                if (both > 0.0 && both >= mul_rn(config[1], area(e))) label = NEITHER;
             }
             long long out = (long long)image * count + i;
             labels[out] = label;

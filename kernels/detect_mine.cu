@@ -40,12 +40,11 @@ extern "C" __global__ void detect_mine(const float *loss, const int *labels, con
     atomicAdd(&state[3], negatives);
     __syncthreads();
     long long asked = (long long)mul_rn((double)state[2], ratio[0]);
-    int wanted = asked < state[3] ? (int)asked : state[3];
+    int wanted = (int)(asked < state[3] ? asked : state[3]);
     auto key = [=](int i, unsigned *k) {
         *k = order_key(loss[i]);
         return labels[i] == 0;
     };
-    Cut cut{0xffffffffu, 0};
-    if (wanted > 0) cut = radix_select(key, priors, wanted, bins, state);
-    each_chosen(key, cut, priors, warps, [=](int i, bool chosen) { used[i] = labels[i] > 0 || (wanted > 0 && chosen); });
+    Cut cut = radix_select(key, priors, wanted, bins, state);
+    each_chosen(key, cut, priors, warps, [=](int i, bool chosen) { used[i] = labels[i] > 0 || chosen; });
 }

@@ -18,8 +18,8 @@ struct Cut {
 
 constexpr int BINS = 256;
 
-// `key(i, &k)` gives the key of value i and says whether it takes part; wanted > 0 is not more than there are. `bins` has BINS words,
-// `state` two. All threads of the block call.
+// `key(i, &k)` gives the key of value i and says whether it takes part; `wanted`, 0 or more, is not more than there are. `bins` has BINS
+// words, `state` two. All threads of the block call.
 template <typename Key> __device__ Cut radix_select(Key key, int n, int wanted, int *bins, int *state) {
     Cut cut{0, wanted};
     for (int shift = 24; shift >= 0; shift -= 8) {
@@ -48,7 +48,7 @@ template <typename Key, typename Done> __device__ void each_chosen(Key key, Cut 
     int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE, seen = 0;
     for (int from = 0; from < n; from += blockDim.x) {
         int i = from + threadIdx.x;
-        unsigned k = 0;
+        unsigned k;
         bool part = i < n && key(i, &k), tie = part && k == cut.key;
         unsigned ties = __ballot_sync(FULL_WARP, tie);
         __syncthreads(); // counts of the step before are read

@@ -12,7 +12,7 @@ __device__ void norm_local(const T *x, const float *part, float *moments, int ch
     int c = (int)(global_index() / WARP_SIZE);
     if (c >= channels) return;
     Moments w = norm_chunks(part, chunks, channels, c);
-    NormChannel s = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    NormChannel s = {};
     if (chunks > 0) norm_centre(s, to_float(x[(first * channels + c) * plane]), w.mean);
     if (threadIdx.x % WARP_SIZE == 0) {
         float *mine = moments + ((long long)slot * channels + c) * 4;

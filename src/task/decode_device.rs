@@ -118,7 +118,7 @@ pub(crate) mod tests {
     use super::super::decode;
     use super::*;
     use crate::rng::Rng;
-    use crate::task::priors::PriorLayout;
+    use crate::task::priors::{PriorLayout, PriorLevel};
 
     fn random(r: &mut Rng, shape: [usize; 3], scale: f64, steps: f64) -> Tensor {
         let n = shape.iter().product();
@@ -135,37 +135,86 @@ pub(crate) mod tests {
     /// What `kernels/detect_decode.cu` computes; panics where it is not what the host does.
     pub(crate) fn mutation_cases(e: Engine) {
         nothing_and_no_numbers(e);
+        as_many_as_are_ranked(e);
         let priors = PriorLayout::peer(64, 64, 2).unwrap().priors().unwrap();
         let (p, mut r) = (priors.len(), Rng::new(4, &[]));
-        let sizes = [(64, 64), (100, 37)];
-        for (steps, most, per_image, clip, iou) in [
-            (1.0, 40, None, true, 0.45),
-            (64.0, 200, Some(20), true, 0.3),
-            (0.5, 7, None, false, 0.0),
+        for (steps, per_class, per_image, clip, iou, far) in [
+            (1.0, 40, None, true, 0.45, false),
+            (64.0, 200, Some(20), true, 0.3, false),
+            (0.5, 7, None, false, 0.0, false),
+            (4.0, 60, None, false, 0.45, true),
         ] {
             let config = DecodeConfig {
                 score: 0.2,
-                per_class: most,
+                per_class,
                 iou,
                 per_image,
                 clip,
                 ..DecodeConfig::default()
             };
-            let loc = random(&mut r, [2, p, 5], 2.0, steps);
+            let mut loc = random(&mut r, [2, p, 5], 2.0, steps);
             let conf = random(&mut r, [2, p, 4], 1.5, steps);
+            // Edges far outside of the image, sizes beyond those that are followed.
+            let all = loc.data_mut::<f32>().iter_mut().enumerate();
+            let some =
+                all.filter(|(i, _)| far && i % 5 < 4 && i / 5 % 4 == 0 && i / 20 % 4 == i % 5);
+            for (i, v) in some {
+                *v *= [1e8, 1e8, 200.0, 200.0][i % 5];
+            }
             for dtype in [DType::F32, DType::Bf16] {
                 let (loc, conf) = (loc.cast(dtype), conf.cast(dtype));
-                let got = decode_on(e, &priors, &loc, &conf, &sizes, &config);
-                let got = got.unwrap().unwrap();
-                let (loc, conf) = (loc.to_f32(), conf.to_f32());
-                for i in 0..2 {
-                    let (l, c) = (&loc[i * p * 5..][..p * 5], &conf[i * p * 4..][..p * 4]);
-                    let want = decode(&priors, l, c, 3, sizes[i], &config).unwrap();
-                    assert!(want.len() > 5);
-                    assert_eq!(got[i], want, "{dtype:?} {config:?}");
-                }
+                as_the_host(e, &priors, (&loc, &conf), &config, 6);
             }
         }
+    }
+
+    /// Images of 64 x 64 and 100 x 37 on both; the host must find so many.
+    fn as_the_host(
+        e: Engine,
+        priors: &Priors,
+        (loc, conf): (&Tensor, &Tensor),
+        config: &DecodeConfig,
+        least: usize,
+    ) {
+        let sizes = &[(64, 64), (100, 37)][..loc.dims()[0]];
+        let got = decode_on(e, priors, loc, conf, sizes, config);
+        let got = got.unwrap().unwrap();
+        let classes = conf.dims()[2];
+        let [of_loc, of_conf] = [loc, conf].map(|t| t.numel() / sizes.len());
+        let [l, c] = [loc, conf].map(|t| t.to_f32());
+        for (i, got) in got.iter().enumerate() {
+            let (l, c) = (&l[i * of_loc..][..of_loc], &c[i * of_conf..][..of_conf]);
+            let want = decode(priors, l, c, classes - 1, sizes[i], config).unwrap();
+            assert!(want.len() >= least, "{} of {config:?}", want.len());
+            assert_eq!(*got, want, "{:?} {config:?}", loc.dtype());
+        }
+    }
+
+    /// More than half of the places of the sort are taken.
+    fn as_many_as_are_ranked(e: Engine) {
+        let level = PriorLevel {
+            rows: 16,
+            cols: 16,
+            step: 4.0,
+            min: 4.0,
+            max: 9.0,
+            ratios: vec![2.0],
+        };
+        let layout = PriorLayout {
+            height: 64,
+            width: 64,
+            levels: vec![level],
+        };
+        let (priors, mut r) = (layout.priors().unwrap(), Rng::new(5, &[]));
+        let loc = random(&mut r, [1, priors.len(), 4], 1.0, 8.0);
+        let conf = random(&mut r, [1, priors.len(), 2], 1.5, 8.0);
+        let config = DecodeConfig {
+            score: 0.2,
+            per_class: 700,
+            iou: 0.6,
+            ..DecodeConfig::default()
+        };
+        as_the_host(e, &priors, (&loc, &conf), &config, 300);
     }
 
     #[test]
@@ -176,10 +225,11 @@ pub(crate) mod tests {
     fn nothing_and_no_numbers(e: Engine) {
         let priors = PriorLayout::peer(64, 64, 1).unwrap().priors().unwrap();
         let p = priors.len();
-        let loc = Tensor::zeros([1, p, 4], DType::F32);
+        let mut loc = Tensor::zeros([1, p, 4], DType::F32);
         let mut conf = Tensor::zeros([1, p, 3], DType::F32);
+        // All score exactly as much as is not enough.
         let config = DecodeConfig {
-            score: 0.5,
+            score: 1.0 / 3.0,
             ..DecodeConfig::default()
         };
         let sizes = [(64, 64)];
@@ -190,5 +240,21 @@ pub(crate) mod tests {
         let error = decode_on(e, &priors, &loc, &conf, &sizes, &config).unwrap_err();
         assert!(error.to_string().contains("prior 7"), "{error}");
         assert!(error.message().contains("-inf"), "{error}");
+        for (k, v) in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::INFINITY]
+            .into_iter()
+            .enumerate()
+        {
+            let prior = 4 - k;
+            loc.data_mut::<f32>()[4 * prior + k] = v;
+            let error = decode_on(e, &priors, &loc, &conf, &sizes, &config).unwrap_err();
+            let place = format!("prior {prior}");
+            assert!(error.to_string().contains(&place), "{error}");
+        }
+        // What is beyond the four offsets is not looked at.
+        let mut wide = Tensor::zeros([1, p, 5], DType::F32);
+        wide.data_mut::<f32>()[4] = f32::NAN;
+        let conf = Tensor::zeros([1, p, 3], DType::F32);
+        let got = decode_on(e, &priors, &wide, &conf, &sizes, &config).unwrap();
+        assert_eq!(got, Some(vec![vec![]]));
     }
 }

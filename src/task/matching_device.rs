@@ -88,7 +88,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::annotation::BBox;
     use crate::rng::Rng;
-    use crate::task::priors::PriorLayout;
+    use crate::task::priors::{PriorLayout, PriorLevel};
 
     /// Objects on a grid of few positions, so that overlaps tie; thin boxes, the whole image, copies, ignored ones.
     fn objects(r: &mut Rng, side: f32) -> Vec<Object> {
@@ -123,6 +123,116 @@ pub(crate) mod tests {
 
     /// What `kernels/detect_match.cu` computes; panics where it is not what the host does.
     pub(crate) fn mutation_cases(e: Engine) {
+        claims(e);
+        at_the_thresholds(e);
+        at_random(e);
+    }
+
+    /// Among copies of a few priors the first is claimed, whichever thread meets it; nothing by what is no object or lies outside.
+    fn claims(e: Engine) {
+        let (count, mut r) = (600, Rng::new(6, &[]));
+        let eighth = |r: &mut Rng, least: usize| (least + r.below(8)) as f64 / 8.0;
+        let one = |r: &mut Rng| [eighth(r, 0), eighth(r, 0), eighth(r, 1), eighth(r, 1)];
+        let few: Vec<[f64; 4]> = (0..12).map(|_| one(&mut r)).collect();
+        let priors: Vec<[f64; 4]> = (0..count).map(|_| few[r.below(few.len())]).collect();
+        let mut boxes = vec![[2.0, 2.0, 3.0, 3.0]];
+        for _ in 0..14 {
+            let (x, y) = (eighth(&mut r, 0), eighth(&mut r, 0));
+            boxes.push([x, y, x + eighth(&mut r, 1), y + eighth(&mut r, 1)]);
+        }
+        let kinds = [0, 1, 0, IGNORED, 0, 1, PADDING, 2, 0, 1, 0, 0, 1, 2, 0];
+        let area = |b: [f64; 4]| (b[2] - b[0]) * (b[3] - b[1]);
+        let iou = |p: &[f64; 4], b: [f64; 4]| {
+            let edge = |k: usize, sign: f64| (p[k] + sign * p[k + 2] / 2.0).clamp(0.0, 1.0);
+            let p = [edge(0, -1.0), edge(1, -1.0), edge(0, 1.0), edge(1, 1.0)];
+            let side = |k: usize| (p[k + 2].min(b[k + 2]) - p[k].max(b[k])).max(0.0);
+            let both = side(0) * side(1);
+            both / (area(p) + area(b) - both)
+        };
+        let claim = |(&b, &kind): (&[f64; 4], &i32)| {
+            let (mut best, mut first) = (0.0, -1);
+            for (i, p) in priors.iter().enumerate().filter(|_| kind >= 0) {
+                if iou(p, b) > best {
+                    (best, first) = (iou(p, b), i as i32);
+                }
+            }
+            first
+        };
+        let want: Vec<i32> = boxes.iter().zip(&kinds).map(claim).collect();
+        let table = Tensor::from_f64([count, 4], priors.concat()).unwrap();
+        let objects = Tensor::from_f64([kinds.len(), 4], boxes.concat()).unwrap();
+        let mut got = Tensor::scratch_on(e, [kinds.len()], DType::I32).unwrap();
+        let of = Tensor::from_i32([kinds.len()], kinds.to_vec()).unwrap();
+        let read = [&table, &objects, &of].map(|t| t.arg(e).unwrap());
+        let rest = [got.arg_out(e).unwrap(), Arg::I32(count as i32)];
+        let launch = Launch::new([kinds.len() as u32, 1, 1], [256, 1, 1]);
+        e.launch(k::DETECT_CLAIMS, launch, &[&read[..], &rest].concat())
+            .unwrap();
+        assert_eq!(got.i32s(), want);
+    }
+
+    /// An overlap of exactly the least of a positive, a share of exactly the least of an ignored one, both at 0 too; as many objects
+    /// as there are rows for.
+    fn at_the_thresholds(e: Engine) {
+        let level = PriorLevel {
+            rows: 4,
+            cols: 4,
+            step: 16.0,
+            min: 16.0,
+            max: 36.0,
+            ratios: vec![],
+        };
+        let priors = PriorLayout {
+            height: 64,
+            width: 64,
+            levels: vec![level],
+        };
+        let priors = priors.priors().unwrap();
+        let object = |class: usize, ignore: bool, [x1, y1, x2, y2]: [f32; 4]| Object {
+            class,
+            bbox: BBox { x1, y1, x2, y2 },
+            ignore,
+        };
+        let two_small = object(1, false, [0.0, 0.0, 16.0, 32.0]);
+        let half = object(0, true, [0.0, 0.0, 8.0, 64.0]);
+        let small = |i: usize| {
+            let (x, y) = ((i % 4 * 16) as f32, (i / 4 * 14) as f32);
+            object(i % 3, i % 5 == 1, [x, y, x + 9.0, y + 7.0])
+        };
+        let full: Vec<Object> = (0..LEAST_ROWS).map(small).collect();
+        let batch = vec![vec![half], vec![two_small], vec![two_small, half], full];
+        for (positive, ignore) in [(0.5, 0.5), (0.0, 0.5), (0.5, 0.0)] {
+            let config = MatchConfig {
+                positive,
+                ignore,
+                ..MatchConfig::default()
+            };
+            let counts = as_the_host(e, &Matcher::new(priors.clone(), config), &batch);
+            assert!(counts.iter().all(|&n| n > 5), "{counts:?}");
+        }
+    }
+
+    /// Matches on both; how many priors are neither, background and positive.
+    fn as_the_host(e: Engine, matcher: &Matcher, batch: &[Vec<Object>]) -> [usize; 3] {
+        let lists: Vec<&[Object]> = batch.iter().map(|o| &o[..]).collect();
+        let got = matcher.targets_on(e, &lists, (64, 64), 3).unwrap();
+        let (p, mut seen) = (matcher.priors().len(), [0; 3]);
+        for (i, list) in lists.iter().enumerate() {
+            let want = matcher.targets(list, (64, 64), 3).unwrap();
+            assert_eq!(got.labels.i32s()[i * p..][..p], want.labels[..]);
+            let offsets = &got.offsets.f32s()[4 * i * p..][..4 * p];
+            for (g, w) in offsets.iter().zip(&want.offsets) {
+                assert!((*g as f64 - w).abs() <= 1e-7 * w.abs(), "{g} {w}");
+            }
+            for l in want.labels {
+                seen[(1 + l.signum()) as usize] += 1;
+            }
+        }
+        assert_eq!(got.positives.i32s(), [seen[2] as i32]);
+        seen
+    }
+
+    fn at_random(e: Engine) {
         let priors = PriorLayout::peer(64, 64, 3).unwrap().priors().unwrap();
         let (mut r, mut seen) = (Rng::new(5, &[]), [0; 3]);
         for round in 0..6 {
@@ -134,22 +244,8 @@ pub(crate) mod tests {
                 },
             );
             let batch: Vec<Vec<Object>> = (0..3).map(|_| objects(&mut r, 64.0)).collect();
-            let lists: Vec<&[Object]> = batch.iter().map(|o| &o[..]).collect();
-            let got = matcher.targets_on(e, &lists, (64, 64), 3).unwrap();
-            let (p, mut positives) = (priors.len(), 0);
-            for (i, list) in lists.iter().enumerate() {
-                let want = matcher.targets(list, (64, 64), 3).unwrap();
-                assert_eq!(got.labels.i32s()[i * p..][..p], want.labels[..]);
-                let offsets = &got.offsets.f32s()[4 * i * p..][..4 * p];
-                for (g, w) in offsets.iter().zip(&want.offsets) {
-                    assert!((*g as f64 - w).abs() <= 1e-7 * w.abs(), "{g} {w}");
-                }
-                positives += want.positives();
-                for l in want.labels {
-                    seen[(1 + l.signum()) as usize] += 1;
-                }
-            }
-            assert_eq!(got.positives.i32s(), [positives as i32]);
+            let of_batch = as_the_host(e, &matcher, &batch);
+            seen.iter_mut().zip(of_batch).for_each(|(s, n)| *s += n);
         }
         assert!(seen.iter().all(|&n| n > 10), "{seen:?}");
         let wrong = [Object {

@@ -59,17 +59,22 @@ pub(crate) mod tests {
     /// What `kernels/detect_mine.cu` computes; panics where it is not what the host does.
     pub(crate) fn mutation_cases(e: Engine) {
         by_the_background(e);
+        by_the_order_of_floats(e);
         by_losses(e);
     }
 
-    /// Scores of f32 lie where e^x overflows.
+    /// Scores of f32 lie where e^x overflows, in some rows that of the background alone.
     fn by_the_background(e: Engine) {
         let (n, p, c, mut r) = (2, 140, 4, Rng::new(3, &[]));
-        for (dtype, far) in [(DType::F32, 200.0), (DType::Bf16, 0.0)] {
-            let z: Vec<f64> = (0..n * p * c)
-                .map(|i| r.normal() + far * (i / c % 3) as f64 - far)
-                .collect();
-            let conf = Tensor::from_f64([n, p, c], z).unwrap().cast(dtype);
+        let (f32, bf16) = (k::DETECT_BACKGROUND_F32, k::DETECT_BACKGROUND_BF16);
+        for (dtype, kernel, far) in [(DType::F32, f32, 200.0), (DType::Bf16, bf16, 0.0)] {
+            let shift = |i: usize| match (i % c, i / c) {
+                (0, row) if row % 5 == 1 => 2.0,
+                (_, row) => (row % 3) as f64 - 1.0,
+            };
+            let z = (0..n * p * c).map(|i| r.normal() + far * shift(i));
+            let conf = Tensor::from_f64([n, p, c], z.collect()).unwrap();
+            let conf = conf.cast(dtype);
             let label = |r: &mut Rng| if r.coin(0.15) { 1 } else { 0 };
             let labels: Vec<i32> = (0..n * p).map(|_| label(&mut r)).collect();
             let on = Tensor::from_i32([n, p], labels.clone()).unwrap();
@@ -80,7 +85,39 @@ pub(crate) mod tests {
             let want = rows.flat_map(|(labels, loss)| hard_negatives(labels, loss, RATIO));
             let want: Vec<i32> = want.map(i32::from).collect();
             assert_eq!(got.i32s(), want, "{dtype:?}");
+            // The order of the losses says little of their size.
+            let mut got = Tensor::scratch_on(e, [n, p], DType::F32).unwrap();
+            let classes = Arg::I32(c as i32);
+            let args = [conf.arg(e).unwrap(), got.arg_out(e).unwrap(), classes];
+            e.over(kernel, n * p, &args).unwrap();
+            for (got, want) in got.f32s().iter().zip(&loss) {
+                assert!((got - want).abs() <= 1e-4, "{dtype:?}: {got} for {want}");
+            }
         }
+    }
+
+    /// Image k asks for the k worst of the same values: zeros, infinities, subnormals and numbers of both signs, NaNs of several bits.
+    fn by_the_order_of_floats(e: Engine) {
+        let (nan, other) = (f32::from_bits(0xffc0_0000), f32::from_bits(0x7f80_0001));
+        let infinite = [f32::NEG_INFINITY, f32::INFINITY];
+        let finite = [1.0, -0.0, 0.0, 1e-40, -1e-40, -1.0, 0.5, -0.5, -0.0];
+        let values = [&infinite[..], &[nan, f32::NAN, other], &finite].concat();
+        let (n, images) = (values.len(), values.len() + 1);
+        let label = |k: usize, i: usize| match i < n {
+            true => 0,
+            false => i32::from(i - n < k) * 2 - 1,
+        };
+        let labels: Vec<i32> = (0..images)
+            .flat_map(|k| (0..2 * n).map(move |i| label(k, i)))
+            .collect();
+        let loss = [&values[..], &vec![9.0; n]].concat().repeat(images);
+        let on = Tensor::from_i32([images, 2 * n], labels.clone()).unwrap();
+        let of = Tensor::from_f32([images, 2 * n], loss.clone()).unwrap();
+        let got = hard_negatives_on(e, &on, &of, 1.0).unwrap();
+        let rows = labels.chunks(2 * n).zip(loss.chunks(2 * n));
+        let want = rows.flat_map(|(labels, loss)| hard_negatives(labels, loss, 1.0));
+        let want: Vec<i32> = want.map(i32::from).collect();
+        assert_eq!(got.i32s(), want);
     }
 
     fn by_losses(e: Engine) {

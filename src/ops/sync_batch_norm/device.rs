@@ -82,3 +82,81 @@ pub(super) fn send_sums(
     ];
     e.over(k::NORM_LOCAL_SUMS_F32, 2 * s.channels, &args)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_without_images_change_nothing_and_no_digit_is_lost() {
+        mutation_cases(Engine::emulated(2));
+    }
+
+    /// What `kernels/norm_sync.cu` sends and merges; panics where it is wrong.
+    pub(crate) fn mutation_cases(e: Engine) {
+        sent(e);
+        merged(e);
+    }
+
+    /// Zeros for no images; of others the count, the mean and the sum of squares.
+    fn sent(e: Engine) {
+        let v: Vec<f32> = (0..2 * 3 * 4).map(|i| (i * i % 7) as f32).collect();
+        let x = Tensor::from_f32([2, 3, 2, 2], v.clone()).unwrap();
+        let mut moments = Tensor::scratch_on(e, [2, 3, 4], DType::F32).unwrap();
+        let s = Sizes::of(x.shape());
+        send(e, &x, 0, s, &mut moments, 0).unwrap();
+        send(e, &x, 0, s.of_images(0), &mut moments, 1).unwrap();
+        let got = moments.to_f64();
+        for c in 0..3 {
+            let of = |i: usize| v[(i / 4 * 3 + c) * 4 + i % 4] as f64;
+            let mean = (0..8).map(of).sum::<f64>() / 8.0;
+            let m2 = (0..8).map(|i| (of(i) - mean).powi(2)).sum::<f64>();
+            let got = &got[4 * c..4 * c + 4];
+            assert_eq!(got[0], 8.0);
+            assert!((got[1] + got[2] - mean).abs() < 1e-6, "{got:?} {mean}");
+            assert!((got[3] - m2).abs() < 1e-4, "{got:?} {m2}");
+        }
+        assert_eq!(got[12..], [0.0; 12]);
+    }
+
+    /// (count, mean, rest, M2) by hand, a channel a row of this table: none anywhere; one value on one device; far from 0 with
+    /// digits below those of f32; devices without images before and after a mean whose square is not finite; means of 0.
+    fn merged(e: Engine) {
+        const NONE: [f32; 4] = [0.0; 4];
+        let channels = [
+            [NONE, NONE, NONE],
+            [NONE, [1.0, 5.0, 0.0, 0.0], NONE],
+            [[1.0, 1000.0, 2.5e-5, 0.0], NONE, [5.0, 1001.0, -2e-5, 4.0]],
+            [NONE, [4.0, 1e20, 0.0, 0.0], NONE],
+            [
+                [3.0, 0.0, 0.0, 2.0],
+                [2.0, 0.5, 0.0, 1.0],
+                [3.0, 0.0, 0.0, 2.0],
+            ],
+            [
+                [7.0, -1000.0, 1e-5, 3.0],
+                [2.0, -999.0, 2e-5, 1.0],
+                [4.0, -1002.0, -3e-5, 0.5],
+            ],
+        ];
+        let n = channels.len();
+        let rows = (0..3).flat_map(|d| channels.iter().flat_map(move |c| c[d]));
+        let moments = Tensor::from_f32([3, n, 4], rows.collect()).unwrap();
+        let [mean, var, rest] = <[Tensor; 3]>::try_from(merge(e, &moments).unwrap()).unwrap();
+        let (mean, var, rest) = (mean.to_f64(), var.to_f64(), rest.to_f64());
+        for (c, of) in channels.iter().enumerate() {
+            let wide = of.map(|m| m.map(f64::from));
+            let count: f64 = wide.iter().map(|m| m[0]).sum();
+            let total: f64 = wide.iter().map(|m| m[0] * (m[1] + m[2])).sum();
+            let of_all = total / count.max(1.0);
+            let apart = |m: &[f64; 4]| m[3] + m[0] * (m[1] + m[2] - of_all).powi(2);
+            let m2: f64 = wide.iter().map(apart).sum();
+            assert_eq!(rest[n + c], count);
+            let bound = 1e-6 * (m2 / count.max(1.0)).sqrt();
+            let off = (mean[c] - of_all) + rest[c];
+            assert!(off.abs() <= bound, "mean of {c}: {off}, bound {bound}");
+            let want = m2 / count.max(1.0);
+            assert!((var[c] - want).abs() <= 1e-6 * want, "variance of {c}");
+        }
+    }
+}

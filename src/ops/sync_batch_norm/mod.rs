@@ -9,7 +9,7 @@
 //!
 //! Longer than 300 lines: the merge of groups, the backward and the test at large means belong together.
 
-mod device;
+pub(crate) mod device;
 mod ranks;
 
 use std::ops::Range;

@@ -11,6 +11,7 @@ use crate::gradcheck::{DeviceOptions, run_on};
 use crate::microbench::check_ceilings;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
+use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
 use crate::task::decode::device::tests as decoding;
 use crate::task::matching::device::tests as matching;
@@ -114,6 +115,7 @@ pub const FAMILIES: &[Family] = &[
         headers: &[],
         cases: |d| {
             let e = Engine::new(d, true);
+            merging::mutation_cases(e);
             ops(e, &["sync_batch_norm"], 5)?;
             batch_norm::mutation_cases(e);
             Ok(())

@@ -125,7 +125,9 @@ impl<'a> Source<'a> {
             return;
         }
         let sign = self.t[i].text;
-        if let Some((_, with, what)) = OTHER.iter().find(|o| o.0 == sign) {
+        if let Some((_, with, what)) = OTHER.iter().find(|o| o.0 == sign)
+            && !self.chooses_between_its_sides(i)
+        {
             self.replace(i, *with, what);
         }
         let neutral = match sign {
@@ -139,6 +141,24 @@ impl<'a> Source<'a> {
             self.put(left, neutral, "drop a condition");
             self.put(right..self.end(to - 1), neutral, "drop a condition");
         }
+    }
+
+    /// Whether the comparison at `i` is that of a minimum or maximum, `a < b ? a : b`: of equal sides either is right.
+    fn chooses_between_its_sides(&self, i: usize) -> bool {
+        let ordered = ["<", "<=", ">", ">="].contains(&self.t[i].text);
+        let of = |from: usize, to: usize| self.t[from + 1..to].iter().map(|t| t.text);
+        let sides = || {
+            let (from, ask) = (self.operand(i, false)?, self.operand(i, true)?);
+            let colon = self.operand(ask, true)?;
+            let end = self.operand(colon, true)?;
+            let (left, right) = (of(from, i), of(i, ask));
+            let (first, second) = (of(ask, colon), of(colon, end));
+            let asks = self.is(ask, "?") && self.is(colon, ":");
+            let in_order = left.clone().eq(first.clone()) && right.clone().eq(second.clone());
+            let exchanged = left.eq(second) && right.eq(first);
+            Some(asks && (in_order || exchanged))
+        };
+        ordered && sides().unwrap_or(false)
     }
 
     fn guards(&mut self, i: usize) {

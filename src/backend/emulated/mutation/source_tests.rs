@@ -72,6 +72,30 @@ fn barriers_lists_sums_and_leaving_guards() {
 }
 
 #[test]
+fn a_minimum_is_the_same_with_or_without_equality() {
+    for text in [
+        "m = v[i] > m ? v[i] : m;",
+        "f((p.x < g.x ? p.x : g.x) - 1);",
+        "return lo <= f(hi, 2) ? f(hi, 2) : lo;",
+    ] {
+        let all = after(text);
+        let compared = |a: &&(&str, String)| a.0.contains('<') || a.0.contains('>');
+        assert_eq!(all.iter().filter(compared).count(), 0, "{text}: {all:?}");
+    }
+    for (text, want) in [
+        ("m = v > m ? w : m;", "m = v >= m ? w : m;"),
+        ("m = v == m ? v : m;", "m = v != m ? v : m;"),
+        (
+            "m = a < b ? a : b > c ? b : c;",
+            "m = a <= b ? a : b > c ? b : c;",
+        ),
+    ] {
+        let all = after(text);
+        assert!(all.iter().any(|a| a.1 == want), "{text}: {all:?}");
+    }
+}
+
+#[test]
 fn what_is_not_an_expression_stays() {
     for text in [
         "template <typename T, int K> __device__",

@@ -20,22 +20,52 @@ const NEVER: &str = "beyond the bend the difference is not 0";
 /// All of them.
 pub const SURVIVORS: &[Survivor] = &[
     Survivor {
+        file: "detect_decode.cu",
+        before: "return scores[i] > least;",
+        after: "return scores[i] >= least;",
+        why: "scores of exactly the least rank after all those that are wanted",
+    },
+    Survivor {
+        file: "detect_decode.cu",
+        before: "float both = mul_rn(w, h);",
+        after: "float both = mul_rn(h, w);",
+        why: COMMUTES,
+    },
+    Survivor {
+        file: "detect_decode.cu",
+        before: "if ((j & d) == 0 && (order[j] < order[o]) == falling) {",
+        after: "if ((j & d) == 0 && (order[j] <= order[o]) == falling) {",
+        why: "all that are equal are places without a box",
+    },
+    Survivor {
         file: "detect_match.cu",
-        before: "double both = common(e, g), iou = both / (area(g) + size - both);",
-        after: "double both = common(g, e), iou = both / (area(g) + size - both);",
+        before: "double both = common(p, g);",
+        after: "double both = common(g, p);",
         why: "two boxes have the same in common in either order",
     },
     Survivor {
         file: "detect_match.cu",
-        before: "__device__ inline double within(double v) { return v < 0.0 ? 0.0 : v > 1.0 ? 1.0 : v; }",
-        after: "__device__ inline double within(double v) { return v <= 0.0 ? 0.0 : v > 1.0 ? 1.0 : v; }",
-        why: "a bound that is reached is itself the result",
+        before: "if (kinds[o] == PADDING) break;",
+        after: "if (false) break;",
+        why: "rows of padding are passed one by one, being neither objects nor ignored",
     },
     Survivor {
         file: "detect_match.cu",
-        before: "__device__ inline double within(double v) { return v < 0.0 ? 0.0 : v > 1.0 ? 1.0 : v; }",
-        after: "__device__ inline double within(double v) { return v < 0.0 ? 0.0 : v >= 1.0 ? 1.0 : v; }",
-        why: "a bound that is reached is itself the result",
+        before: "if (t < d && (top[t + d] > top[t] || (top[t + d] == top[t] && (unsigned)at[t + d] < (unsigned)at[t]))) {",
+        after: "if (t < d && (top[t + d] > top[t] || (top[t + d] == top[t] && (unsigned)at[t + d] <= (unsigned)at[t]))) {",
+        why: "the same place only where both have none",
+    },
+    Survivor {
+        file: "detect_select.cuh",
+        before: "for (int from = 0; from < n; from += blockDim.x) {",
+        after: "for (int from = 0; from <= n; from += blockDim.x) {",
+        why: "a step that begins at the end has no value",
+    },
+    Survivor {
+        file: "norm_sync.cu",
+        before: "mean[c] = s.mean, var[c] = w.m2 / fmaxf(w.n, 1.0f), rest[c] = s.rest, rest[n + c] = w.n;",
+        after: "mean[c] = s.mean, var[c] = w.m2 / fmaxf(w.n, 2.0f), rest[c] = s.rest, rest[n + c] = w.n;",
+        why: "of a single value the sum of squares is 0",
     },
     Survivor {
         file: "resample.cu",
@@ -60,24 +90,6 @@ pub const SURVIVORS: &[Survivor] = &[
         before: "nearest(x, y, planes, h, w, factor);",
         after: "nearest(x, y, h, planes, w, factor);",
         why: "rows of all planes follow one another: only the product of the two counts",
-    },
-    Survivor {
-        file: "norm_sync.cu",
-        before: "NormChannel s = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};",
-        after: "NormChannel s = {0.0f, 0.0f, 1.0f, 0.0f, 0.0f};",
-        why: "mean and rest alone are read of it",
-    },
-    Survivor {
-        file: "norm_sync.cu",
-        before: "NormChannel s = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};",
-        after: "NormChannel s = {0.0f, 0.0f, 0.0f, 1.0f, 0.0f};",
-        why: "mean and rest alone are read of it",
-    },
-    Survivor {
-        file: "norm_sync.cu",
-        before: "NormChannel s = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};",
-        after: "NormChannel s = {0.0f, 0.0f, 0.0f, 0.0f, 1.0f};",
-        why: "mean and rest alone are read of it",
     },
     Survivor {
         file: "depthwise.cu",
