@@ -187,9 +187,10 @@ fn report(kernels: &Path, subjects: &[Subject], chosen: &[(usize, usize)]) -> f6
         let survived: Vec<&Mutant> = of(Verdict::Survived).collect();
         let file = s.family.file;
         println!(
-            "{file}: {} mutants, {killed} killed, {} survived, {unbuilt} do not compile",
+            "{file}: {} mutants, {killed} killed, {} survived, {} of them explained, {unbuilt} do not compile",
             killed + survived.len(),
-            survived.len()
+            survived.len(),
+            survived.iter().filter(|m| explained(m)).count()
         );
         killed_of_all += killed;
         built_of_all += killed + survived.len();
