@@ -17,7 +17,7 @@ __device__ inline Edges box_edges(const double *b) { return Edges{b[0], b[1], b[
 __device__ inline double area(Edges e) { return mul_rn(e.x2 - e.x1, e.y2 - e.y1); }
 __device__ inline double common(Edges p, Edges g) {
     double w = (p.x2 < g.x2 ? p.x2 : g.x2) - (p.x1 > g.x1 ? p.x1 : g.x1), h = (p.y2 < g.y2 ? p.y2 : g.y2) - (p.y1 > g.y1 ? p.y1 : g.y1);
-    return mul_rn(w > 0.0 ? w : 0.0, h > 0.0 ? h : 0.0);
+    return mul_rn(fmax(w, 0.0), fmax(h, 0.0));
 }
 
 __device__ inline double overlap(Edges p, Edges g) {

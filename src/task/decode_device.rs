@@ -210,11 +210,11 @@ pub(crate) mod tests {
         let conf = random(&mut r, [1, priors.len(), 2], 1.5, 8.0);
         let config = DecodeConfig {
             score: 0.2,
-            per_class: 700,
-            iou: 0.6,
+            per_class: 560,
+            iou: 0.2,
             ..DecodeConfig::default()
         };
-        as_the_host(e, &priors, (&loc, &conf), &config, 300);
+        as_the_host(e, &priors, (&loc, &conf), &config, 60);
     }
 
     #[test]
