@@ -12,7 +12,10 @@ use crate::ops::table::OPS;
 const CASES: usize = 16;
 
 /// Ops that the host computes on a device, with the reason.
-const BY_HOST: &[(&str, &str)] = &[];
+const BY_HOST: &[(&str, &str)] = &[(
+    "mixed_node",
+    "on a device the node is composed of primitive operations",
+)];
 
 /// Ops that share the storage of their operand.
 const WITHOUT_LAUNCH: &[&str] = &["reshape"];

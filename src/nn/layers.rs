@@ -5,8 +5,9 @@ use super::map::{LayerCost, LayerKind, Map, Window};
 use super::params::ParamId;
 use super::pass::{LayerRecord, Pass};
 use crate::error::{Code, Error, Result};
-use crate::ops::{self, BatchNormParams, Conv2dParams};
+use crate::ops::{self, BatchNormParams, BatchStats, Conv2dParams};
 use crate::tape::Var;
+use crate::tensor::Shape;
 
 /// Whether a convolution adds a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +96,21 @@ impl Conv2d {
     pub fn forward(&self, p: &Pass, x: &Var) -> Result<Var> {
         let (w, b) = (p.weight(self.w), self.b.map(|b| p.weight(b)));
         let y = ops::conv2d(x, &w, b.as_ref(), self.params)?;
-        note(p, self.w, self.kind, &y, per_sample(&y) * taps(&w));
+        note(
+            p,
+            self.w,
+            self.kind,
+            y.shape(),
+            per_sample(y.shape()) * taps(&w),
+        );
         Ok(y)
+    }
+
+    /// The weight, for an operation that convolves to `y` `(N, C_out, H', W')` as a part of its own.
+    pub fn within(&self, p: &Pass, y: &Shape) -> Var {
+        let w = p.weight(self.w);
+        note(p, self.w, self.kind, y, per_sample(y) * taps(&w));
+        w
     }
 }
 
@@ -104,11 +118,11 @@ fn taps(w: &Var) -> usize {
     w.dims()[1..].iter().product()
 }
 
-fn per_sample(x: &Var) -> usize {
-    x.shape().numel() / x.dims()[0].max(1)
+fn per_sample(x: &Shape) -> usize {
+    x.numel() / x.dims()[0].max(1)
 }
 
-pub(super) fn note(p: &Pass, w: ParamId, kind: LayerKind, y: &Var, macs: usize) {
+pub(super) fn note(p: &Pass, w: ParamId, kind: LayerKind, y: &Shape, macs: usize) {
     let name = p.store().weights.name(w);
     p.note_layer(LayerRecord {
         name: name.trim_end_matches(".weight").to_string(),
@@ -184,8 +198,8 @@ impl ConvTranspose2d {
             p,
             self.w,
             LayerKind::Transposed,
-            &y,
-            per_sample(x) * taps(&w),
+            y.shape(),
+            per_sample(x.shape()) * taps(&w),
         );
         Ok(y)
     }
@@ -266,6 +280,13 @@ impl BatchNorm {
             return ops::batch_norm_eval(x, mean, var, affine, params);
         }
         let (y, stats) = ops::batch_norm(x, affine, params)?;
+        self.note(p, stats);
+        Ok(y)
+    }
+
+    /// Notes the running averages after a batch of these statistics, where the pass collects them: also for an operation that
+    /// normalises as a part of its own.
+    pub fn note(&self, p: &Pass, stats: BatchStats) {
         if p.mode.update_statistics {
             let momentum = self.options.momentum;
             let (mean, var) = (p.buffer(self.mean).clone(), p.buffer(self.var).clone());
@@ -273,6 +294,10 @@ impl BatchNorm {
                 stats.running(&mean, &var, momentum)
             });
         }
-        Ok(y)
+    }
+
+    /// What is added to the variance, of one without scale and shift.
+    pub fn plain_eps(&self) -> Option<f64> {
+        self.affine.is_none().then_some(self.options.eps)
     }
 }

@@ -43,7 +43,7 @@ impl Linear {
     pub fn forward(&self, p: &Pass, x: &Var) -> Result<Var> {
         let w = p.weight(self.w);
         let y = ops::linear(x, &w, Some(&p.weight(self.b)))?;
-        note(p, self.w, LayerKind::Linear, &y, w.shape().numel());
+        note(p, self.w, LayerKind::Linear, y.shape(), w.shape().numel());
         Ok(y)
     }
 }

@@ -44,6 +44,12 @@ impl MixedOp {
         Ok((MixedOp { edge, operations }, out))
     }
 
+    /// The operations that take part in a dense mixture, each with the index of its weight; `none` adds zeros.
+    pub(super) fn dense(&self) -> impl Iterator<Item = (usize, &dyn Operation)> {
+        let some = self.operations.iter().filter(|o| o.0 != Primitive::Zero);
+        some.map(|(p, op)| (self.edge * PRIMITIVES + p.index(), &**op))
+    }
+
     /// The weighted sum, on the active channels. `none` adds zeros and is left out; its weight acts through the softmax. The
     /// mixture keeps an operation of this edge.
     ///

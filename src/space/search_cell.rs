@@ -13,8 +13,10 @@ use super::mixed_op::MixedOp;
 use super::operation::{Norms, Site, State};
 use crate::error::{Code, Error, Result};
 use crate::nn::{Builder, Map, Pass};
-use crate::ops::{self, Term};
-use crate::tape::Var;
+use crate::ops::mixed_node::{Edge, Source};
+use crate::ops::{self, MixedNode, Term};
+use crate::tape::{Path, Var};
+use crate::tensor::DType;
 
 /// Edges and nodes of a search cell.
 #[derive(Debug)]
@@ -27,11 +29,21 @@ pub struct SearchBody {
     reduction: bool,
 }
 
-/// A node's value, its active channels, and the pooled others where a reduction needs them.
+/// A node's value, its active channels where an operation of its own needs them, and the pooled others where a reduction does.
 struct Node {
     x: Var,
-    active: State,
+    active: OnceCell<State>,
     pooled: OnceCell<Var>,
+}
+
+impl Node {
+    fn new(x: Var) -> Node {
+        Node {
+            x,
+            active: OnceCell::new(),
+            pooled: OnceCell::new(),
+        }
+    }
 }
 
 impl SearchBody {
@@ -92,36 +104,110 @@ impl SearchBody {
     pub fn forward(&self, p: &Pass, inputs: [Var; 2], mixture: &CellMixture) -> Result<Vec<Var>> {
         let mut states = vec![];
         for x in inputs {
-            states.push(self.node(x)?);
+            states.push(Node::new(x));
         }
         for node in 0..self.nodes {
             let x = self.sum(p, node, &states, mixture)?;
-            states.push(self.node(x)?);
+            states.push(Node::new(x));
         }
         Ok(states.into_iter().skip(INPUTS).map(|s| s.x).collect())
     }
 
-    fn node(&self, x: Var) -> Result<Node> {
-        let active = if self.k == 1 {
-            x.clone()
-        } else {
-            ops::slice(&x, 0, self.active)?
+    fn active<'a>(&self, node: &'a Node) -> Result<&'a State> {
+        if let Some(state) = node.active.get() {
+            return Ok(state);
+        }
+        let active = match self.k {
+            1 => node.x.clone(),
+            _ => ops::slice(&node.x, 0, self.active)?,
         };
-        Ok(Node {
-            x,
-            active: State::new(active),
-            pooled: OnceCell::new(),
-        })
+        Ok(node.active.get_or_init(|| State::new(active)))
+    }
+
+    /// Whether an edge halves the map.
+    fn halves(&self, from: usize) -> bool {
+        self.reduction && from < INPUTS
+    }
+
+    /// The node as one operation, where everything that it is made of has a part in [`ops::mixed_node`]: in a training pass on the
+    /// CPU, where all candidates take part and are not dropped.
+    fn fused(
+        &self,
+        p: &Pass,
+        node: usize,
+        states: &[Node],
+        mixture: &CellMixture,
+    ) -> Result<Option<Var>> {
+        let edge = |from: usize| &self.edges[edge_index(node, from)];
+        let mut whole = (0..states.len()).filter(|&from| !self.halves(from));
+        let dense = p.mode.training && !mixture.is_sparse() && p.mode.skip_dropout == 0.0;
+        let wide = states.iter().all(|s| s.x.dtype() != DType::Bf16);
+        let fits = dense && wide && p.tape.cx().path == Path::Fast;
+        if !fits
+            || whole.clone().next().is_none()
+            || whole.any(|from| edge(from).dense().next().is_none())
+        {
+            return Ok(None);
+        }
+        let (mut edges, mut sources, mut own, mut norms) = (vec![], vec![], vec![], vec![]);
+        for (from, state) in states.iter().enumerate() {
+            let beta = edge_index(node, from);
+            if self.halves(from) {
+                sources.push(edge(from).forward(p, self.active(state)?, mixture)?);
+                let mut start = 0;
+                if self.k > 1 {
+                    let (x, first) = self.bypass(state, from)?;
+                    sources.push(x);
+                    start = first;
+                }
+                let source = Source::Mixed { start };
+                edges.push(Edge { beta, source });
+                continue;
+            }
+            let mut candidates = vec![];
+            for (alpha, op) in edge(from).dense() {
+                let Some(parts) = op.parts(p, self.active(state)?)? else {
+                    return Ok(None);
+                };
+                candidates.push((parts.candidate, alpha));
+                own.extend(parts.operands);
+                norms.extend(parts.norms);
+            }
+            sources.push(state.x.clone());
+            let source = Source::State(candidates);
+            edges.push(Edge { beta, source });
+        }
+        let mut eps = norms.iter().map(|n| n.plain_eps());
+        let eps = match eps.next() {
+            None => 0.0,
+            Some(Some(first)) if eps.all(|e| e == Some(first)) => first,
+            Some(_) => return Ok(None),
+        };
+        let op = MixedNode {
+            edges,
+            k: self.k,
+            eps,
+        };
+        let sources: Vec<&Var> = sources.iter().collect();
+        let own: Vec<&Var> = own.iter().collect();
+        let (y, stats) = ops::mixed_node(op, &sources, [&mixture.alpha, &mixture.beta], &own)?;
+        for (norm, stats) in norms.into_iter().zip(stats) {
+            norm.note(p, stats);
+        }
+        Ok(Some(y))
     }
 
     fn sum(&self, p: &Pass, node: usize, states: &[Node], mixture: &CellMixture) -> Result<Var> {
+        if let Some(y) = self.fused(p, node, states, mixture)? {
+            return Ok(y);
+        }
         let (mut mixed, mut bypass, mut weights, mut terms) = (vec![], vec![], vec![], vec![]);
         for (from, state) in states.iter().enumerate() {
             let edge = edge_index(node, from);
             if !mixture.keeps_edge(edge) {
                 continue;
             }
-            mixed.push(self.edges[edge].forward(p, &state.active, mixture)?);
+            mixed.push(self.edges[edge].forward(p, self.active(state)?, mixture)?);
             weights.push(edge);
             if self.k > 1 {
                 let (x, start) = self.bypass(state, from)?;
@@ -144,7 +230,7 @@ impl SearchBody {
 
     /// The channels that take no part, and where they start: through a 2x2 maximum pooling where the edge halves the map.
     fn bypass(&self, state: &Node, from: usize) -> Result<(Var, usize)> {
-        if !self.reduction || from >= INPUTS {
+        if !self.halves(from) {
             return Ok((state.x.clone(), self.active));
         }
         if let Some(pooled) = state.pooled.get() {

@@ -39,10 +39,22 @@ simd! {
 
 /// `y = sum_i w_i x_i` in the order of the inputs; every `x_i` is as long as `y`.
 pub fn weighted_sum<T: super::Float>(w: &[T], x: &[&[T]], y: &mut [T]) {
+    blocks(w, x, y, |x, y| super::elementwise::scale(w[0], x, y));
+}
+
+/// `y = shift + sum_i w_i x_i`, as [`weighted_sum`].
+pub fn weighted_sum_plus<T: super::Float>(shift: T, w: &[T], x: &[&[T]], y: &mut [T]) {
+    blocks(w, x, y, |x, y| {
+        super::norm::affine(x, w[0], shift, false, y)
+    });
+}
+
+/// The sum block by block, `first` for the first input.
+fn blocks<T: super::Float>(w: &[T], x: &[&[T]], y: &mut [T], first: impl Fn(&[T], &mut [T])) {
     for (b, y) in y.chunks_mut(BLOCK).enumerate() {
         let n = y.len();
         let at = |i: usize| -> &[T] { &x[i][b * BLOCK..][..n] };
-        super::elementwise::scale(w[0], at(0), y);
+        first(at(0), y);
         let mut i = 1;
         while i + 4 <= x.len() {
             axpy4(

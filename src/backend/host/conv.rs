@@ -3,8 +3,10 @@
 //! The output and the input gradient are cut by image or plane; the weight gradient is summed over the logical shards of
 //! the batch by a fixed tree, so the bits do not depend on the number of threads.
 
+use std::ops::Range;
+
 use super::depthwise::{self, Geometry, Layout};
-use super::gemm::{gemm, gemm_bt};
+use super::gemm::{gemm, gemm_bt, gemm_bt_part, gemm_part};
 use super::{Float, elementwise};
 use crate::backend::threads::{for_pieces, map, shards, tree_fold};
 
@@ -74,7 +76,23 @@ impl ConvSizes {
     fn taps(&self) -> usize {
         self.c_in / self.groups * self.k * self.k
     }
+
+    /// The output rows in runs whose columns of taps stay in the second-level cache.
+    fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = (COLUMNS / (self.taps() * self.wo).max(1)).clamp(1, self.ho.max(1));
+        let ho = self.ho;
+        (0..ho).step_by(rows).map(move |r| r..(r + rows).min(ho))
+    }
+
+    /// Elements of the columns of the longest run.
+    fn columns(&self) -> usize {
+        let longest = self.runs().map(|r| r.len()).max();
+        self.taps() * self.wo * longest.unwrap_or(0)
+    }
 }
+
+/// Elements of columns at a time: 1 MiB of f32.
+const COLUMNS: usize = 1 << 18;
 
 /// Planes a thread handles with one scratch.
 const PLANES: usize = 8;
@@ -91,20 +109,27 @@ pub fn forward<T: Float>(s: &ConvSizes, x: &[T], w: &[T], y: &mut [T]) {
             return gemm(s.c_out, s.c_in, op, w, s.c_in, 1, x, y, false);
         }
         let (taps, per) = (s.taps(), s.c_out / s.groups);
-        let mut col = vec![T::ZERO; taps * op];
+        let mut col = vec![T::ZERO; s.columns()];
         for q in 0..s.groups {
-            im2col(s, &x[q * s.c_in / s.groups * ip..], &mut col);
-            gemm(
-                per,
-                taps,
-                op,
-                &w[q * per * taps..],
-                taps,
-                1,
-                &col,
-                &mut y[q * per * op..][..per * op],
-                false,
-            );
+            for rows in s.runs() {
+                let (n, first) = (rows.len() * s.wo, rows.start * s.wo);
+                let col = &mut col[..taps * n];
+                im2col(s, &x[q * s.c_in / s.groups * ip..], rows, col);
+                let y = &mut y[q * per * op + first..(q + 1) * per * op];
+                gemm_part(
+                    per,
+                    taps,
+                    n,
+                    &w[q * per * taps..],
+                    taps,
+                    1,
+                    col,
+                    n,
+                    y,
+                    op,
+                    false,
+                );
+            }
         }
     });
 }
@@ -159,21 +184,28 @@ pub fn input_gradient<T: Float>(s: &ConvSizes, w: &[T], dy: &[T], dx: &mut [T]) 
     for_pieces(dx, s.c_in * ip, s.macs(), |i, dx| {
         let dy = &dy[i * s.c_out * op..][..s.c_out * op];
         let (taps, per) = (s.taps(), s.c_out / s.groups);
-        let mut col = vec![T::ZERO; taps * op];
+        let mut col = vec![T::ZERO; s.columns()];
         dx.fill(T::ZERO);
         for q in 0..s.groups {
-            gemm(
-                taps,
-                per,
-                op,
-                &w[q * per * taps..],
-                1,
-                taps,
-                &dy[q * per * op..][..per * op],
-                &mut col,
-                false,
-            );
-            col2im(s, &col, &mut dx[q * s.c_in / s.groups * ip..]);
+            for rows in s.runs() {
+                let (n, first) = (rows.len() * s.wo, rows.start * s.wo);
+                let col = &mut col[..taps * n];
+                let dy = &dy[q * per * op + first..(q + 1) * per * op];
+                gemm_part(
+                    taps,
+                    per,
+                    n,
+                    &w[q * per * taps..],
+                    1,
+                    taps,
+                    dy,
+                    op,
+                    col,
+                    n,
+                    false,
+                );
+                col2im(s, col, rows, &mut dx[q * s.c_in / s.groups * ip..]);
+            }
         }
     });
 }
@@ -184,7 +216,7 @@ const KEEP_PARTIALS: usize = 1 << 16;
 /// `dw` from `x` and `dy`.
 pub fn weight_gradient<T: Float>(s: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T]) {
     let (ip, op) = (s.in_plane(), s.out_plane());
-    let shard = |images: std::ops::Range<usize>| {
+    let shard = |images: Range<usize>| {
         let mut part = vec![T::ZERO; dw.len()];
         if s.depthwise() {
             let l = Layout::new(s.geometry());
@@ -200,7 +232,7 @@ pub fn weight_gradient<T: Float>(s: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T])
         }
         let direct = s.pointwise() && s.stride == 1;
         let (taps, per) = (s.taps(), s.c_out / s.groups);
-        let mut col = vec![T::ZERO; if direct { 0 } else { taps * op }];
+        let mut col = vec![T::ZERO; if direct { 0 } else { s.columns() }];
         for i in images {
             let x = &x[i * s.c_in * ip..][..s.c_in * ip];
             let dy = &dy[i * s.c_out * op..][..s.c_out * op];
@@ -209,15 +241,14 @@ pub fn weight_gradient<T: Float>(s: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T])
                 continue;
             }
             for q in 0..s.groups {
-                im2col(s, &x[q * s.c_in / s.groups * ip..], &mut col);
-                gemm_bt(
-                    per,
-                    taps,
-                    op,
-                    &dy[q * per * op..],
-                    &col,
-                    &mut part[q * per * taps..][..per * taps],
-                );
+                for rows in s.runs() {
+                    let (n, first) = (rows.len() * s.wo, rows.start * s.wo);
+                    let col = &mut col[..taps * n];
+                    im2col(s, &x[q * s.c_in / s.groups * ip..], rows, col);
+                    let dy = &dy[q * per * op + first..];
+                    let part = &mut part[q * per * taps..][..per * taps];
+                    gemm_bt_part(per, taps, n, dy, op, col, part);
+                }
             }
         }
         part
@@ -258,13 +289,7 @@ fn fold_as_they_come<T>(
 }
 
 /// The output columns whose input column `ox * stride + at - padding` lies inside 0..size.
-fn inside(
-    size: usize,
-    out: usize,
-    stride: usize,
-    at: usize,
-    padding: usize,
-) -> std::ops::Range<usize> {
+fn inside(size: usize, out: usize, stride: usize, at: usize, padding: usize) -> Range<usize> {
     let lo = padding.saturating_sub(at).div_ceil(stride).min(out);
     let hi = if size + padding > at {
         ((size + padding - at - 1) / stride + 1).min(out)
@@ -274,15 +299,13 @@ fn inside(
     lo..hi.max(lo)
 }
 
-/// Rows of taps `(c, ky, kx)`, columns of output positions; the first `c_in / groups` planes of `x`.
-fn im2col<T: Float>(s: &ConvSizes, x: &[T], col: &mut [T]) {
-    let op = s.out_plane();
-    for (t, row) in col.chunks_mut(op).enumerate() {
+/// Rows of taps `(c, ky, kx)`, columns of output positions in `rows`; the first `c_in / groups` planes of `x`.
+fn im2col<T: Float>(s: &ConvSizes, x: &[T], rows: Range<usize>, col: &mut [T]) {
+    for (t, row) in col.chunks_mut(rows.len() * s.wo).enumerate() {
         let (c, ky, kx) = (t / (s.k * s.k), t / s.k % s.k, t % s.k);
         let plane = &x[c * s.in_plane()..][..s.in_plane()];
         let cols = inside(s.w, s.wo, s.stride, kx * s.dilation, s.padding);
-        for oy in 0..s.ho {
-            let dst = &mut row[oy * s.wo..][..s.wo];
+        for (dst, oy) in row.chunks_mut(s.wo).zip(rows.clone()) {
             let iy = oy * s.stride + ky * s.dilation;
             if iy < s.padding || iy - s.padding >= s.h || cols.is_empty() {
                 dst.fill(T::ZERO);
@@ -307,18 +330,17 @@ fn im2col<T: Float>(s: &ConvSizes, x: &[T], col: &mut [T]) {
 }
 
 /// Adds the columns back onto the planes: the reverse of [`im2col`].
-fn col2im<T: Float>(s: &ConvSizes, col: &[T], dx: &mut [T]) {
-    let op = s.out_plane();
-    for (t, row) in col.chunks(op).enumerate() {
+fn col2im<T: Float>(s: &ConvSizes, col: &[T], rows: Range<usize>, dx: &mut [T]) {
+    for (t, row) in col.chunks(rows.len() * s.wo).enumerate() {
         let (c, ky, kx) = (t / (s.k * s.k), t / s.k % s.k, t % s.k);
         let plane = &mut dx[c * s.in_plane()..][..s.in_plane()];
         let cols = inside(s.w, s.wo, s.stride, kx * s.dilation, s.padding);
-        for oy in 0..s.ho {
+        for (src, oy) in row.chunks(s.wo).zip(rows.clone()) {
             let iy = oy * s.stride + ky * s.dilation;
             if iy < s.padding || iy - s.padding >= s.h || cols.is_empty() {
                 continue;
             }
-            let src = &row[oy * s.wo..][cols.clone()];
+            let src = &src[cols.clone()];
             let first =
                 (iy - s.padding) * s.w + cols.start * s.stride + kx * s.dilation - s.padding;
             if s.stride == 1 {
@@ -364,6 +386,53 @@ pub fn bias_gradient<T: Float>(n: usize, c: usize, plane: usize, dy: &[T], db: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A map whose columns come in several runs: the forward against loops, its gradients by `<dy, y> = <dx, x> = <dw, w>`.
+    #[test]
+    fn columns_in_several_runs() {
+        let s = ConvSizes {
+            n: 2,
+            c_in: 160,
+            h: 81,
+            w: 50,
+            c_out: 6,
+            ho: 41,
+            wo: 25,
+            k: 3,
+            stride: 2,
+            padding: 1,
+            dilation: 1,
+            groups: 2,
+        };
+        assert!(s.runs().count() > 1);
+        let mut r = crate::rng::Rng::new(1, &[]);
+        let mut random = |n: usize| -> Vec<f64> { (0..n).map(|_| r.normal()).collect() };
+        let x = random(s.n * s.c_in * s.h * s.w);
+        let w = random(s.c_out * s.c_in / s.groups * 9);
+        let dy = random(s.n * s.c_out * s.ho * s.wo);
+        let mut y = vec![0.0; dy.len()];
+        forward(&s, &x, &w, &mut y);
+        let per = s.c_in / s.groups;
+        for (i, y) in y.iter().enumerate().step_by(37) {
+            let (ox, oy) = (i % s.wo, i / s.wo % s.ho);
+            let (o, n) = (i / s.out_plane() % s.c_out, i / s.out_plane() / s.c_out);
+            let mut e = 0.0;
+            for t in 0..per * 9 {
+                let (c, iy, ix) = (t / 9, oy * 2 + t / 3 % 3, ox * 2 + t % 3);
+                if (1..=s.h).contains(&iy) && (1..=s.w).contains(&ix) {
+                    let plane = n * s.c_in + o / 3 * per + c;
+                    e += w[o * per * 9 + t] * x[(plane * s.h + iy - 1) * s.w + ix - 1];
+                }
+            }
+            assert!((y - e).abs() < 1e-10, "{i}: {y} {e}");
+        }
+        let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
+        input_gradient(&s, &w, &dy, &mut dx);
+        weight_gradient(&s, &x, &dy, &mut dw);
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (a, b, c) = (dot(&dy, &y), dot(&dx, &x), dot(&dw, &w));
+        assert!((a - b).abs() < 1e-8 && (a - c).abs() < 1e-8, "{a} {b} {c}");
+    }
 
     #[test]
     fn both_folds_make_the_same_tree() {

@@ -128,6 +128,23 @@ simd! {
 }
 
 simd! {
+    /// [`pad_plane`] of `max(a x + b, 0)`, at stride 1.
+    pub fn pad_rectified[T](l: &Layout, x: &[T], a: T, b: T, s: &mut [T]) {
+        let g = &l.g;
+        assert_eq!(g.stride, 1);
+        let rows = g.ho + (g.k - 1) * g.dilation;
+        let n = g.w.min(l.columns.saturating_sub(g.padding));
+        for iy in 0..g.h.min(rows.saturating_sub(g.padding)) {
+            let row = &mut s[(iy + g.padding) * l.columns..][g.padding..][..n];
+            for (d, &v) in row.iter_mut().zip(&x[iy * g.w..][..n]) {
+                let v = v.mul_add(a, b);
+                *d = if v <= T::ZERO { T::ZERO } else { v };
+            }
+        }
+    }
+}
+
+simd! {
     /// Adds nothing: copies the scratch's interior onto the plane `dx`, the reverse of [`pad_plane`].
     pub fn unpad_plane[T](l: &Layout, s: &[T], dx: &mut [T]) {
         let g = &l.g;
@@ -271,6 +288,11 @@ pub fn take_rows<T: Float>(l: &Layout, out: &[T], y: &mut [T]) {
 /// `y = w * x` for one plane; `s` and `out` are scratches of the layout's lengths, `s` zero at first.
 pub fn forward<T: Float>(l: &Layout, x: &[T], w: &[T], s: &mut [T], out: &mut [T], y: &mut [T]) {
     pad_plane(l, x, s);
+    from_padded(l, s, w, out, y);
+}
+
+/// [`forward`] of a plane that is in its scratch already.
+pub fn from_padded<T: Float>(l: &Layout, s: &[T], w: &[T], out: &mut [T], y: &mut [T]) {
     let direct = l.out_len == y.len();
     let into: &mut [T] = if direct { &mut *y } else { &mut *out };
     match w.len() {

@@ -51,6 +51,15 @@ simd! {
 }
 
 simd! {
+    /// `dx += dy where y > 0`.
+    pub fn add_relu_bwd[T](y: &[T], dy: &[T], dx: &mut [T]) {
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx += if y > T::ZERO { dy } else { T::ZERO };
+        }
+    }
+}
+
+simd! {
     /// `sum x_i y_i`, 32 lanes then in lane order.
     pub fn dot[T](x: &[T], y: &[T]) -> T {
         let mut acc = [T::ZERO; 32];

@@ -10,7 +10,6 @@ const TILE: usize = 1024;
 const SMALL: usize = 64;
 
 /// `C = A B` (or `C += A B`): A is `m x k` with strides `(ras, cas)`, B is `k x n` row-major, C is `m x n` row-major.
-#[allow(unsafe_code)]
 pub fn gemm<T: Float>(
     m: usize,
     k: usize,
@@ -22,17 +21,38 @@ pub fn gemm<T: Float>(
     c: &mut [T],
     accumulate: bool,
 ) {
-    assert!(b.len() >= k * n && c.len() >= m * n);
-    assert!(m == 0 || k == 0 || a.len() > (m - 1) * ras + (k - 1) * cas);
+    gemm_part(m, k, n, a, ras, cas, b, n, c, n, accumulate);
+}
+
+/// [`gemm`] over `n` columns of matrices whose rows lie `ldb` and `ldc` apart.
+#[allow(unsafe_code)]
+pub fn gemm_part<T: Float>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: &[T],
+    ras: usize,
+    cas: usize,
+    b: &[T],
+    ldb: usize,
+    c: &mut [T],
+    ldc: usize,
+    accumulate: bool,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(ldb >= n && ldc >= n && c.len() >= (m - 1) * ldc + n);
+    assert!(k == 0 || (b.len() >= (k - 1) * ldb + n && a.len() > (m - 1) * ras + (k - 1) * cas));
     if m <= SMALL && k <= SMALL {
         if (ras, cas) == (k, 1) {
-            return small(m, k, n, a, b, c, accumulate);
+            return small(m, k, n, a, b, ldb, c, ldc, accumulate);
         }
         let mut packed = Vec::with_capacity(m * k);
         for i in 0..m {
             packed.extend((0..k).map(|p| a[i * ras + p * cas]));
         }
-        return small(m, k, n, &packed, b, c, accumulate);
+        return small(m, k, n, &packed, b, ldb, c, ldc, accumulate);
     }
     let beta = if accumulate { T::ONE } else { T::ZERO };
     // SAFETY: the asserts above bound every access; T is f32 or f64 exactly as T::DTYPE says.
@@ -47,11 +67,11 @@ pub fn gemm<T: Float>(
                 ras as isize,
                 cas as isize,
                 b.as_ptr().cast(),
-                n as isize,
+                ldb as isize,
                 1,
                 beta.v() as f32,
                 c.as_mut_ptr().cast(),
-                n as isize,
+                ldc as isize,
                 1,
             ),
             _ => matrixmultiply::dgemm(
@@ -63,11 +83,11 @@ pub fn gemm<T: Float>(
                 ras as isize,
                 cas as isize,
                 b.as_ptr().cast(),
-                n as isize,
+                ldb as isize,
                 1,
                 beta.v(),
                 c.as_mut_ptr().cast(),
-                n as isize,
+                ldc as isize,
                 1,
             ),
         }
@@ -75,11 +95,28 @@ pub fn gemm<T: Float>(
 }
 
 /// `C (m x n) += A (m x k) B^T` with B `n x k`: both operands are read along their long rows (weight gradients).
-#[allow(unsafe_code)]
 pub fn gemm_bt<T: Float>(m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut [T]) {
-    assert!(a.len() >= m * k && b.len() >= n * k && c.len() >= m * n);
+    gemm_bt_part(m, n, k, a, k, b, c);
+}
+
+/// [`gemm_bt`] over `k` columns of A, whose rows lie `lda` apart.
+#[allow(unsafe_code)]
+pub fn gemm_bt_part<T: Float>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &[T],
+    lda: usize,
+    b: &[T],
+    c: &mut [T],
+) {
+    if m == 0 || n == 0 || k == 0 {
+        return;
+    }
+    assert!(lda >= k && a.len() >= (m - 1) * lda + k);
+    assert!(b.len() >= n * k && c.len() >= m * n);
     if m <= SMALL && n <= SMALL {
-        return small_bt(m, n, k, a, b, c);
+        return small_bt(m, n, k, a, lda, b, c);
     }
     // SAFETY: the assert above bounds every access; T is f32 or f64 exactly as T::DTYPE says.
     unsafe {
@@ -90,7 +127,7 @@ pub fn gemm_bt<T: Float>(m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut
                 n,
                 1.0,
                 a.as_ptr().cast(),
-                k as isize,
+                lda as isize,
                 1,
                 b.as_ptr().cast(),
                 1,
@@ -106,7 +143,7 @@ pub fn gemm_bt<T: Float>(m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut
                 n,
                 1.0,
                 a.as_ptr().cast(),
-                k as isize,
+                lda as isize,
                 1,
                 b.as_ptr().cast(),
                 1,
@@ -122,7 +159,7 @@ pub fn gemm_bt<T: Float>(m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut
 
 simd! {
     /// `C = A B` (or `C += A B`) for packed row-major A: 4 rows by 32 columns in registers, columns in tiles.
-    fn small[T](m: usize, k: usize, n: usize, a: &[T], b: &[T], c: &mut [T], accumulate: bool) {
+    fn small[T](m: usize, k: usize, n: usize, a: &[T], b: &[T], ldb: usize, c: &mut [T], ldc: usize, accumulate: bool) {
         let mut t0 = 0;
         while t0 < n {
             let t1 = (t0 + TILE).min(n);
@@ -132,8 +169,8 @@ simd! {
                 while j + 2 * LANES <= t1 {
                     let mut acc = [[V::splat(T::ZERO); 2]; 4];
                     for p in 0..k {
-                        let b0 = V::load(&b[p * n + j..]);
-                        let b1 = V::load(&b[p * n + j + LANES..]);
+                        let b0 = V::load(&b[p * ldb + j..]);
+                        let b1 = V::load(&b[p * ldb + j + LANES..]);
                         for r in 0..4 {
                             let av = V::splat(a[(i + r) * k + p]);
                             acc[r][0] = acc[r][0].fma(av, b0);
@@ -141,7 +178,7 @@ simd! {
                         }
                     }
                     for r in 0..4 {
-                        let at = (i + r) * n + j;
+                        let at = (i + r) * ldc + j;
                         if accumulate {
                             V::load(&c[at..]).add(acc[r][0]).store(&mut c[at..]);
                             V::load(&c[at + LANES..]).add(acc[r][1]).store(&mut c[at + LANES..]);
@@ -155,13 +192,13 @@ simd! {
                 while j + LANES <= t1 {
                     let mut acc = [V::splat(T::ZERO); 4];
                     for p in 0..k {
-                        let b0 = V::load(&b[p * n + j..]);
+                        let b0 = V::load(&b[p * ldb + j..]);
                         for r in 0..4 {
                             acc[r] = acc[r].fma(V::splat(a[(i + r) * k + p]), b0);
                         }
                     }
                     for r in 0..4 {
-                        let at = (i + r) * n + j;
+                        let at = (i + r) * ldc + j;
                         if accumulate {
                             V::load(&c[at..]).add(acc[r]).store(&mut c[at..]);
                         } else {
@@ -175,14 +212,14 @@ simd! {
                     let mut acc = [V::splat(T::ZERO); 4];
                     for p in 0..k {
                         let mut bt = [T::ZERO; LANES];
-                        bt[..w].copy_from_slice(&b[p * n + j..][..w]);
+                        bt[..w].copy_from_slice(&b[p * ldb + j..][..w]);
                         for r in 0..4 {
                             acc[r] = acc[r].fma(V::splat(a[(i + r) * k + p]), V(bt));
                         }
                     }
                     for r in 0..4 {
                         for l in 0..w {
-                            let at = (i + r) * n + j + l;
+                            let at = (i + r) * ldc + j + l;
                             c[at] = if accumulate { c[at] + acc[r].0[l] } else { acc[r].0[l] };
                         }
                     }
@@ -191,11 +228,11 @@ simd! {
             }
             while i < m {
                 if !accumulate {
-                    c[i * n + t0..i * n + t1].fill(T::ZERO);
+                    c[i * ldc + t0..i * ldc + t1].fill(T::ZERO);
                 }
                 for p in 0..k {
                     let av = a[i * k + p];
-                    let (dst, src) = (&mut c[i * n + t0..i * n + t1], &b[p * n + t0..p * n + t1]);
+                    let (dst, src) = (&mut c[i * ldc + t0..i * ldc + t1], &b[p * ldb + t0..p * ldb + t1]);
                     for (d, &s) in dst.iter_mut().zip(src) {
                         *d = av.mul_add(s, *d);
                     }
@@ -209,7 +246,7 @@ simd! {
 
 simd! {
     /// `C += A B^T`: 4 x 4 dot products at a time.
-    fn small_bt[T](m: usize, n: usize, k: usize, a: &[T], b: &[T], c: &mut [T]) {
+    fn small_bt[T](m: usize, n: usize, k: usize, a: &[T], lda: usize, b: &[T], c: &mut [T]) {
         let whole = k - k % LANES;
         let mut i = 0;
         while i < m {
@@ -223,7 +260,7 @@ simd! {
                     while p < whole {
                         let mut av = [V::splat(T::ZERO); 4];
                         for r in 0..4 {
-                            av[r] = V::load(&a[(i + r) * k + p..]);
+                            av[r] = V::load(&a[(i + r) * lda + p..]);
                         }
                         for q in 0..4 {
                             let bv = V::load(&b[(j + q) * k + p..]);
@@ -236,7 +273,7 @@ simd! {
                 } else {
                     while p < whole {
                         for r in 0..mi {
-                            let av = V::load(&a[(i + r) * k + p..]);
+                            let av = V::load(&a[(i + r) * lda + p..]);
                             for q in 0..nj {
                                 acc[r][q] = acc[r][q].fma(av, V::load(&b[(j + q) * k + p..]));
                             }
@@ -248,7 +285,7 @@ simd! {
                     for q in 0..nj {
                         let mut s = acc[r][q].sum();
                         for t in whole..k {
-                            s = a[(i + r) * k + t].mul_add(b[(j + q) * k + t], s);
+                            s = a[(i + r) * lda + t].mul_add(b[(j + q) * k + t], s);
                         }
                         c[(i + r) * n + j + q] += s;
                     }
@@ -292,6 +329,35 @@ mod tests {
                     let e: f64 = 1.0 + (0..k).map(|p| a[i * k + p] * b[p * n + j]).sum::<f64>();
                     assert!((c[i * n + j] - e).abs() < 1e-12, "{m} {k} {n}");
                     assert!((d[i * n + j] - e).abs() < 1e-12, "{m} {k} {n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_wider_matrices() {
+        let (lda, ldb, ldc) = (90, 120, 130);
+        for (m, k, n) in [(5, 7, 50), (8, 16, 33), (70, 80, 19)] {
+            let (a, b, bt) = (random(m * lda, 1), random(k * ldb, 2), random(n * k, 3));
+            let mut c = vec![1.0; m * ldc];
+            gemm_part(m, k, n, &a, lda, 1, &b, ldb, &mut c, ldc, true);
+            let mut d = vec![1.0; m * n];
+            gemm_bt_part(m, n, k, &a, lda, &bt, &mut d);
+            for at in 0..m * ldc {
+                let (i, j) = (at / ldc, at % ldc);
+                let row = |p: usize| a[i * lda + p];
+                let e = if j < n {
+                    (0..k).map(|p| row(p) * b[p * ldb + j]).sum::<f64>()
+                } else {
+                    0.0
+                };
+                assert!((c[at] - 1.0 - e).abs() < 1e-12, "{m} {k} {n}: {i} {j}");
+                if j < n {
+                    let e: f64 = (0..k).map(|p| row(p) * bt[j * k + p]).sum();
+                    assert!(
+                        (d[i * n + j] - 1.0 - e).abs() < 1e-12,
+                        "{m} {k} {n}: {i} {j}"
+                    );
                 }
             }
         }

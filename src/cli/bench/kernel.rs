@@ -38,10 +38,10 @@ Examples:
   mtnas bench kernel --device emulated --shapes small
 
 Every operation is checked against the reference before it is timed. GB/s and
-TFLOP/s are of the fewest bytes and operations that will do; the share is that of
-the ceiling, measured at the start, which bounds them: the copy bandwidth, the
-rate of f32 multiply-adds, or that of bf16 matrix products (dense convolutions
-in bf16). Times on the emulated device mean nothing.")]
+TFLOP/s are of the fewest bytes and operations that will do; the share is that
+of the ceiling, measured at the start, which bounds them: the copy bandwidth,
+the rate of f32 multiply-adds, or that of bf16 matrix products (dense
+convolutions in bf16). Times on the emulated device mean nothing.")]
 pub(super) struct Kernel {
     /// Only operations with this in their name
     #[arg(long, value_name = "TEXT")]

@@ -30,6 +30,8 @@ pub struct BatchNormParams {
 #[derive(Debug, Clone)]
 pub struct BatchStats {
     saved: Saved,
+    /// Where the mean is among what was saved.
+    at: usize,
     path: Path,
     /// Values per channel, of this device's images.
     pub count: usize,
@@ -38,8 +40,14 @@ pub struct BatchStats {
 impl BatchStats {
     pub(super) fn new(saved: Saved, x: &Var) -> BatchStats {
         let count = x.shape().numel() / x.dims()[1].max(1);
+        BatchStats::at(saved, 0, x, count)
+    }
+
+    /// Those whose mean is the `at`-th tensor saved by an operation on the tape of `x`, followed by the variance.
+    pub(super) fn at(saved: Saved, at: usize, x: &Var, count: usize) -> BatchStats {
         BatchStats {
             saved,
+            at,
             path: x.tape().cx().path,
             count,
         }
@@ -47,12 +55,12 @@ impl BatchStats {
 
     /// Mean `(C)`.
     pub fn mean(&self) -> &Tensor {
-        &self.saved.get()[0]
+        &self.saved.get()[self.at]
     }
 
     /// Biased variance `(C)`.
     pub fn var(&self) -> &Tensor {
-        &self.saved.get()[1]
+        &self.saved.get()[self.at + 1]
     }
 
     /// What the variance is multiplied by to have the divisor `count - 1`; 1 when there is a single value.
@@ -156,7 +164,7 @@ fn moments_of(x: &Tensor) -> Vec<Moments> {
 }
 
 /// `[mean, biased variance]`, `(C)` each: what the backward and the running statistics read.
-pub(super) fn statistics(m: &[Moments], dtype: DType) -> Result<Vec<Tensor>> {
+pub(in crate::ops) fn statistics(m: &[Moments], dtype: DType) -> Result<Vec<Tensor>> {
     let of = |f: fn(&Moments) -> f64| {
         Tensor::from_f64([m.len()], m.iter().map(f).collect()).map(|t| t.cast(dtype))
     };
@@ -164,7 +172,12 @@ pub(super) fn statistics(m: &[Moments], dtype: DType) -> Result<Vec<Tensor>> {
 }
 
 /// Moments of each channel: image by image within a shard, shards by the fixed tree.
-pub(super) fn channel_moments<T: Float>(n: usize, c: usize, plane: usize, x: &[T]) -> Vec<Moments> {
+pub(in crate::ops) fn channel_moments<T: Float>(
+    n: usize,
+    c: usize,
+    plane: usize,
+    x: &[T],
+) -> Vec<Moments> {
     let runs: Vec<_> = shards(n).collect();
     map(c, 3 * x.len(), |ch| {
         let shard = |r: &std::ops::Range<usize>| {

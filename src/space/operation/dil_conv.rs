@@ -1,9 +1,10 @@
 //! Dilated separable convolution: ReLU, depthwise KxK of dilation 2, pointwise, BN. A single block.
 
-use super::{Operation, Site, State, depthwise};
+use super::{Operation, Parts, Site, State, depthwise};
 use crate::error::Result;
 use crate::nn::{BatchNorm, Bias, Builder, Conv2d, Map, Pass};
 use crate::ops::Conv2dParams;
+use crate::ops::mixed_node::Candidate;
 use crate::tape::Var;
 
 /// `dil_conv_KxK`.
@@ -12,6 +13,7 @@ pub struct DilConv {
     depthwise: Conv2d,
     pointwise: Conv2d,
     norm: BatchNorm,
+    candidate: Option<Candidate>,
 }
 
 impl DilConv {
@@ -31,6 +33,7 @@ impl DilConv {
                 depthwise,
                 pointwise,
                 norm,
+                candidate: (site.stride == 1).then_some(Candidate::Dilated(k)),
             };
             Ok((op, y))
         })
@@ -42,5 +45,17 @@ impl Operation for DilConv {
         let y = self.depthwise.forward(p, &x.relu()?)?;
         let y = self.pointwise.forward(p, &y)?;
         self.norm.forward(p, &y)
+    }
+
+    fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
+        let Some(candidate) = self.candidate else {
+            return Ok(None);
+        };
+        let y = x.x().shape();
+        Ok(Some(Parts {
+            candidate,
+            operands: vec![self.depthwise.within(p, y), self.pointwise.within(p, y)],
+            norms: vec![&self.norm],
+        }))
     }
 }

@@ -17,8 +17,9 @@ pub use state::State;
 pub use trivial::{Identity, Zero};
 
 use crate::error::Result;
-use crate::nn::{Affine, Builder, Map, Pass};
+use crate::nn::{Affine, BatchNorm, Builder, Map, Pass};
 use crate::ops::Conv2dParams;
+use crate::ops::mixed_node::Candidate;
 use crate::tape::Var;
 
 /// An operation of an edge: `(N, C, H, W)` to `(N, C, H', W')`.
@@ -29,10 +30,29 @@ pub trait Operation: std::fmt::Debug + Send + Sync {
     /// Those of its ops.
     fn forward(&self, p: &Pass, x: &State) -> Result<Var>;
 
+    /// What an operation that computes a whole node needs of this one over the state that its edge starts at; `None` when it is
+    /// none of its candidates.
+    ///
+    /// # Errors
+    /// Those of the ops that all edges from the state share.
+    fn parts(&self, _p: &Pass, _x: &State) -> Result<Option<Parts<'_>>> {
+        Ok(None)
+    }
+
     /// True for the identity, which drop path leaves alone.
     fn is_identity(&self) -> bool {
         false
     }
+}
+
+/// A candidate of [`mod@crate::ops::mixed_node`].
+pub struct Parts<'a> {
+    /// What it computes.
+    pub candidate: Candidate,
+    /// Its operands besides the state.
+    pub operands: Vec<Var>,
+    /// Normalisations in the order of their use.
+    pub norms: Vec<&'a BatchNorm>,
 }
 
 /// An operation with the map that it yields.

@@ -1,9 +1,10 @@
 //! 3x3 pooling with padding 1; the search network normalises its output.
 
-use super::{Norms, Operation, Site, State};
+use super::{Norms, Operation, Parts, Site, State};
 use crate::error::Result;
 use crate::nn::map::Window;
 use crate::nn::{Affine, BatchNorm, Builder, Map, Pass};
+use crate::ops::mixed_node::Candidate;
 use crate::tape::Var;
 
 /// What a window yields.
@@ -53,5 +54,16 @@ impl Operation for Pool {
             Some(norm) => norm.forward(p, &y),
             None => Ok(y),
         }
+    }
+
+    fn parts(&self, _p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
+        let Some(norm) = self.norm.as_ref().filter(|_| self.stride == 1) else {
+            return Ok(None);
+        };
+        Ok(Some(Parts {
+            candidate: Candidate::Pooled,
+            operands: vec![x.pool(self.kind, 1)?],
+            norms: vec![norm],
+        }))
     }
 }

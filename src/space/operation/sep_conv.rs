@@ -1,9 +1,10 @@
 //! Separable convolution: (ReLU, depthwise KxK, pointwise, BN) twice, the stride in the first depthwise.
 
-use super::{Operation, Site, State, depthwise};
+use super::{Operation, Parts, Site, State, depthwise};
 use crate::error::Result;
 use crate::nn::{BatchNorm, Bias, Builder, Conv2d, Map, Pass};
 use crate::ops::Conv2dParams;
+use crate::ops::mixed_node::Candidate;
 use crate::tape::Var;
 
 /// `sep_conv_KxK`.
@@ -12,6 +13,7 @@ pub struct SepConv {
     depthwise: [Conv2d; 2],
     pointwise: [Conv2d; 2],
     norm: [BatchNorm; 2],
+    candidate: Option<Candidate>,
 }
 
 impl SepConv {
@@ -40,6 +42,7 @@ impl SepConv {
                 depthwise: [dw1, dw2],
                 pointwise: [pw1, pw2],
                 norm: [norm1, norm2],
+                candidate: (site.stride == 1).then_some(Candidate::Separable(k)),
             };
             Ok((op, y))
         })
@@ -54,5 +57,20 @@ impl Operation for SepConv {
         let y = self.depthwise[1].forward(p, &y)?;
         let y = self.pointwise[1].forward(p, &y)?;
         self.norm[1].forward(p, &y)
+    }
+
+    fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
+        let Some(candidate) = self.candidate else {
+            return Ok(None);
+        };
+        let y = x.x().shape();
+        let halves = self.depthwise.iter().zip(&self.pointwise);
+        Ok(Some(Parts {
+            candidate,
+            operands: halves
+                .flat_map(|(d, w)| [d.within(p, y), w.within(p, y)])
+                .collect(),
+            norms: self.norm.iter().collect(),
+        }))
     }
 }

@@ -1,9 +1,10 @@
 //! The identity and the zero.
 
-use super::{Operation, Site, State};
+use super::{Operation, Parts, Site, State};
 use crate::error::Result;
 use crate::nn::map::Window;
 use crate::nn::{Builder, Map, Pass};
+use crate::ops::mixed_node::Candidate;
 use crate::tape::Var;
 use crate::tensor::Tensor;
 
@@ -14,6 +15,14 @@ pub struct Identity;
 impl Operation for Identity {
     fn forward(&self, _p: &Pass, x: &State) -> Result<Var> {
         Ok(x.x().clone())
+    }
+
+    fn parts(&self, _p: &Pass, _x: &State) -> Result<Option<Parts<'_>>> {
+        Ok(Some(Parts {
+            candidate: Candidate::Skip,
+            operands: vec![],
+            norms: vec![],
+        }))
     }
 
     fn is_identity(&self) -> bool {

@@ -1,0 +1,163 @@
+//! A depthwise convolution that keeps the size of the map and the pointwise one behind it, over one image's channels.
+
+use super::Candidate;
+use super::plan::{Plan, Unit};
+use crate::backend::host::Float;
+use crate::backend::host::depthwise::{self, Geometry, Layout};
+use crate::backend::host::gemm::{gemm, gemm_bt};
+use crate::tensor::Tensor;
+
+/// Layouts of a depthwise convolution and of its input gradient.
+pub struct Half {
+    forward: Layout,
+    flipped: Layout,
+    taps: usize,
+    a: usize,
+    plane: usize,
+}
+
+/// A half's weights of one type, and what the way back makes of them.
+pub struct Weights<'a, T> {
+    /// `(a, K K)`.
+    depthwise: &'a [T],
+    /// `(a, a)`.
+    pointwise: &'a [T],
+    back: Option<(Vec<T>, Vec<T>)>,
+}
+
+/// Memory of one thread.
+pub struct Scratch<T> {
+    /// Every channel of the rectified input with zeros around it.
+    padded: Vec<T>,
+    out: Vec<T>,
+    rows: Vec<T>,
+    back: Vec<T>,
+    back_out: Vec<T>,
+    /// The depthwise convolution's output, or its gradient.
+    between: Vec<T>,
+}
+
+/// Gradients of a half's weights.
+#[derive(Clone)]
+pub struct Gradients<T> {
+    pub depthwise: Vec<T>,
+    pub pointwise: Vec<T>,
+}
+
+impl Half {
+    /// That of a candidate.
+    pub fn of(candidate: Candidate, p: &Plan) -> Option<Half> {
+        let (k, dilation) = candidate.kernel()?;
+        let g = Geometry {
+            h: p.h,
+            w: p.w,
+            ho: p.h,
+            wo: p.w,
+            k,
+            stride: 1,
+            padding: dilation * (k / 2),
+            dilation,
+        };
+        Some(Half {
+            forward: Layout::new(g),
+            flipped: Layout::new(depthwise::flipped(&g).expect("stride 1, size kept")),
+            taps: k * k,
+            a: p.a,
+            plane: p.plane,
+        })
+    }
+
+    /// For the way there, or back.
+    pub fn scratch<T: Float>(&self, back: bool) -> Scratch<T> {
+        let zeros = |n| vec![T::ZERO; n];
+        let for_back = |n| zeros(if back { n } else { 0 });
+        Scratch {
+            padded: zeros(self.a * self.forward.scratch_len),
+            out: zeros(self.forward.out_len),
+            rows: for_back(self.forward.out_len),
+            back: for_back(self.flipped.scratch_len),
+            back_out: for_back(self.flipped.out_len),
+            between: zeros(self.a * self.plane),
+        }
+    }
+
+    pub fn zeros<T: Float>(&self) -> Gradients<T> {
+        Gradients {
+            depthwise: vec![T::ZERO; self.a * self.taps],
+            pointwise: vec![T::ZERO; self.a * self.a],
+        }
+    }
+
+    /// Takes `max(a x + b, 0)` of an image's channels as the input; `affine` gives a and b of a channel.
+    pub fn load<T: Float>(&self, x: &[T], affine: impl Fn(usize) -> (T, T), s: &mut Scratch<T>) {
+        let planes = s.padded.chunks_mut(self.forward.scratch_len);
+        for (c, (x, padded)) in x.chunks(self.plane).zip(planes).enumerate() {
+            let (a, b) = affine(c);
+            depthwise::pad_rectified(&self.forward, x, a, b, padded);
+        }
+    }
+
+    fn depthwise<T: Float>(&self, w: &[T], s: &mut Scratch<T>) {
+        let planes = s.padded.chunks(self.forward.scratch_len);
+        let planes = planes.zip(s.between.chunks_mut(self.plane));
+        for ((x, y), w) in planes.zip(w.chunks(self.taps)) {
+            depthwise::from_padded(&self.forward, x, w, &mut s.out, y);
+        }
+    }
+
+    /// `z = pointwise(depthwise(input))`.
+    pub fn forward<T: Float>(&self, w: &Weights<T>, s: &mut Scratch<T>, z: &mut [T]) {
+        let (a, plane) = (self.a, self.plane);
+        self.depthwise(w.depthwise, s);
+        gemm(a, a, plane, w.pointwise, a, 1, &s.between, z, false);
+    }
+
+    /// The gradient of the input, and the weights' gradients added where wanted.
+    pub fn backward<T: Float>(
+        &self,
+        dz: &[T],
+        w: &Weights<T>,
+        mut grads: Option<&mut Gradients<T>>,
+        s: &mut Scratch<T>,
+        dr: &mut [T],
+    ) {
+        let (a, plane) = (self.a, self.plane);
+        let (flipped, transposed) = w.back.as_ref().expect("weights for the way back");
+        if let Some(g) = &mut grads {
+            self.depthwise(w.depthwise, s);
+            gemm_bt(a, a, plane, dz, &s.between, &mut g.pointwise);
+        }
+        gemm(a, a, plane, transposed, a, 1, dz, &mut s.between, false);
+        for c in 0..a {
+            let dt = &s.between[c * plane..][..plane];
+            if let Some(g) = &mut grads {
+                let padded = &s.padded[c * self.forward.scratch_len..][..self.forward.scratch_len];
+                let dw = &mut g.depthwise[c * self.taps..][..self.taps];
+                depthwise::pad_rows(&self.forward, dt, &mut s.rows);
+                depthwise::weight_gradient(&self.forward, &s.rows, padded, dw);
+            }
+            let taps = &flipped[c * self.taps..][..self.taps];
+            let dr = &mut dr[c * plane..][..plane];
+            depthwise::forward(&self.flipped, dt, taps, &mut s.back, &mut s.back_out, dr);
+        }
+    }
+}
+
+impl<'a, T: Float> Weights<'a, T> {
+    /// The weights of half 0 or 1 of a candidate; `back` prepares the way back.
+    pub fn of(x: &[&'a Tensor], unit: &Unit, half: usize, a: usize, back: bool) -> Self {
+        let first = unit.own + 2 * half;
+        let (depthwise, pointwise) = (x[first].data::<T>(), x[first + 1].data::<T>());
+        let back = back.then(|| {
+            let taps = depthwise.len() / a.max(1);
+            let flipped = depthwise.chunks(taps.max(1)).flat_map(|t| t.iter().rev());
+            let transposed = (0..a * a).map(|i| pointwise[i % a * a + i / a]);
+            (flipped.copied().collect(), transposed.collect())
+        });
+        Weights {
+            depthwise,
+            pointwise,
+            back,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A node of a search cell in one operation (DARTS section 2.2; PC-DARTS sections 3.1 to 3.3):
+//! `y = shuffle_k(concat(sum_e beta_e sum_o alpha_eo op_eo(x_e[:C/k]), sum_e beta_e x_e[C/k:]))`.
+//!
+//! The candidates are those of a search network: every one but the skip-connect ends in a batch normalisation without scale and
+//! shift. What is computed in one go, image by image, while it is in the second-level cache: ReLU, depthwise and pointwise
+//! convolution and the sums of the statistics; normalisation and ReLU on the next half's load; the last normalisation of a
+//! candidate inside the weighted sum, which writes shuffled channels. Poolings come as operands, because all edges out of a state
+//! share them. Stored are the maps before each normalisation; ReLU, normalisations and depthwise convolutions are computed again on
+//! the way back. There, one pass over `dy` and a candidate's map
+//! gives both the sums that its normalisation needs and the gradient of its weight: `<dy, BN(z)>`.
+//!
+//! Its twin is the composition of primitive operations ([`definition`]).
+
+mod backward;
+mod definition;
+mod entry;
+mod forward;
+mod half;
+mod plan;
+
+use super::batch_norm::BatchStats;
+use super::shape_rules::{refuse, same};
+use crate::backend::host::by_float;
+use crate::error::Result;
+use crate::tape::{Backward, Grad, Op, Output, Var};
+use crate::tensor::{Shape, Tensor};
+pub use entry::ENTRY;
+use plan::Plan;
+
+/// A candidate operation at stride 1, channels kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Candidate {
+    /// The identity.
+    Skip,
+    /// BN of a map that is there already: the state pooled.
+    Pooled,
+    /// (ReLU, depthwise KxK, pointwise, BN) twice.
+    Separable(usize),
+    /// ReLU, depthwise KxK of dilation 2, pointwise, BN.
+    Dilated(usize),
+}
+
+impl Candidate {
+    /// Operands besides the state: the pooled map, or a depthwise and a pointwise weight for each half.
+    pub fn operands(self) -> usize {
+        match self {
+            Candidate::Skip => 0,
+            Candidate::Pooled => 1,
+            Candidate::Separable(_) => 4,
+            Candidate::Dilated(_) => 2,
+        }
+    }
+
+    /// Normalisations.
+    pub fn norms(self) -> usize {
+        match self {
+            Candidate::Skip => 0,
+            Candidate::Pooled | Candidate::Dilated(_) => 1,
+            Candidate::Separable(_) => 2,
+        }
+    }
+
+    /// Side and dilation of its depthwise convolutions.
+    fn kernel(self) -> Option<(usize, usize)> {
+        match self {
+            Candidate::Skip | Candidate::Pooled => None,
+            Candidate::Separable(k) => Some((k, 1)),
+            Candidate::Dilated(k) => Some((k, 2)),
+        }
+    }
+}
+
+/// Where an edge comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A state `(N, C, H, W)`; its first C / k channels go through the candidates, each with the row-major index of its weight in
+    /// alpha.
+    State(Vec<(Candidate, usize)>),
+    /// Mixed already, as edges that halve the map are: operands are the mixed active channels `(N, C / k, H, W)` and, for k > 1,
+    /// the bypassing ones, from channel `start` of the operand on.
+    Mixed {
+        /// First channel.
+        start: usize,
+    },
+}
+
+/// An edge into the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// Index of its weight in beta.
+    pub beta: usize,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// The op. Operands: those of each edge in order, alpha, beta, then those of each edge's candidates in order: a pooled map
+/// `(N, C/k, H, W)`, or depthwise `(C/k, 1, K, K)` and pointwise `(C/k, C/k, 1, 1)` weights of each half.
+#[derive(Debug, Clone)]
+pub struct MixedNode {
+    /// At least one.
+    pub edges: Vec<Edge>,
+    /// One k-th of the channels is mixed.
+    pub k: usize,
+    /// Added to variances.
+    pub eps: f64,
+}
+
+/// The node's value `(N, C, H, W)` and the statistics of its normalisations, in the order of the candidates, those of a separable
+/// convolution's first half first.
+///
+/// # Errors
+/// [`crate::Code::Shape`] when operands do not fit each other.
+pub fn mixed_node(
+    op: MixedNode,
+    sources: &[&Var],
+    [alpha, beta]: [&Var; 2],
+    candidates: &[&Var],
+) -> Result<(Var, Vec<BatchStats>)> {
+    let operands = [sources, &[alpha, beta], candidates].concat();
+    let shapes: Vec<Shape> = operands.iter().map(|v| *v.shape()).collect();
+    op.infer(&shapes)?;
+    let plan = Plan::new(&op, &shapes);
+    let order: Vec<usize> = plan.statistics().collect();
+    let count = plan.n * plan.plane;
+    let (y, saved) = alpha.tape().apply_saving(op, &operands)?;
+    let of = |at: usize| BatchStats::at(saved.clone(), at, &y, count);
+    Ok((y.clone(), order.into_iter().map(of).collect()))
+}
+
+impl Op for MixedNode {
+    fn name(&self) -> &'static str {
+        "mixed_node"
+    }
+
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        let name = self.name();
+        let operands: usize = self.edges.iter().map(|e| self.operands(e)).sum();
+        let candidates = self.edges.iter().flat_map(|e| match &e.source {
+            Source::State(c) => &c[..],
+            Source::Mixed { .. } => &[],
+        });
+        let own: usize = candidates.clone().map(|c| c.0.operands()).sum();
+        if operands == 0 || self.k == 0 || x.len() != operands + 2 + own {
+            let text = format!(
+                "expected {operands} operands of edges, alpha, beta and {own} of candidates, got {}",
+                x.len()
+            );
+            return Err(refuse(name, text));
+        }
+        let (alpha, beta) = (&x[operands], &x[operands + 1]);
+        let mut at = 0;
+        let mut y: Option<Shape> = None;
+        for e in &self.edges {
+            let (n, c, h, w) = x[at].nchw(name)?;
+            let active = match e.source {
+                Source::State(_) if !c.is_multiple_of(self.k) => {
+                    let text = format!("{c} channels are not a multiple of k = {}", self.k);
+                    return Err(refuse(name, text));
+                }
+                Source::State(_) => c / self.k,
+                Source::Mixed { .. } => c,
+            };
+            let whole = Shape::new(&[n, active * self.k, h, w]);
+            same(name, y.get_or_insert(whole), &whole)?;
+            if let Source::Mixed { start } = e.source
+                && self.k > 1
+            {
+                let rest = Shape::new(&[n, start + active * (self.k - 1), h, w]);
+                same(name, &rest, &x[at + 1])?;
+            }
+            if e.beta >= beta.numel() {
+                return Err(refuse(name, format!("no weight {} in beta {beta}", e.beta)));
+            }
+            at += self.operands(e);
+        }
+        let y = y.expect("an edge");
+        let a = y.dims()[1] / self.k;
+        let mut own = &x[operands + 2..];
+        for &(candidate, index) in candidates {
+            if index >= alpha.numel() {
+                return Err(refuse(name, format!("no weight {index} in alpha {alpha}")));
+            }
+            if let Some((k, _)) = candidate.kernel() {
+                for pair in own[..candidate.operands()].chunks(2) {
+                    same(name, &Shape::new(&[a, 1, k, k]), &pair[0])?;
+                    same(name, &Shape::new(&[a, a, 1, 1]), &pair[1])?;
+                }
+            }
+            if candidate == Candidate::Pooled {
+                let [n, _, h, w] = y.dims().try_into().expect("a map");
+                same(name, &Shape::new(&[n, a, h, w]), &own[0])?;
+            }
+            own = &own[candidate.operands()..];
+        }
+        Ok(y)
+    }
+
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
+        let plan = Plan::new(self, &shapes);
+        by_float!(x[0].dtype(), T => forward::run::<T>(self, &plan, x))
+    }
+
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        let plan = Plan::new(self, b.shapes);
+        Ok(by_float!(b.dy.dtype(), T => backward::run::<T>(self, &plan, b)))
+    }
+
+    crate::reference_path!();
+}
+
+impl MixedNode {
+    /// Operands of an edge.
+    fn operands(&self, e: &Edge) -> usize {
+        match e.source {
+            Source::Mixed { .. } if self.k > 1 => 2,
+            _ => 1,
+        }
+    }
+}
