@@ -9,7 +9,7 @@
 //! the way back. There, one pass over `dy` and a candidate's map
 //! gives both the sums that its normalisation needs and the gradient of its weight: `<dy, BN(z)>`.
 //!
-//! Its twin is the composition of primitive operations ([`definition`]).
+//! Its twin is the composition of primitive operations (`definition.rs`).
 
 mod backward;
 mod definition;
