@@ -234,8 +234,11 @@ impl State {
                 let found = GPU_BINARIES.iter().find(|(name, _)| *name == stem);
                 let (name, binary) =
                     found.ok_or_else(|| refuse(format!("`{}` is not built in", kernel.file)))?;
-                // SAFETY: a whole binary of nvcc; the driver reads its length from it.
-                let m = unsafe { module::load_data(binary.as_ptr().cast()) };
+                // The driver reads the binary's header as words, bytes of a program may lie anywhere.
+                let mut words = vec![0u64; binary.len().div_ceil(8)];
+                bytemuck::cast_slice_mut(&mut words)[..binary.len()].copy_from_slice(binary);
+                // SAFETY: a whole binary of nvcc; the driver reads its length from it and copies what it keeps.
+                let m = unsafe { module::load_data(words.as_ptr().cast()) };
                 let m = m.map_err(|e| failed(&format!("loading `{}`", kernel.file), e))?;
                 self.modules.insert(*name, m);
                 m
