@@ -27,23 +27,21 @@ __device__ inline double all_parts(const double *part, int parts, double *tile) 
     return block_sum(sum, tile);
 }
 
-// norm = the root of the sum; factor = min(1, clip / (norm + 1e-6)), 1 when clip is 0. One block.
-extern "C" __global__ void optim_factor(const double *part, double *norm, float *factor, int parts, float clip) {
-    SHARED(double, tile, WARP_SIZE);
-    double sum = all_parts(part, parts, tile);
-    if (threadIdx.x == 0) {
-        double root = sqrt(sum), by = clip / (root + 1e-6);
-        norm[0] = root;
-        factor[0] = clip > 0.0f && !(by > 1.0) ? (float)by : 1.0f;
-    }
-}
-
-// out[k] = the f32 at address scalars[k], k < n; out[n] = the sum of part. One block.
-extern "C" __global__ void optim_figures(const long long *scalars, const double *part, double *out, int n, int parts) {
+// What a step tells: out[k] = the f32 at address scalars[k], k < n, the first of them the loss; out[n] = norm, the root of the sum of
+// part. factor = min(1, clip / (norm + 1e-6)), 1 when clip is 0. Where the loss or the norm is not finite the step halts: factor is -1,
+// and so is that of every later step until the host clears `halted`. One block.
+extern "C" __global__ void optim_figures(const long long *scalars, const double *part, double *out, float *factor, int *halted, int n,
+                                         int parts, float clip) {
     SHARED(double, tile, WARP_SIZE);
     for (int k = threadIdx.x; k < n; k += blockDim.x) out[k] = *(const float *)scalars[k];
     double sum = all_parts(part, parts, tile);
-    if (threadIdx.x == 0) out[n] = sum;
+    if (threadIdx.x == 0) {
+        double norm = sqrt(sum), by = clip / (norm + 1e-6), loss = n > 0 ? (double)*(const float *)scalars[0] : 0.0;
+        out[n] = norm;
+        // Not finite times 0 is NaN.
+        if (!(norm * 0.0 + loss * 0.0 == 0.0)) halted[0] = 1;
+        factor[0] = halted[0] ? -1.0f : clip > 0.0f && !(by > 1.0) ? (float)by : 1.0f;
+    }
 }
 
 // b = momentum b + (factor g + decay w); w -= lr b: the roundings of the host's momentum_step.
@@ -56,6 +54,7 @@ extern "C" __global__ void sgd_step(const long long *table, const float *factor,
     const float *g = (const float *)row[0];
     float *b = (float *)row[3], *w = (float *)row[4], f = factor[0], rate = lr[0];
     int n = (int)row[1], packs = n / 4;
+    if (f < 0.0f) return;
     for (int i = threadIdx.x; i < packs; i += blockDim.x) {
         float4 d = load4(g + 4 * i), u = load4(b + 4 * i), v = load4(w + 4 * i);
         sgd_value(d.x, &u.x, &v.x, f, rate, decay, momentum);
@@ -81,11 +80,29 @@ extern "C" __global__ void adam_step(const long long *table, const float *factor
     const float *grad = (const float *)row[0];
     float *m = (float *)row[3], *v = (float *)row[4], *p = (float *)row[5];
     float f = factor[0], step = rates[2 * row[2]], root = rates[2 * row[2] + 1];
+    if (f < 0.0f) return;
     for (int i = threadIdx.x; i < (int)row[1]; i += blockDim.x) {
         float g = mul_rn(grad[i], f) + mul_rn(decay, p[i]);
         float first = mul_rn(b1, m[i]) + mul_rn(c1, g), second = mul_rn(b2, v[i]) + mul_rn(mul_rn(c2, g), g);
         m[i] = first;
         v[i] = second;
         p[i] -= mul_rn(step, first) / (sqrtf(second) / root + eps);
+    }
+}
+
+// Running statistics of all normalisations, in place, as norm_running_f32 computes those of one. A row of `table`: addresses of the
+// batch's mean, variance and rest, of the running mean and variance, number of channels, momentum (an f32). One block a row.
+constexpr int STATISTICS_ROW = 7;
+extern "C" __global__ void optim_statistics(const long long *table, const float *factor) {
+    const long long *row = table + (long long)blockIdx.x * STATISTICS_ROW;
+    const float *mean = (const float *)row[0], *var = (const float *)row[1], *rest = (const float *)row[2];
+    float *old_mean = (float *)row[3], *old_var = (float *)row[4], momentum = *(const float *)(row + 6);
+    int n = (int)row[5];
+    if (factor[0] < 0.0f) return;
+    for (int c = threadIdx.x; c < n; c += blockDim.x) {
+        float count = rest[n + c];
+        float unbiased = var[c] * (count / (fmaxf(count, 2.0f) - 1.0f));
+        old_mean[c] = fmaf(momentum, mean[c] - old_mean[c], old_mean[c]);
+        old_var[c] = fmaf(momentum, unbiased - old_var[c], old_var[c]);
     }
 }

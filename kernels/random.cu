@@ -34,31 +34,39 @@ __device__ inline Words philox(u64 seed, u64 stream, u64 counter) {
 // Elements of one stream of dropout.
 constexpr long long DROPOUT_PIECE = 4096;
 
-// y = 0 x or keep x; an element is dropped when its 32 bits are below `below`. Four elements a thread.
+// What a step draws with, in device memory so that a recorded step draws anew (`draw_words` in src/ops/dropout.rs): seed, what the
+// numbers of its streams have in common, the bound below which 32 bits drop and the f32 that the others are multiplied by, the same for
+// 53 bits.
+enum Draw { SEED, PREFIX, BELOW_32, KEEP_32, BELOW_53, KEEP_53 };
+
+// y = 0 x or keep x; an element is dropped when its 32 bits are below the bound. Four elements a thread.
 template <typename T>
-__device__ void dropout(const T *x, T *y, long long seed, long long prefix, long long below, float keep, long long n) {
+__device__ void dropout(const T *x, T *y, const long long *draw, long long which, long long n) {
+    u64 seed = (u64)draw[SEED], prefix = mix((u64)draw[PREFIX], (u64)which);
+    long long below = draw[BELOW_32];
+    float keep = *(const float *)(draw + KEEP_32);
     for (long long i = 4 * global_index(); i < n; i += 4 * global_size()) {
-        u64 stream = mix((u64)prefix, (u64)(i / DROPOUT_PIECE));
-        Words r = philox((u64)seed, stream, (u64)(i % DROPOUT_PIECE / 4));
+        u64 stream = mix(prefix, (u64)(i / DROPOUT_PIECE));
+        Words r = philox(seed, stream, (u64)(i % DROPOUT_PIECE / 4));
         for (int k = 0; k < 4; k++)
             if (i + k < n) y[i + k] = from_float<T>(to_float(x[i + k]) * ((long long)r.w[3 - k] < below ? 0.0f : keep));
     }
 }
-extern "C" __global__ void dropout_f32(const float *x, float *y, long long seed, long long prefix, long long below, float keep,
-                                       long long n) {
-    dropout(x, y, seed, prefix, below, keep, n);
+extern "C" __global__ void dropout_f32(const float *x, float *y, const long long *draw, long long which, long long n) {
+    dropout(x, y, draw, which, n);
 }
-extern "C" __global__ void dropout_bf16(const bf16 *x, bf16 *y, long long seed, long long prefix, long long below, float keep,
-                                        long long n) {
-    dropout(x, y, seed, prefix, below, keep, n);
+extern "C" __global__ void dropout_bf16(const bf16 *x, bf16 *y, const long long *draw, long long which, long long n) {
+    dropout(x, y, draw, which, n);
 }
 
-// y = 0 x or keep x, one choice for each image of `row` elements: dropped when its 53 bits are below `below`.
+// y = 0 x or keep x, one choice for each image of `row` elements: dropped when its 53 bits are below the bound.
 template <typename T>
-__device__ void drop_path(const T *x, T *y, long long seed, long long prefix, long long below, float keep, long long images,
-                          long long row) {
+__device__ void drop_path(const T *x, T *y, const long long *draw, long long which, long long images, long long row) {
+    u64 seed = (u64)draw[SEED], prefix = mix((u64)draw[PREFIX], (u64)which);
+    long long below = draw[BELOW_53];
+    float keep = *(const float *)(draw + KEEP_53);
     for (long long image = blockIdx.y; image < images; image += gridDim.y) {
-        Words r = philox((u64)seed, mix((u64)prefix, (u64)image), 0);
+        Words r = philox(seed, mix(prefix, (u64)image), 0);
         long long bits = (long long)(((u64)r.w[3] << 32 | r.w[2]) >> 11);
         float v[PACK<T>], m = bits < below ? 0.0f : keep;
         const T *from = x + image * row;
@@ -73,11 +81,11 @@ __device__ void drop_path(const T *x, T *y, long long seed, long long prefix, lo
         for (long long i = packs * PACK<T> + global_index(); i < row; i += global_size()) to[i] = from_float<T>(m * to_float(from[i]));
     }
 }
-extern "C" __global__ void drop_path_f32(const float *x, float *y, long long seed, long long prefix, long long below, float keep,
-                                         long long images, long long row) {
-    drop_path(x, y, seed, prefix, below, keep, images, row);
+extern "C" __global__ void drop_path_f32(const float *x, float *y, const long long *draw, long long which, long long images,
+                                         long long row) {
+    drop_path(x, y, draw, which, images, row);
 }
-extern "C" __global__ void drop_path_bf16(const bf16 *x, bf16 *y, long long seed, long long prefix, long long below, float keep,
-                                          long long images, long long row) {
-    drop_path(x, y, seed, prefix, below, keep, images, row);
+extern "C" __global__ void drop_path_bf16(const bf16 *x, bf16 *y, const long long *draw, long long which, long long images,
+                                          long long row) {
+    drop_path(x, y, draw, which, images, row);
 }

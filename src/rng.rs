@@ -30,11 +30,11 @@ pub fn word(name: &str) -> u64 {
     })
 }
 
-/// What the streams of the paths `path` + one more word have in common: their number is `mix` of this and that word. Kernels finish
-/// it, one stream for each piece of a tensor.
+/// What the streams of the paths `path` + two more words have in common: their number is `mix` of this and those words. Kernels finish
+/// it: one word for the operation, one for each piece of a tensor.
 pub fn prefix(path: &[u64]) -> u64 {
     path.iter()
-        .fold(path.len() as u64 + 1, |h, &word| mix(h, word))
+        .fold(path.len() as u64 + 2, |h, &word| mix(h, word))
 }
 
 impl Rng {
@@ -171,7 +171,7 @@ mod tests {
     fn a_prefix_and_a_word_are_a_path() {
         for word in [0, 7, u64::MAX] {
             let whole = Rng::new(3, &[5, 6, word]);
-            assert_eq!(mix(prefix(&[5, 6]), word), whole.stream);
+            assert_eq!(mix(mix(prefix(&[5]), 6), word), whole.stream);
         }
     }
 

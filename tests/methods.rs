@@ -284,6 +284,40 @@ fn an_untrained_network_scores_near_zero() {
     );
 }
 
+/// Records, architecture parameters and checkpoints of two runs are the same.
+fn same_bits(a: &Path, b: &Path) {
+    let [a, b] = [a, b].map(|run| {
+        let mut files = vec![];
+        for name in ["metrics.jsonl", "alpha.jsonl", "events.jsonl"] {
+            files.push(run.join(name));
+        }
+        let mut folders = vec![run.join("stages")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|e| e == "safetensors") {
+                    files.push(path);
+                }
+            }
+        }
+        let read = |p: std::path::PathBuf| {
+            let bytes = std::fs::read(&p).expect("a file of the run");
+            (p.strip_prefix(run).expect("inside").to_path_buf(), bytes)
+        };
+        files
+            .into_iter()
+            .map(read)
+            .collect::<std::collections::BTreeMap<_, _>>()
+    });
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    assert!(a.len() > 3, "there are checkpoints");
+    for (name, bytes) in &a {
+        assert!(bytes == &b[name], "{} differs", name.display());
+    }
+}
+
 /// First record of this kind of a stage: its loss.
 fn loss(run: &Path, kind: &str) -> f64 {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).expect("records");
@@ -295,7 +329,7 @@ fn loss(run: &Path, kind: &str) -> f64 {
     first["loss"].as_f64().expect("a loss")
 }
 
-/// Two steps of every stage with the kernels of the GPU, each access checked.
+/// Three steps of every stage and task with the kernels of the GPU, each access checked, as graphs and launched.
 #[test]
 fn every_stage_runs_on_the_emulated_device() {
     let home = tempfile::tempdir().expect("a scratch directory");
@@ -312,13 +346,19 @@ fn every_stage_runs_on_the_emulated_device() {
     generate(&dir.join("data"), &synth).expect("a data set");
     let config = TWO_TASKS.replace("size = [64, 96]", "size = [64, 64]");
     std::fs::write(dir.join("small.toml"), config).expect("a configuration");
-    let settings = "-s search.iters.branch=2 -s search.iters.presearch=2 -s search.iters.backbone=2 \
-        -s search.batch=1 -s search.presearch.batch=2 -s finetune.iters=2 -s finetune.batch=1 -s eval.limit=1 \
+    let settings = "-s search.iters.branch=3 -s search.iters.presearch=3 -s search.iters.backbone=6 \
+        -s search.batch=1 -s search.presearch.batch=2 -s finetune.iters=6 -s finetune.batch=1 -s eval.limit=1 \
         -s eval.batch=1 -s eval.gap=false --quiet";
-    for device in ["emulated", "cpu"] {
-        let line = format!("search small.toml --run {device} --device {device} {settings}");
+    for (run, device) in [
+        ("emulated", "--device emulated"),
+        ("launched", "--device emulated -s run.graphs=off"),
+        ("cpu", "--device cpu"),
+    ] {
+        let line = format!("search small.toml --run {run} {device} {settings}");
         mtnas(dir, &line.split_whitespace().collect::<Vec<_>>());
     }
+    // The third step of a task and phase is the first that is replayed.
+    same_bits(&dir.join("emulated"), &dir.join("launched"));
     for kind in ["train", "arch"] {
         let [got, want] = ["emulated", "cpu"].map(|run| loss(&dir.join(run), kind));
         let off = (got - want).abs() / want.abs();
@@ -345,7 +385,7 @@ fn a_run_on_the_emulated_device_survives_a_kill() {
     let search = |run: &str| {
         let line = format!(
             "search small.toml --run {run} --device emulated --quiet -s checkpoint.every=1 -s eval.gap=false \
-             -s search.batch=1 -s finetune.batch=1 -s eval.limit=1 -s finetune.iters=2"
+             -s search.batch=1 -s finetune.batch=1 -s eval.limit=1 -s finetune.iters=2 -s search.iters.backbone=7"
         );
         line.split_whitespace()
             .map(String::from)
@@ -359,10 +399,10 @@ fn a_run_on_the_emulated_device_survives_a_kill() {
         .args(search("killed"))
         .spawn()
         .expect("the binary runs");
-    // In the middle of the search: two of its four steps are in the log.
+    // In the middle of the search: four of its seven steps are in the log, the last two of graphs.
     let log = dir.join("killed/metrics.jsonl");
     let lines = || std::fs::read_to_string(&log).map_or(0, |t| t.lines().count());
-    while lines() < 3 && child.try_wait().expect("a process").is_none() {
+    while lines() < 8 && child.try_wait().expect("a process").is_none() {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     child.kill().expect("killed before its end");
@@ -376,4 +416,5 @@ fn a_run_on_the_emulated_device_survives_a_kill() {
             "{file} differs after a resume"
         );
     }
+    same_bits(&dir.join("whole"), &dir.join("killed"));
 }

@@ -1,6 +1,8 @@
 //! NVIDIA GPUs through the CUDA driver. The library is opened at run time: without it everything else works, and asking for a
 //! GPU is an error that says what is missing. Thin on purpose: memory pools, checks and counts stand above it, in the engine.
 
+mod pinned;
+
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,8 +11,10 @@ use cudarc::driver::DriverError;
 use cudarc::driver::result::{self, event, function, graph, module, primary_ctx, stream};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 
+use self::pinned::{Block, Pinned};
 use super::driver::{
-    Arg, DevicePtr, Driver, Event, GPU_BINARIES, Graph, Kernel, Launch, Limits, MemoryInfo, Stream,
+    Arg, DevicePtr, Driver, Event, Fetch, GPU_BINARIES, Graph, Kernel, Launch, Limits, MemoryInfo,
+    Stream,
 };
 use crate::error::{Code, Error, Result};
 
@@ -44,7 +48,9 @@ struct State {
     functions: HashMap<&'static str, sys::CUfunction>,
     streams: Vec<sys::CUstream>,
     events: Vec<Option<sys::CUevent>>,
-    graphs: Vec<sys::CUgraphExec>,
+    graphs: Vec<Option<sys::CUgraphExec>>,
+    pinned: Pinned,
+    fetches: Vec<Option<(Block, usize)>>,
 }
 
 // SAFETY: handles of the driver may be used by any thread that has made the context current, which every call does.
@@ -288,9 +294,17 @@ impl Driver for Cuda {
         if data.is_empty() {
             return Ok(());
         }
-        let on = self.enter()?.stream(Stream::MAIN)?;
-        // SAFETY: inside one allocation; ordinary host memory has been read when the call returns.
-        let done = unsafe { result::memcpy_htod_async(at.0 as u64, data, on) };
+        let mut s = self.enter()?;
+        let on = s.stream(Stream::MAIN)?;
+        // From ordinary memory the driver would first wait for everything before.
+        let mut block = s.pinned.take(data.len())?;
+        block.bytes()[..data.len()].copy_from_slice(data);
+        // SAFETY: inside one allocation; the block is not used again before its event has passed.
+        let done = unsafe {
+            result::memcpy_htod_async(at.0 as u64, &block.bytes()[..data.len()], on)
+                .and_then(|()| event::record(block.passed, on))
+        };
+        s.pinned.sent.push(block);
         done.map_err(|e| failed("an upload", e))
     }
 
@@ -423,16 +437,57 @@ impl Driver for Cuda {
             graph::destroy(recorded).map_err(what)?;
             ready.map_err(what)?
         };
-        s.graphs.push(ready);
+        s.graphs.push(Some(ready));
         Ok(Graph(s.graphs.len() as u32 - 1))
     }
 
     fn replay(&self, on: Stream, g: Graph) -> Result<()> {
         let s = self.enter()?;
         let on = s.stream(on)?;
-        let found = s.graphs.get(g.0 as usize).copied();
+        let found = s.graphs.get(g.0 as usize).copied().flatten();
         let ready = found.ok_or_else(|| refuse(format!("there is no graph {}", g.0)))?;
         // SAFETY: both are alive.
         unsafe { graph::launch(ready, on) }.map_err(|e| failed("a graph", e))
+    }
+
+    fn forget(&self, g: Graph) -> Result<()> {
+        let mut s = self.enter()?;
+        let slot = s.graphs.get_mut(g.0 as usize).and_then(Option::take);
+        let ready = slot.ok_or_else(|| refuse(format!("there is no graph {}", g.0)))?;
+        // SAFETY: alive, and gone from the list.
+        unsafe { graph::exec_destroy(ready) }.map_err(|e| failed("giving a graph up", e))
+    }
+
+    fn fetch(&self, at: DevicePtr, bytes: usize) -> Result<Fetch> {
+        let mut s = self.enter()?;
+        let on = s.stream(Stream::MAIN)?;
+        let mut block = s.pinned.take(bytes)?;
+        // SAFETY: inside one allocation; the block is kept until its event has passed.
+        let done = unsafe {
+            result::memcpy_dtoh_async(&mut block.bytes()[..bytes], at.0 as u64, on)
+                .and_then(|()| event::record(block.passed, on))
+        };
+        let free = s.fetches.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            s.fetches.push(None);
+            s.fetches.len() - 1
+        });
+        s.fetches[index] = Some((block, bytes));
+        done.map_err(|e| failed("a download", e))?;
+        Ok(Fetch(index as u32))
+    }
+
+    fn fetched(&self, f: Fetch, data: &mut [u8]) -> Result<()> {
+        let mut s = self.enter()?;
+        let slot = s.fetches.get_mut(f.0 as usize).and_then(Option::take);
+        let (mut block, bytes) =
+            slot.ok_or_else(|| refuse(format!("there is no copy {} under way", f.0)))?;
+        // SAFETY: the event is alive as long as its block.
+        let done = unsafe { event::synchronize(block.passed) };
+        if done.is_ok() {
+            data.copy_from_slice(&block.bytes()[..bytes]);
+        }
+        s.pinned.sent.push(block);
+        done.map_err(|e| failed("a download", e))
     }
 }

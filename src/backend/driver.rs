@@ -160,6 +160,10 @@ pub struct Event(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Graph(pub u32);
 
+/// A copy to the host that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fetch(pub u32);
+
 /// Memory of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryInfo {
@@ -192,13 +196,22 @@ pub trait Driver: Send + Sync {
     /// `OutOfMemory` when there is not enough.
     fn alloc(&self, bytes: usize) -> Result<DevicePtr>;
 
-    /// Gives memory of [`Driver::alloc`] back.
+    /// Memory in which lives begin at any multiple of 256 ([`Driver::renew`]); outside of a life nobody may access it.
+    ///
+    /// # Errors
+    /// As [`Driver::alloc`].
+    fn arena(&self, bytes: usize) -> Result<DevicePtr> {
+        self.alloc(bytes)
+    }
+
+    /// Gives memory of [`Driver::alloc`] or [`Driver::arena`] back.
     ///
     /// # Errors
     /// See [`Driver`].
     fn free(&self, at: DevicePtr) -> Result<()>;
 
-    /// Says that an allocation begins a new life of `bytes` bytes, not more than it has; what it holds is undefined again.
+    /// Says that an allocation begins a new life of `bytes` bytes, not more than it has; what it holds is undefined again. In an
+    /// arena a life ends those that it overlaps. It happens in the order of the main stream, and is recorded with what is put there.
     fn renew(&self, _at: DevicePtr, _bytes: usize) {}
 
     /// Copies `data` to the device.
@@ -286,4 +299,23 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// See [`Driver`].
     fn replay(&self, on: Stream, graph: Graph) -> Result<()>;
+
+    /// Gives a recorded sequence up; it has been done.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn forget(&self, graph: Graph) -> Result<()>;
+
+    /// Begins to copy from the device, after everything that was put on the main stream before. Nobody waits; uploads after it may
+    /// change what lies there.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn fetch(&self, at: DevicePtr, bytes: usize) -> Result<Fetch>;
+
+    /// Waits for a copy, hands it over and gives it up; `data` is as long as what was asked for.
+    ///
+    /// # Errors
+    /// See [`Driver`].
+    fn fetched(&self, fetch: Fetch, data: &mut [u8]) -> Result<()>;
 }

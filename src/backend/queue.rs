@@ -1,8 +1,9 @@
 //! Streams, events and recorded sequences of devices that do everything at once: the emulated and the recording one.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{Arg, DevicePtr, Event, Graph, Kernel, Launch, Stream};
+use super::driver::{Arg, DevicePtr, Event, Fetch, Graph, Kernel, Launch, Stream};
 use crate::error::{Code, Error, Result};
 
 /// Something put on a stream.
@@ -14,6 +15,8 @@ pub enum Command {
     Copy(DevicePtr, DevicePtr, usize),
     /// Every one of `bytes` bytes set.
     Fill(DevicePtr, u8, usize),
+    /// A life of so many bytes begins.
+    Renew(DevicePtr, usize),
 }
 
 /// The streams of one device.
@@ -21,8 +24,9 @@ pub enum Command {
 pub struct Queue {
     streams: u32,
     capturing: Option<(Stream, Vec<Command>)>,
-    graphs: Vec<Vec<Command>>,
+    graphs: Vec<Option<Arc<[Command]>>>,
     events: Vec<Instant>,
+    fetches: Vec<Option<Vec<u8>>>,
 }
 
 fn refuse<T>(text: impl Into<String>) -> Result<T> {
@@ -120,7 +124,7 @@ impl Queue {
     pub fn end_capture(&mut self, on: Stream) -> Result<Graph> {
         match self.capturing.take() {
             Some((stream, all)) if stream == on => {
-                self.graphs.push(all);
+                self.graphs.push(Some(all.into()));
                 Ok(Graph(self.graphs.len() as u32 - 1))
             }
             other => {
@@ -134,9 +138,50 @@ impl Queue {
     ///
     /// # Errors
     /// `Device` for an unknown stream or graph.
-    pub fn graph(&self, on: Stream, g: Graph) -> Result<Vec<Command>> {
+    pub fn graph(&self, on: Stream, g: Graph) -> Result<Arc<[Command]>> {
         self.known(on)?;
-        let all = self.graphs.get(g.0 as usize).cloned();
+        self.outside_capture("a graph was begun")?;
+        let all = self.graphs.get(g.0 as usize).cloned().flatten();
         all.map_or_else(|| refuse(format!("there is no graph {}", g.0)), Ok)
+    }
+
+    /// Gives a record up.
+    ///
+    /// # Errors
+    /// `Device` for an unknown graph.
+    pub fn forget(&mut self, g: Graph) -> Result<()> {
+        let slot = self.graphs.get_mut(g.0 as usize);
+        match slot.and_then(Option::take) {
+            Some(_) => Ok(()),
+            None => refuse(format!("there is no graph {}", g.0)),
+        }
+    }
+
+    /// Keeps what a copy to the host brought.
+    ///
+    /// # Errors
+    /// `Device` while a sequence is recorded.
+    pub fn fetch(&mut self, bytes: Vec<u8>) -> Result<Fetch> {
+        self.outside_capture("a download")?;
+        let free = self.fetches.iter().position(Option::is_none);
+        let at = free.unwrap_or(self.fetches.len());
+        self.fetches.resize(self.fetches.len().max(at + 1), None);
+        self.fetches[at] = Some(bytes);
+        Ok(Fetch(at as u32))
+    }
+
+    /// Hands it over.
+    ///
+    /// # Errors
+    /// `Device` for an unknown copy.
+    pub fn fetched(&mut self, f: Fetch, data: &mut [u8]) -> Result<()> {
+        let slot = self.fetches.get_mut(f.0 as usize);
+        match slot.and_then(Option::take) {
+            Some(bytes) => {
+                data.copy_from_slice(&bytes);
+                Ok(())
+            }
+            None => refuse(format!("there is no copy {} under way", f.0)),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::driver::{
-    Arg, DevicePtr, Driver, Event, Graph, Kernel, Launch, Limits, MemoryInfo, Stream,
+    Arg, DevicePtr, Driver, Event, Fetch, Graph, Kernel, Launch, Limits, MemoryInfo, Stream,
 };
 use super::queue::{Command, Queue};
 use crate::error::{Code, Error, Result};
@@ -25,6 +25,9 @@ pub struct Work {
 struct State {
     next: usize,
     regions: BTreeMap<usize, usize>,
+    arenas: BTreeMap<usize, usize>,
+    /// Lives in arenas.
+    lives: BTreeMap<usize, usize>,
     work: BTreeMap<&'static str, Work>,
     queue: Queue,
 }
@@ -79,6 +82,19 @@ impl Record {
         )
     }
 
+    /// Whether an allocation of `bytes` bytes may be made now.
+    fn room(&self, bytes: usize) -> Result<()> {
+        self.counted
+            .state()
+            .queue
+            .outside_capture("an allocation")?;
+        if bytes as u64 > self.memory()?.free {
+            let text = format!("no {bytes} bytes left of {}", self.memory);
+            return Err(Error::new(Code::OutOfMemory, text));
+        }
+        Ok(())
+    }
+
     fn put(&self, on: Stream, command: Command) -> Result<()> {
         let mut s = self.counted.state();
         match s.queue.put(on, command)? {
@@ -88,11 +104,17 @@ impl Record {
     }
 }
 
+/// The run of bytes that `at` lies in: where it begins, how long it is.
+fn holder(all: &BTreeMap<usize, usize>, at: usize) -> Option<(usize, usize)> {
+    let (base, len) = all.range(..=at).next_back()?;
+    (at < base + len).then_some((*base, *len))
+}
+
 impl State {
     /// Bytes from `at` to the end of its allocation.
     fn extent(&self, at: DevicePtr) -> Result<u64> {
-        let found = self.regions.range(..=at.0).next_back();
-        match found.filter(|(base, len)| at.0 < *base + **len) {
+        let of = |all: &BTreeMap<usize, usize>| holder(all, at.0);
+        match of(&self.lives).or_else(|| of(&self.regions)) {
             Some((base, len)) => Ok((base + len - at.0) as u64),
             None => Err(Error::new(
                 Code::Internal,
@@ -101,9 +123,34 @@ impl State {
         }
     }
 
+    /// An address where `bytes` bytes are free.
+    fn place(&mut self, bytes: usize) -> usize {
+        self.next += 256;
+        let at = self.next;
+        self.next = (at + bytes).next_multiple_of(256);
+        at
+    }
+
+    fn renew(&mut self, at: usize, bytes: usize) {
+        if holder(&self.arenas, at).is_none() {
+            if let Some(len) = self.regions.get_mut(&at) {
+                *len = bytes;
+            }
+            return;
+        }
+        let before = holder(&self.lives, at).map(|(base, _)| base);
+        let within = self.lives.range(at..at + bytes).map(|(base, _)| *base);
+        let ended: Vec<usize> = within.chain(before).collect();
+        for base in ended {
+            self.lives.remove(&base);
+        }
+        self.lives.insert(at, bytes);
+    }
+
     fn count(&mut self, c: &Command) -> Result<()> {
         let (name, mut w) = match c {
             Command::Launch(k, ..) => (k.name, Work::default()),
+            Command::Renew(..) => ("", Work::default()),
             Command::Copy(_, _, n) => (
                 "copy",
                 Work {
@@ -120,6 +167,10 @@ impl State {
                 },
             ),
         };
+        if let Command::Renew(at, bytes) = c {
+            self.renew(at.0, *bytes);
+            return Ok(());
+        }
         if let Command::Launch(_, _, args) = c {
             for a in args {
                 match a {
@@ -147,7 +198,8 @@ impl Driver for Record {
     }
 
     fn memory(&self) -> Result<MemoryInfo> {
-        let used: usize = self.counted.state().regions.values().sum();
+        let s = self.counted.state();
+        let used: usize = s.regions.values().chain(s.arenas.values()).sum();
         Ok(MemoryInfo {
             free: self.memory.saturating_sub(used as u64),
             total: self.memory,
@@ -155,38 +207,50 @@ impl Driver for Record {
     }
 
     fn alloc(&self, bytes: usize) -> Result<DevicePtr> {
-        if bytes as u64 > self.memory()?.free {
-            let text = format!("no {bytes} bytes left of {}", self.memory);
-            return Err(Error::new(Code::OutOfMemory, text));
-        }
+        self.room(bytes)?;
         let mut s = self.counted.state();
-        s.next += 256;
-        let at = s.next;
-        s.next = (at + bytes).next_multiple_of(256);
+        let at = s.place(bytes);
         s.regions.insert(at, bytes);
         Ok(DevicePtr(at))
     }
 
+    fn arena(&self, bytes: usize) -> Result<DevicePtr> {
+        self.room(bytes)?;
+        let mut s = self.counted.state();
+        let at = s.place(bytes);
+        s.arenas.insert(at, bytes);
+        Ok(DevicePtr(at))
+    }
+
     fn free(&self, at: DevicePtr) -> Result<()> {
-        let gone = self.counted.state().regions.remove(&at.0);
+        let s = &mut *self.counted.state();
+        if let Some(bytes) = s.arenas.remove(&at.0) {
+            s.lives
+                .retain(|&base, _| base < at.0 || base >= at.0 + bytes);
+            return Ok(());
+        }
+        let gone = s.regions.remove(&at.0);
         let text = format!("{:#x} is not an allocation", at.0);
         gone.map(drop)
             .ok_or_else(|| Error::new(Code::Internal, text))
     }
 
     fn renew(&self, at: DevicePtr, bytes: usize) {
-        if let Some(len) = self.counted.state().regions.get_mut(&at.0) {
-            *len = bytes;
-        }
+        let put = self.put(Stream::MAIN, Command::Renew(at, bytes));
+        put.expect("the main stream is there");
     }
 
     fn upload(&self, at: DevicePtr, _data: &[u8]) -> Result<()> {
-        self.counted.state().extent(at).map(drop)
+        let s = self.counted.state();
+        s.queue.outside_capture("an upload")?;
+        s.extent(at).map(drop)
     }
 
     fn download(&self, at: DevicePtr, data: &mut [u8]) -> Result<()> {
         data.fill(0);
-        self.counted.state().extent(at).map(drop)
+        let s = self.counted.state();
+        s.queue.outside_capture("a download")?;
+        s.extent(at).map(drop)
     }
 
     fn copy(&self, on: Stream, to: DevicePtr, from: DevicePtr, bytes: usize) -> Result<()> {
@@ -233,5 +297,19 @@ impl Driver for Record {
         let mut s = self.counted.state();
         let all = s.queue.graph(on, graph)?;
         all.iter().try_for_each(|c| s.count(c))
+    }
+
+    fn forget(&self, graph: Graph) -> Result<()> {
+        self.counted.state().queue.forget(graph)
+    }
+
+    fn fetch(&self, at: DevicePtr, bytes: usize) -> Result<Fetch> {
+        let mut s = self.counted.state();
+        s.extent(at)?;
+        s.queue.fetch(vec![0; bytes])
+    }
+
+    fn fetched(&self, fetch: Fetch, data: &mut [u8]) -> Result<()> {
+        self.counted.state().queue.fetched(fetch, data)
     }
 }

@@ -130,5 +130,14 @@ fn table(all: &[Forecast]) -> String {
     for (stage, note) in notes {
         text += &format!("{stage}: {note}\n");
     }
+    for f in all {
+        if let (Some(up), Some(down), Some(graphs)) = (f.uploaded, f.fetched, f.graphs) {
+            let mb = up as f64 * 1e-6;
+            let (stage, task) = (f.stage, &f.task);
+            text += &format!(
+                "{stage}, {task}: a step uploads {mb:.2} MB, fetches {down} bytes, {graphs} of its phases are graphs\n"
+            );
+        }
+    }
     text
 }

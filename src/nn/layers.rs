@@ -3,7 +3,7 @@
 use super::builder::{BatchNormOptions, Builder, Init};
 use super::map::{LayerCost, LayerKind, Map, Window};
 use super::params::ParamId;
-use super::pass::{LayerRecord, Pass};
+use super::pass::{LayerRecord, Moving, Pass};
 use crate::error::{Code, Error, Result};
 use crate::ops::{self, BatchNormParams, BatchStats, Conv2dParams};
 use crate::tape::Var;
@@ -289,9 +289,10 @@ impl BatchNorm {
     pub fn note(&self, p: &Pass, stats: BatchStats) {
         if p.mode.update_statistics {
             let momentum = self.options.momentum;
-            let (mean, var) = (p.buffer(self.mean).clone(), p.buffer(self.var).clone());
-            p.note_statistics([self.mean, self.var], move || {
-                stats.running(&mean, &var, momentum)
+            p.note_statistics(Moving {
+                ids: [self.mean, self.var],
+                batch: stats,
+                momentum,
             });
         }
     }

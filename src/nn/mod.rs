@@ -12,4 +12,4 @@ pub use layers::{Affine, BatchNorm, Bias, Conv2d, ConvTranspose2d};
 pub use linear::Linear;
 pub use map::{LayerCost, LayerKind, Map};
 pub use params::{ParamId, ParamSet, Store};
-pub use pass::{LayerRecord, Mode, Pass, PassGrads};
+pub use pass::{LayerRecord, Mode, Moving, Pass, PassGrads};

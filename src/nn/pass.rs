@@ -7,7 +7,8 @@ use std::cell::RefCell;
 
 use super::params::{ParamId, ParamSet, Store};
 use crate::error::Result;
-use crate::tape::{Cx, Grads, Tape, Var};
+use crate::ops::{BatchStats, draw_words};
+use crate::tape::{Cx, Grads, Path, Tape, Var};
 use crate::tensor::Tensor;
 
 /// What a pass is for.
@@ -70,8 +71,15 @@ pub struct LayerRecord {
     pub output: Vec<usize>,
 }
 
-/// New running mean and variance, once those of the batch are known.
-type AfterBatch = Box<dyn FnOnce() -> Result<[Tensor; 2]>>;
+/// The running mean and variance that a normalisation moves, and where to: known once it has run.
+pub struct Moving {
+    /// Running mean, running variance.
+    pub ids: [ParamId; 2],
+    /// Statistics of the batch.
+    pub batch: BatchStats,
+    /// Their share of the new values.
+    pub momentum: f64,
+}
 
 /// One forward pass over a [`Store`].
 pub struct Pass<'a> {
@@ -81,12 +89,15 @@ pub struct Pass<'a> {
     pub mode: Mode,
     /// Key of the random numbers of dropout and drop path: (seed, stage, step).
     pub key: [u64; 3],
+    /// On a device: what `key` and the probabilities of `mode` say to kernels ([`draw_words`]), if it lies there already.
+    pub draw: Option<Tensor>,
     store: &'a Store,
     weights: RefCell<Vec<Option<Var>>>,
     arch: RefCell<Vec<Option<Var>>>,
-    statistics: RefCell<Vec<([ParamId; 2], AfterBatch)>>,
+    statistics: RefCell<Vec<Moving>>,
     layers: RefCell<Vec<LayerRecord>>,
     draws: RefCell<u64>,
+    drawn: RefCell<Option<Var>>,
 }
 
 impl<'a> Pass<'a> {
@@ -96,12 +107,14 @@ impl<'a> Pass<'a> {
             tape: Tape::new(cx),
             mode,
             key: [0; 3],
+            draw: None,
             store,
             weights: RefCell::new(vec![None; store.weights.len()]),
             arch: RefCell::new(vec![None; store.arch.len()]),
             statistics: RefCell::default(),
             layers: RefCell::default(),
             draws: RefCell::default(),
+            drawn: RefCell::default(),
         }
     }
 
@@ -149,14 +162,19 @@ impl<'a> Pass<'a> {
         self.store.buffers.get(id)
     }
 
-    /// Notes the running statistics `ids` of a normalisation; `after` gives their new values once the batch's are known.
-    pub fn note_statistics(
-        &self,
-        ids: [ParamId; 2],
-        after: impl FnOnce() -> Result<[Tensor; 2]> + 'static,
-    ) {
-        let mut all = self.statistics.borrow_mut();
-        all.push((ids, Box::new(after)));
+    /// Notes running statistics that a normalisation moves.
+    pub fn note_statistics(&self, moving: Moving) {
+        self.statistics.borrow_mut().push(moving);
+    }
+
+    /// What was noted: of statistics that moved several times the last.
+    pub fn take_moving(&self) -> Vec<Moving> {
+        let mut all = self.statistics.take();
+        let mut seen = std::collections::HashSet::new();
+        all.reverse();
+        all.retain(|m| seen.insert(m.ids[0]));
+        all.reverse();
+        all
     }
 
     /// The running statistics after this pass.
@@ -165,8 +183,10 @@ impl<'a> Pass<'a> {
     /// Those of the device.
     pub fn take_statistics(&self) -> Result<Vec<(ParamId, Tensor)>> {
         let mut new = vec![];
-        for (ids, after) in self.statistics.take() {
-            new.extend(ids.into_iter().zip(after()?));
+        for m in self.take_moving() {
+            let [mean, var] = m.ids.map(|id| self.store.buffers.get(id));
+            let moved = m.batch.running(mean, var, m.momentum)?;
+            new.extend(m.ids.into_iter().zip(moved));
         }
         Ok(new)
     }
@@ -194,6 +214,26 @@ impl<'a> Pass<'a> {
         let mut n = self.draws.borrow_mut();
         *n += 1;
         [self.key[0], self.key[1], self.key[2], *n]
+    }
+
+    /// What kernels draw random numbers with, in device memory; `None` on the processor, where operations have their own keys.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn draw(&self) -> Result<Option<Var>> {
+        let Path::Device(_) = self.tape.cx().path else {
+            return Ok(None);
+        };
+        let mut drawn = self.drawn.borrow_mut();
+        let words = || draw_words(self.key, self.mode.skip_dropout, self.mode.drop_path);
+        let make = || {
+            let words = self.draw.clone().map_or_else(words, Ok)?;
+            Ok(self.tape.leaf(words))
+        };
+        if drawn.is_none() {
+            *drawn = Some(make()?);
+        }
+        Ok(drawn.clone())
     }
 
     /// Walks back from `loss` and returns the gradients of weights and architecture parameters that were reached.

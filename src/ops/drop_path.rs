@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::dropout::{MASK_FORGOTTEN, check_probability};
+use super::dropout::{DRAW, MASK_FORGOTTEN, check_probability, drawn, of_operands, with_draw};
 use super::on_device::{self, THREADS};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Refusal};
@@ -12,7 +12,7 @@ use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::rng::{Rng, prefix};
+use crate::rng::Rng;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
@@ -33,6 +33,14 @@ pub struct DropPath {
 /// [`crate::Code::Argument`] unless p is in 0..1.
 pub fn drop_path(x: &Var, op: DropPath) -> Result<Var> {
     x.tape().apply(op, &[x])
+}
+
+/// [`drop_path`] on a device, drawn as [`super::dropout_drawn`] draws.
+///
+/// # Errors
+/// As there.
+pub fn drop_path_drawn(x: &Var, op: DropPath, draw: &Var) -> Result<Var> {
+    x.tape().apply(op, &[x, draw])
 }
 
 impl DropPath {
@@ -83,7 +91,7 @@ impl Op for DropPath {
     }
 
     fn saves(&self) -> Saves {
-        Saves::NOTHING
+        DRAW
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {
@@ -101,29 +109,27 @@ impl Op for DropPath {
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
         let dx = self.forward(std::slice::from_ref(b.dy))?.y;
-        Ok(vec![Some(Grad::Whole(dx))])
+        Ok(of_operands(b, dx))
     }
 
     crate::reference_path!();
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        let x = &x[0];
-        let Some(kernel) = on_device::pick(x.dtype(), k::DROP_PATH_F32, k::DROP_PATH_BF16) else {
+        let (draw, x) = (x.get(1), &x[0]);
+        let kernel = on_device::pick(x.dtype(), k::DROP_PATH_F32, k::DROP_PATH_BF16);
+        let drawn = drawn(e, draw, (self.seed, &self.path), [0.0, self.p])?;
+        let (Some(kernel), Some((_words, [words, which]))) = (kernel, drawn) else {
             return Ok(None);
         };
         let (n, row) = (x.numel(), image(x.shape()));
         let mut y = Tensor::scratch_on(e, *x.shape(), x.dtype())?;
         if n > 0 {
             let images = n / row;
-            // A coin falls when its 53 bits, as a fraction, are below p.
-            let below = (self.p * (1u64 << 53) as f64).ceil();
             let args = [
                 x.arg(e)?,
                 y.arg_out(e)?,
-                Arg::I64(self.seed as i64),
-                Arg::I64(prefix(&self.path) as i64),
-                Arg::I64(below as i64),
-                Arg::F32((1.0 / (1.0 - self.p)) as f32),
+                words,
+                which,
                 Arg::I64(images as i64),
                 Arg::I64(row as i64),
             ];
@@ -135,8 +141,8 @@ impl Op for DropPath {
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
-        let dx = self.forward_device(e, std::slice::from_ref(b.dy))?;
-        Ok(dx.map(|dx| vec![Some(Grad::Whole(dx.y))]))
+        let dx = self.forward_device(e, &with_draw(b))?;
+        Ok(dx.map(|dx| of_operands(b, dx.y)))
     }
 }
 

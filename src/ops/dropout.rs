@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::on_device::{self, THREADS};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
-use crate::backend::driver::{self as k, Arg, Launch};
+use crate::backend::driver::{self as k, Arg, Launch, Scalar as Scalar64};
 use crate::backend::host::by_float;
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
@@ -32,6 +32,60 @@ pub struct Dropout {
 /// [`Code::Argument`] unless p is in 0..1.
 pub fn dropout(x: &Var, op: Dropout) -> Result<Var> {
     x.tape().apply(op, &[x])
+}
+
+/// [`dropout`] on a device, the mask drawn by what lies there ([`draw_words`]) in place of seed and path; the last word of the path
+/// says which stream is this op's.
+///
+/// # Errors
+/// As there.
+pub fn dropout_drawn(x: &Var, op: Dropout, draw: &Var) -> Result<Var> {
+    x.tape().apply(op, &[x, draw])
+}
+
+/// Words that kernels draw with, six of 64 bits: seed, the part of the path that streams have in common, for dropout the bound below
+/// which 32 bits drop and the factor of what stays, for drop path the same of 53 bits. `key`: seed, stage, step.
+///
+/// # Errors
+/// None: the shape is right.
+pub fn draw_words(key: [u64; 3], dropout: f64, drop_path: f64) -> Result<Tensor> {
+    words(key[0], &key[1..], dropout, drop_path)
+}
+
+fn words(seed: u64, path: &[u64], dropout: f64, drop_path: f64) -> Result<Tensor> {
+    let keep = |p: f64| u64::from(((1.0 / (1.0 - p)) as f32).to_bits());
+    let all = [
+        seed,
+        prefix(path),
+        (dropout * 4_294_967_296.0) as u64,
+        keep(dropout),
+        // A coin falls when its 53 bits, as a fraction, are below p.
+        (drop_path * (1u64 << 53) as f64).ceil() as u64,
+        keep(drop_path),
+    ];
+    let halves = all.iter().flat_map(|w| [*w as i32, (*w >> 32) as i32]);
+    Tensor::from_i32([12], halves.collect())
+}
+
+/// The words of an op, from its operand or its own key, and which stream is its; `None` for a path without words.
+pub(super) fn drawn(
+    e: Engine,
+    draw: Option<&Tensor>,
+    (seed, path): (u64, &[u64]),
+    p: [f64; 2],
+) -> Result<Option<(Tensor, [Arg; 2])>> {
+    let Some((&which, head)) = path.split_last() else {
+        return Ok(None);
+    };
+    let words = match draw {
+        Some(words) => words.clone(),
+        None => words(seed, head, p[0], p[1])?,
+    };
+    let Arg::In(at, _) = words.arg(e)? else {
+        unreachable!("an operand is read");
+    };
+    let args = [Arg::In(at, Scalar64::I64), Arg::I64(which as i64)];
+    Ok(Some((words, args)))
 }
 
 /// Error unless `p` is a probability below 1.
@@ -89,7 +143,7 @@ impl Op for Dropout {
     }
 
     fn saves(&self) -> Saves {
-        Saves::NOTHING
+        DRAW
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {
@@ -107,38 +161,51 @@ impl Op for Dropout {
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
         let dx = self.forward(std::slice::from_ref(b.dy))?.y;
-        Ok(vec![Some(Grad::Whole(dx))])
+        Ok(of_operands(b, dx))
     }
 
     crate::reference_path!();
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        let x = &x[0];
-        let Some(kernel) = on_device::pick(x.dtype(), k::DROPOUT_F32, k::DROPOUT_BF16) else {
+        let (draw, x) = (x.get(1), &x[0]);
+        let kernel = on_device::pick(x.dtype(), k::DROPOUT_F32, k::DROPOUT_BF16);
+        let drawn = drawn(e, draw, (self.seed, &self.path), [self.p, 0.0])?;
+        let (Some(kernel), Some((_words, [words, which]))) = (kernel, drawn) else {
             return Ok(None);
         };
         let n = x.numel();
         let mut y = Tensor::scratch_on(e, *x.shape(), x.dtype())?;
         if n > 0 {
-            let args = [
-                x.arg(e)?,
-                y.arg_out(e)?,
-                Arg::I64(self.seed as i64),
-                Arg::I64(prefix(&self.path) as i64),
-                Arg::I64((self.p * 4_294_967_296.0) as i64),
-                Arg::F32((1.0 / (1.0 - self.p)) as f32),
-                Arg::I64(n as i64),
-            ];
+            let args = [x.arg(e)?, y.arg_out(e)?, words, which, Arg::I64(n as i64)];
             e.launch(kernel, Launch::over(n.div_ceil(4), THREADS), &args)?;
         }
         Ok(Some(y.into()))
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
-        let dx = self.forward_device(e, std::slice::from_ref(b.dy))?;
-        Ok(dx.map(|dx| vec![Some(Grad::Whole(dx.y))]))
+        let dx = self.forward_device(e, &with_draw(b))?;
+        Ok(dx.map(|dx| of_operands(b, dx.y)))
     }
 }
+
+/// The gradient of the map, none of the words.
+pub(super) fn of_operands(b: &Backward, dx: Tensor) -> Vec<Option<Grad>> {
+    let mut all: Vec<Option<Grad>> = b.need.iter().map(|_| None).collect();
+    all[0] = Some(Grad::Whole(dx));
+    all
+}
+
+/// The gradient of the output in place of the map, and the words.
+pub(super) fn with_draw(b: &Backward) -> Vec<Tensor> {
+    let words = b.x.get(1).and_then(|w| w.as_ref());
+    [b.dy].into_iter().chain(words).cloned().collect()
+}
+
+/// What a backward reads: the words, where there are any.
+pub(super) const DRAW: Saves = Saves {
+    inputs: 0b10,
+    output: false,
+};
 
 /// The planted error of both kinds of dropping: the dropped elements pass their gradient too.
 pub(super) const MASK_FORGOTTEN: Planted = Planted {

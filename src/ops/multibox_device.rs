@@ -12,7 +12,7 @@ impl Multibox {
     /// What the sum is divided by, in device memory: the positives that the matching counted there, or our number.
     fn denominator_on(&self, e: Engine, positives: Option<&Tensor>) -> Result<Tensor> {
         let Some(positives) = positives else {
-            return Ok(Tensor::scalar(DType::F32, self.denominator));
+            return Tensor::constant_on(e, &Tensor::scalar(DType::F32, self.denominator));
         };
         let mut den = Tensor::scratch_on(e, Shape::new(&[]), DType::F32)?;
         let args = [positives.arg(e)?, den.arg_out(e)?];

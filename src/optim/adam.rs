@@ -2,14 +2,14 @@
 //! `p -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)`. Each parameter counts its own steps.
 
 use super::config::AdamConfig;
-use super::device::{Mirror, Rows, clipping, engine_of};
+use super::device::{Mirror, Rows, Setting, Teller, engine_of};
 use super::sgd::{clip_factor, norm};
 use crate::backend::driver::{self as k, Arg};
 use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::nn::{ParamId, ParamSet};
-use crate::tensor::{DType, Engine, Tensor};
+use crate::tensor::{DType, DeviceBuffer, Engine, Tensor};
 
 /// Moments of one parameter.
 #[derive(Debug, Clone)]
@@ -28,7 +28,8 @@ pub struct Adam {
     /// By position in the parameter set; absent until a parameter's first gradient.
     pub moments: Vec<Option<Moments>>,
     table: Mirror,
-    rates: Mirror,
+    rates: Setting,
+    teller: Teller,
 }
 
 /// Rate and root of the correction of the second moment in step `t` of a parameter.
@@ -95,8 +96,49 @@ impl Adam {
         c: &AdamConfig,
         lr: f64,
     ) -> Result<f64> {
-        let (mut rows, mut corrected) = (Rows::default(), vec![]);
-        for (number, (id, g)) in grads.iter().enumerate() {
+        self.prepare(e, c, lr)?;
+        self.teller.prepare(e)?;
+        let rows = self.rows(e, p, grads)?;
+        if rows.is_empty() {
+            return Ok(0.0);
+        }
+        let table = self.table(e, &rows)?;
+        let figures = self.teller.tell(e, &[], &rows, table, c.clip)?;
+        self.launch(e, &rows, table, &figures.factor, c)?;
+        self.count(grads.iter().map(|(id, _)| *id));
+        let norm = figures.values.download().values::<f64>()[0];
+        if !norm.is_finite() {
+            self.teller.go_on(e)?;
+        }
+        Ok(norm)
+    }
+
+    /// Sets the rates of the next step on `e`, of every parameter.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn prepare(&self, e: Engine, c: &AdamConfig, lr: f64) -> Result<()> {
+        let next = |s: &Option<Moments>| s.as_ref().map_or(0, |s| s.t) + 1;
+        let all = self.moments.iter().flat_map(|s| rates(c, lr, next(s)));
+        let bytes: Vec<u8> = all.flat_map(|r| (r as f32).to_ne_bytes()).collect();
+        match bytes.is_empty() {
+            true => Ok(()),
+            false => self.rates.set(e, DType::F32, &bytes),
+        }
+    }
+
+    /// What a step over `grads` reads and changes.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn rows(
+        &mut self,
+        e: Engine,
+        p: &mut ParamSet,
+        grads: &[(ParamId, Tensor)],
+    ) -> Result<Rows> {
+        let mut rows = Rows::default();
+        for (id, g) in grads {
             let slot = &mut self.moments[id.0];
             if slot.is_none() {
                 let zeros = || Tensor::zeros_on(e, *g.shape(), DType::F32);
@@ -104,23 +146,40 @@ impl Adam {
                 *slot = Some(Moments { m, v, t: 0 });
             }
             let s = slot.as_mut().expect("just made");
-            s.t += 1;
-            corrected.extend(rates(c, lr, s.t).map(|r| r as f32));
             let changes = [&*s.m.on_mut(e)?, s.v.on_mut(e)?, p.get_mut(*id).on_mut(e)?];
-            rows.add(g.on(e)?, number, &changes);
+            rows.add(g.on(e)?, id.0, &changes);
         }
+        Ok(rows)
+    }
+
+    /// Their table on the device.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn table(&self, e: Engine, rows: &Rows) -> Result<Arg> {
+        rows.table(e, &self.table)
+    }
+
+    /// The step, clipped by `factor`, at the rates of [`Adam::prepare`]; one launch.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn launch(
+        &self,
+        e: Engine,
+        rows: &Rows,
+        table: Arg,
+        factor: &DeviceBuffer,
+        c: &AdamConfig,
+    ) -> Result<()> {
         if rows.is_empty() {
-            return Ok(0.0);
+            return Ok(());
         }
-        let table = rows.table(e, &self.table)?;
-        let [norm, factor] = clipping(e, &rows, table, c.clip)?;
-        let bytes: Vec<u8> = corrected.iter().flat_map(|r| r.to_ne_bytes()).collect();
-        let rates = self.rates.of(e, DType::F32, &bytes)?;
         let number = |v: f64| Arg::F32(v as f32);
         let args = [
             table,
             factor.arg(),
-            rates.arg(),
+            self.rates.on().arg(),
             number(c.weight_decay),
             number(c.betas[0]),
             number(1.0 - c.betas[0]),
@@ -128,8 +187,25 @@ impl Adam {
             number(1.0 - c.betas[1]),
             number(c.eps),
         ];
-        e.launch(k::ADAM_STEP, rows.launch(), &args)?;
-        Ok(norm.download().values::<f64>()[0])
+        e.launch(k::ADAM_STEP, rows.launch(), &args)
+    }
+
+    /// Takes the last count of these parameters back: their step halted.
+    pub fn uncount(&mut self, ids: impl Iterator<Item = ParamId>) {
+        for id in ids {
+            if let Some(s) = &mut self.moments[id.0] {
+                s.t -= 1;
+            }
+        }
+    }
+
+    /// Counts a step of these parameters.
+    pub fn count(&mut self, ids: impl Iterator<Item = ParamId>) {
+        for id in ids {
+            if let Some(s) = &mut self.moments[id.0] {
+                s.t += 1;
+            }
+        }
     }
 }
 

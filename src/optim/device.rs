@@ -1,5 +1,5 @@
 //! What the optimisers have in common on a device: one launch for all parameters, over a table of addresses and lengths in device
-//! memory (`kernels/optim.cu`). Tables and rates are uploaded when they change; a step that repeats finds them where they are.
+//! memory (`kernels/optim.cu`). Tables and settings are uploaded when they change; a step that repeats finds them where they are.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,9 +14,37 @@ const PIECE: usize = 1 << 13;
 /// Threads of a block.
 const THREADS: u32 = 256;
 
-/// Bytes that the host decides and the device reads; uploaded when they differ from those before, to the same place.
+type Kept = Mutex<Option<(Vec<u8>, Arc<DeviceBuffer>)>>;
+
+/// `bytes` in the buffer of `kept`, written where they differ from what it holds.
+fn mirrored(
+    kept: &Kept,
+    e: Engine,
+    dtype: DType,
+    bytes: &[u8],
+    write: fn(&DeviceBuffer, &[u8]) -> Result<()>,
+) -> Result<Arc<DeviceBuffer>> {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    match &mut *kept {
+        Some((old, on)) if on.engine() == e && old.len() == bytes.len() => {
+            if old != bytes {
+                write(on, bytes)?;
+                bytes.clone_into(old);
+            }
+            Ok(on.clone())
+        }
+        _ => {
+            let made = Arc::new(DeviceBuffer::lasting(e, dtype, bytes.len() / dtype.size())?);
+            write(&made, bytes)?;
+            *kept = Some((bytes.to_vec(), made.clone()));
+            Ok(made)
+        }
+    }
+}
+
+/// A table of addresses that a step makes and its launches read; uploaded when it differs from the one before. A recording has its own.
 #[derive(Debug, Default)]
-pub struct Mirror(Mutex<Option<(Vec<u8>, Arc<DeviceBuffer>)>>);
+pub struct Mirror(Kept);
 
 impl Clone for Mirror {
     /// An empty one: what it holds is made again when it is needed.
@@ -31,27 +59,52 @@ impl Mirror {
     /// # Errors
     /// Those of the device.
     pub fn of(&self, e: Engine, dtype: DType, bytes: &[u8]) -> Result<Arc<DeviceBuffer>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *kept {
-            Some((old, on)) if on.engine() == e && old.len() == bytes.len() => {
-                if old != bytes {
-                    on.write(bytes)?;
-                    bytes.clone_into(old);
-                }
-                Ok(on.clone())
-            }
-            _ => {
-                let made = Arc::new(DeviceBuffer::scratch(e, dtype, bytes.len() / dtype.size())?);
-                made.write(bytes)?;
-                *kept = Some((bytes.to_vec(), made.clone()));
-                Ok(made)
-            }
+        match e.recorded_table(dtype, bytes)? {
+            Some(table) => Ok(table),
+            None => mirrored(&self.0, e, dtype, bytes, DeviceBuffer::write_table),
         }
     }
 }
 
+/// Values that the host decides before each step and a step finds at the same place, recorded or not.
+#[derive(Debug, Default)]
+pub struct Setting(Kept);
+
+impl Clone for Setting {
+    /// An empty one, as of [`Mirror`].
+    fn clone(&self) -> Setting {
+        Setting::default()
+    }
+}
+
+impl Setting {
+    /// Sets them; uploads them when they differ from those before.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn set(&self, e: Engine, dtype: DType, bytes: &[u8]) -> Result<()> {
+        mirrored(&self.0, e, dtype, bytes, DeviceBuffer::write).map(drop)
+    }
+
+    /// Writes them even where they were the same: the device may have changed them.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn reset(&self, e: Engine, dtype: DType, bytes: &[u8]) -> Result<()> {
+        self.set(e, dtype, bytes)?;
+        self.on().write(bytes)
+    }
+
+    /// The buffer; asserts that it was set.
+    pub fn on(&self) -> Arc<DeviceBuffer> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, on) = kept.as_ref().expect("set before the step");
+        on.clone()
+    }
+}
+
 /// Rows of the table of `kernels/optim.cu`.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Rows(Vec<i64>);
 
 fn address(a: Arg) -> i64 {
@@ -125,81 +178,114 @@ fn squares(e: Engine, rows: &Rows, table: Arg) -> Result<DeviceBuffer> {
     Ok(part)
 }
 
-/// L2 norm of all gradients in `rows`, and the factor of clipping to `clip`, both on the device.
-///
-/// # Errors
-/// Those of the device.
-pub fn clipping(e: Engine, rows: &Rows, table: Arg, clip: f64) -> Result<[DeviceBuffer; 2]> {
-    let part = squares(e, rows, table)?;
-    let norm = DeviceBuffer::scratch(e, DType::F64, 1)?;
-    let factor = DeviceBuffer::scratch(e, DType::F32, 1)?;
-    let args = [
-        part.arg(),
-        norm.arg_out(),
-        factor.arg_out(),
-        Arg::I32(rows.len() as i32),
-        Arg::F32(clip as f32),
-    ];
-    e.launch(k::OPTIM_FACTOR, ONE_BLOCK, &args)?;
-    Ok([norm, factor])
-}
-
 const ONE_BLOCK: Launch = Launch::new([1, 1, 1], [1024, 1, 1]);
 
-/// What a step tells of itself, fetched from the device in one piece.
-#[derive(Debug, Clone, Default)]
+/// What a step tells of itself, and whether it goes on.
+#[derive(Debug)]
 pub struct Figures {
-    gradients: Mirror,
-    scalars: Mirror,
+    /// f64: the scalars, the first of them the loss, and the L2 norm of the gradients.
+    pub values: DeviceBuffer,
+    /// What clipping multiplies gradients by; below 0 nothing changes.
+    pub factor: DeviceBuffer,
 }
 
-impl Figures {
-    /// The values of `scalars`, one element each, and whether every value of `gradients` (f32) is finite.
+/// What figures are made with from step to step.
+#[derive(Debug, Clone, Default)]
+pub struct Teller {
+    scalars: Mirror,
+    halted: Setting,
+}
+
+impl Teller {
+    /// Before a first step: nothing has halted.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn fetch<'a>(
+    pub fn prepare(&self, e: Engine) -> Result<()> {
+        self.halted.set(e, DType::I32, &0i32.to_ne_bytes())
+    }
+
+    /// Steps go on after one that halted.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn go_on(&self, e: Engine) -> Result<()> {
+        self.halted.reset(e, DType::I32, &0i32.to_ne_bytes())
+    }
+
+    /// The figures of `scalars`, one f32 each, and of the gradients in `rows`, whose table is given; two launches.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn tell(
         &self,
         e: Engine,
-        scalars: &[&Tensor],
-        gradients: impl Iterator<Item = &'a Tensor>,
-    ) -> Result<(Vec<f64>, bool)> {
-        let mut rows = Rows::default();
-        for g in gradients {
-            rows.add(g.on(e)?, 0, &[]);
-        }
-        let there = |t: &&&Tensor| t.only_on_device() && t.dtype() == DType::F32;
+        scalars: &[Tensor],
+        rows: &Rows,
+        of: Arg,
+        clip: f64,
+    ) -> Result<Figures> {
         let mut words = vec![];
-        for t in scalars.iter().filter(there) {
+        for t in scalars {
             words.push(address(t.arg(e)?));
         }
         let n = words.len();
         if n == 0 {
             words.push(0);
         }
-        let out = DeviceBuffer::scratch(e, DType::F64, n + 1)?;
         let part = match rows.len() {
             0 => DeviceBuffer::zeros(e, DType::F64, 1)?,
-            _ => squares(e, &rows, rows.table(e, &self.gradients)?)?,
+            _ => squares(e, rows, of)?,
         };
+        let values = DeviceBuffer::scratch(e, DType::F64, n + 1)?;
+        let factor = DeviceBuffer::scratch(e, DType::F32, 1)?;
         let args = [
             table(e, &self.scalars, &words)?,
             part.arg(),
-            out.arg_out(),
+            values.arg_out(),
+            factor.arg_out(),
+            self.halted.on().arg_out(),
             Arg::I32(n as i32),
             Arg::I32(part.len() as i32),
+            Arg::F32(clip as f32),
         ];
         e.launch(k::OPTIM_FIGURES, ONE_BLOCK, &args)?;
-        let fetched = out.download();
-        e.healthy()?;
-        let mut from_device = fetched.values::<f64>().iter().copied();
-        let value = |t: &&Tensor| match there(&t) {
-            true => from_device.next().expect("one for each scalar"),
-            false => t.item(),
-        };
-        let values = scalars.iter().map(value).collect();
-        Ok((values, fetched.values::<f64>()[n].is_finite()))
+        Ok(Figures { values, factor })
     }
+}
+
+/// Running statistics `[mean, variance]` on a device and the `[mean, variance, rest]` of a batch that they move to.
+pub struct Moving<'a> {
+    /// Where they are; they change in place.
+    pub running: [&'a DeviceBuffer; 2],
+    /// Of the batch.
+    pub batch: [&'a DeviceBuffer; 3],
+    /// Share of the batch.
+    pub momentum: f64,
+}
+
+/// Moves all of them in one launch, unless the step halts.
+///
+/// # Errors
+/// Those of the device.
+pub fn move_statistics(
+    e: Engine,
+    mirror: &Mirror,
+    all: &[Moving],
+    factor: &DeviceBuffer,
+) -> Result<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut words = vec![];
+    for m in all {
+        words.extend(m.batch.iter().chain(&m.running).map(|b| address(b.arg())));
+        let momentum = (m.momentum as f32).to_bits();
+        words.extend([m.running[0].len() as i64, i64::from(momentum)]);
+    }
+    let launch = Launch::new([all.len() as u32, 1, 1], [64, 1, 1]);
+    let args = [table(e, mirror, &words)?, factor.arg()];
+    e.launch(k::OPTIM_STATISTICS, launch, &args)
 }
 
 #[cfg(test)]

@@ -95,35 +95,112 @@ fn adam(e: Engine) {
     }
 }
 
+/// Figures, the factor of clipping and whether a step halts.
 fn figures(e: Engine) {
-    let f = Figures::default();
+    let t = Teller::default();
+    t.prepare(e).unwrap();
     let device = |v: f64| {
         on(e, vec![(ParamId(0), Tensor::scalar(DType::F32, v))])
             .remove(0)
             .1
     };
-    let (loss, part) = (device(1.5), Tensor::scalar(DType::F64, 0.25));
+    let tell = |scalars: &[Tensor], grads: &[(ParamId, Tensor)], clip: f64| {
+        let (mut rows, mirror) = (Rows::default(), Mirror::default());
+        for (_, g) in grads {
+            rows.add(g.on(e).unwrap(), 0, &[]);
+        }
+        let table = rows.table(e, &mirror).unwrap();
+        let f = t.tell(e, scalars, &rows, table, clip).unwrap();
+        let values = f.values.download().values::<f64>().to_vec();
+        (values, f.factor.download().values::<f32>()[0])
+    };
+    let both = [device(1.5), device(0.25)];
+    let norm = |all: &[(ParamId, Tensor)]| crate::optim::sgd::norm(all);
     for (bad, finite) in [
         (1.0, true),
-        (f32::MAX, true),
+        (1e15, true),
         (f32::NAN, false),
         (f32::INFINITY, false),
     ] {
         let mut all = grads(1);
         all[2].1.data_mut::<f32>()[8199] = bad;
+        let want = norm(&all);
         let all = on(e, all);
-        let before = e.counts().downloaded;
-        let got = f.fetch(e, &[&part, &loss], all.iter().map(|(_, g)| g));
-        assert_eq!(got.unwrap(), (vec![0.25, 1.5], finite), "{bad}");
-        assert_eq!(e.counts().downloaded - before, 16);
+        for (clip, factor) in [(0.0, 1.0), (2.0, 2.0 / (want + 1e-6)), (1e30, 1.0)] {
+            let (values, got) = tell(&both, &all, clip);
+            assert_eq!(values[..2], [1.5, 0.25]);
+            let off = (values[2] - want).abs();
+            assert!(!finite || off <= 1e-6 * want, "{} {want}", values[2]);
+            assert_eq!(values[2].is_finite(), finite, "{bad}");
+            let factor = if finite { factor as f32 } else { -1.0 };
+            assert!((got - factor).abs() <= 1e-5 * factor.abs(), "{bad} {clip}");
+        }
+        // Until the host says so nothing goes on.
+        let (_, after) = tell(&both, &on(e, grads(0)), 0.0);
+        assert_eq!(after, if finite { 1.0 } else { -1.0 });
+        t.go_on(e).unwrap();
     }
-    let none = f.fetch(e, &[&loss], std::iter::empty()).unwrap();
-    assert_eq!(none, (vec![1.5], true));
+    for (loss, factor) in [(2.0, 1.0), (f64::NAN, -1.0)] {
+        assert_eq!(tell(&[device(loss)], &[], 0.0).1, factor);
+    }
+    t.go_on(e).unwrap();
+}
+
+/// A step that halted changes nothing; running statistics move as one normalisation's do.
+fn halts_and_moves(e: Engine) {
+    let v = |seed| values(&mut Rng::new(seed, &[]), &[70]);
+    let up = |t: Tensor| on(e, vec![(ParamId(0), t)]).remove(0).1;
+    let [mean, var, running_mean, running_var] = [1, 2, 3, 4].map(|i| up(v(i)));
+    let counts = (0..140).map(|i| (1 + i % 3) as f32).collect();
+    let rest = up(Tensor::from_f32([2, 70], counts).unwrap());
+    for factor in [-1.0, 0.5] {
+        let to = up(Tensor::scalar(DType::F32, factor));
+        let moving = Moving {
+            running: [running_mean.on(e).unwrap(), running_var.on(e).unwrap()],
+            batch: [&mean, &var, &rest].map(|t| t.on(e).unwrap()),
+            momentum: 0.1,
+        };
+        move_statistics(e, &Mirror::default(), &[moving], to.on(e).unwrap()).unwrap();
+        for i in 0..70 {
+            let (m, s) = (v(1).f32s()[i], v(2).f32s()[i]);
+            let (old_m, old_s) = (v(3).f32s()[i], v(4).f32s()[i]);
+            let count = (1 + (70 + i) % 3) as f32;
+            let s = s * (count / (count.max(2.0) - 1.0));
+            let moved = |old: f32, new: f32| 0.1f32.mul_add(new - old, old);
+            let want = match factor {
+                -1.0 => [old_m, old_s],
+                _ => [moved(old_m, m), moved(old_s, s)],
+            };
+            let now = |b: &Tensor| b.on(e).unwrap().download().values::<f32>()[i];
+            assert_eq!([now(&running_mean), now(&running_var)], want);
+        }
+    }
+    let (mut w, mut sgd, mut adam) = (set(1), Sgd::new(4), Adam::new(4));
+    let step = |w: &mut ParamSet, sgd: &mut Sgd, adam: &mut Adam, bad: f32| {
+        for kind in 0..2 {
+            let mut g = grads(1);
+            g[0].1.data_mut::<f32>()[0] = bad;
+            let g = on(e, g);
+            match kind {
+                0 => sgd.step(w, g, &SgdConfig::default(), 0.1),
+                _ => adam.step(w, g, &AdamConfig::default(), 0.1),
+            }
+            .unwrap();
+        }
+        let state = sgd.momentum.iter().flatten();
+        let state = state.chain(adam.moments.iter().flatten().flat_map(|m| [&m.m, &m.v]));
+        let all = w.iter().map(|(_, _, t)| t).chain(state);
+        all.map(Tensor::to_f32).collect::<Vec<_>>()
+    };
+    let before = step(&mut w, &mut sgd, &mut adam, 1.0);
+    assert_eq!(step(&mut w, &mut sgd, &mut adam, f32::NAN), before);
+    assert_ne!(step(&mut w, &mut sgd, &mut adam, 1.0), before);
 }
 
 /// What `kernels/optim.cu` computes; panics where it is not what the host does.
 pub(crate) fn mutation_cases(e: Engine) {
     figures(e);
+    halts_and_moves(e);
     adam(e);
     sgd(e);
 }
@@ -139,6 +216,11 @@ fn adam_takes_the_steps_of_the_host() {
 }
 
 #[test]
-fn figures_come_in_one_piece_and_see_one_value_that_is_not_finite() {
+fn figures_see_one_value_that_is_not_finite() {
     figures(Engine::emulated(2));
+}
+
+#[test]
+fn a_step_that_halts_changes_nothing() {
+    halts_and_moves(Engine::emulated(2));
 }

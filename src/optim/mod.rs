@@ -7,6 +7,6 @@ pub mod schedule;
 pub mod sgd;
 
 pub use adam::Adam;
-pub use device::Figures;
+pub use device::{Figures, Teller};
 pub use schedule::rate;
 pub use sgd::Sgd;

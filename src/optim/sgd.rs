@@ -5,13 +5,13 @@
 //! gradient are left alone: no decay, no momentum.
 
 use super::config::SgdConfig;
-use super::device::{Mirror, Rows, clipping, engine_of};
+use super::device::{Mirror, Rows, Setting, Teller, engine_of};
 use crate::backend::driver::{self as k, Arg};
 use crate::backend::host::{by_float, elementwise};
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::nn::{ParamId, ParamSet};
-use crate::tensor::{DType, Engine, Tensor};
+use crate::tensor::{DType, DeviceBuffer, Engine, Tensor};
 
 /// Momentum buffers.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +19,8 @@ pub struct Sgd {
     /// By position in the parameter set; absent until a parameter's first gradient.
     pub momentum: Vec<Option<Tensor>>,
     table: Mirror,
-    rate: Mirror,
+    rate: Setting,
+    teller: Teller,
 }
 
 /// L2 norm of all gradients together, summed tensor by tensor in order, in f64.
@@ -90,6 +91,40 @@ impl Sgd {
         c: &SgdConfig,
         lr: f64,
     ) -> Result<f64> {
+        self.prepare(e, lr)?;
+        self.teller.prepare(e)?;
+        let rows = self.rows(e, w, grads)?;
+        if rows.is_empty() {
+            return Ok(0.0);
+        }
+        let table = self.table(e, &rows)?;
+        let figures = self.teller.tell(e, &[], &rows, table, c.clip)?;
+        self.launch(e, &rows, table, &figures.factor, c)?;
+        let norm = figures.values.download().values::<f64>()[0];
+        if !norm.is_finite() {
+            self.teller.go_on(e)?;
+        }
+        Ok(norm)
+    }
+
+    /// Sets the rate of the next step on `e`.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn prepare(&self, e: Engine, lr: f64) -> Result<()> {
+        self.rate.set(e, DType::F32, &(lr as f32).to_ne_bytes())
+    }
+
+    /// What a step over `grads` reads and changes.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn rows(
+        &mut self,
+        e: Engine,
+        w: &mut ParamSet,
+        grads: &[(ParamId, Tensor)],
+    ) -> Result<Rows> {
         let mut rows = Rows::default();
         for (id, g) in grads {
             let buffer = &mut self.momentum[id.0];
@@ -99,21 +134,40 @@ impl Sgd {
             let buffer = buffer.as_mut().expect("just made").on_mut(e)?;
             rows.add(g.on(e)?, id.0, &[buffer, w.get_mut(*id).on_mut(e)?]);
         }
+        Ok(rows)
+    }
+
+    /// Their table on the device.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn table(&self, e: Engine, rows: &Rows) -> Result<Arg> {
+        rows.table(e, &self.table)
+    }
+
+    /// The step, clipped by `factor`, at the rate of [`Sgd::prepare`]; one launch.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn launch(
+        &self,
+        e: Engine,
+        rows: &Rows,
+        table: Arg,
+        factor: &DeviceBuffer,
+        c: &SgdConfig,
+    ) -> Result<()> {
         if rows.is_empty() {
-            return Ok(0.0);
+            return Ok(());
         }
-        let table = rows.table(e, &self.table)?;
-        let [norm, factor] = clipping(e, &rows, table, c.clip)?;
-        let rate = self.rate.of(e, DType::F32, &(lr as f32).to_ne_bytes())?;
         let args = [
             table,
             factor.arg(),
-            rate.arg(),
+            self.rate.on().arg(),
             Arg::F32(c.weight_decay as f32),
             Arg::F32(c.momentum as f32),
         ];
-        e.launch(k::SGD_STEP, rows.launch(), &args)?;
-        Ok(norm.download().values::<f64>()[0])
+        e.launch(k::SGD_STEP, rows.launch(), &args)
     }
 }
 

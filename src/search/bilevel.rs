@@ -6,10 +6,12 @@
 //!
 //! **Invariant:** architecture parameters and weights are two sets with two optimisers; neither step moves the other's.
 
+use super::phase::{Phase, Update, scalar};
 use crate::error::{Code, Error, Result};
 use crate::nn::{Mode, ParamId, ParamSet, Pass, PassGrads, Store};
 use crate::optim::config::{AdamConfig, SgdConfig};
-use crate::optim::{Adam, Figures, Sgd};
+use crate::optim::device::{Mirror, Rows};
+use crate::optim::{Adam, Sgd, Teller};
 use crate::tape::{Cx, Path, Var};
 use crate::tensor::{DType, Tensor};
 
@@ -36,7 +38,10 @@ pub struct Learner {
     /// Rate of the dropout after skip-connects in the steps to come (P-DARTS); no state, a stage sets it anew.
     pub skip_dropout: f64,
     /// How a device tells losses and whether gradients are finite; no state.
-    figures: Figures,
+    pub(super) teller: Teller,
+    /// Tables of its launches; no state.
+    gradients: Mirror,
+    pub(super) statistics: Mirror,
 }
 
 /// What a step saw.
@@ -95,22 +100,21 @@ impl Learner {
             sgd,
             adam,
             skip_dropout: 0.0,
-            figures: Figures::default(),
+            teller: Teller::default(),
+            gradients: Mirror::default(),
+            statistics: Mirror::default(),
         }
     }
 
     /// Gradients of `loss`; a value that is not finite is an error that names the op where it arose.
-    fn gradients(
+    pub(super) fn gradients(
         &self,
         cx: Cx,
         mode: Mode,
         key: [u64; 3],
         loss: LossFn,
     ) -> Result<(StepReport, PassGrads, Vec<(ParamId, Tensor)>)> {
-        let mode = Mode {
-            skip_dropout: self.skip_dropout,
-            ..mode
-        };
+        let mode = self.mode_of(mode);
         let run = |cx: Cx| -> Result<_> {
             let mut p = Pass::new(&self.store, cx, mode);
             p.key = key;
@@ -144,7 +148,21 @@ impl Learner {
         scalars.extend(l.parts.iter().map(|(_, t)| t));
         let (values, finite) = match cx.path {
             Path::Device(e) if all().all(|t| t.dtype() == DType::F32) => {
-                self.figures.fetch(e, &scalars, all())?
+                let mut rows = Rows::default();
+                for g in all() {
+                    rows.add(g.on(e)?, 0, &[]);
+                }
+                self.teller.prepare(e)?;
+                let scalars: Vec<Tensor> = scalars.iter().map(|t| scalar(t)).collect();
+                let table = rows.table(e, &self.gradients)?;
+                let told = self.teller.tell(e, &scalars, &rows, table, 0.0)?;
+                let values = told.values.download().values::<f64>().to_vec();
+                e.healthy()?;
+                let finite = values[scalars.len()].is_finite();
+                if !(finite && values[0].is_finite()) {
+                    self.teller.go_on(e)?;
+                }
+                (values, finite)
             }
             _ => (
                 scalars.iter().map(|t| t.item()).collect(),
@@ -245,6 +263,17 @@ impl Learner {
         c: &AdamConfig,
         lr: f64,
     ) -> Result<StepReport> {
+        if let Order::First = order {
+            let (mode, update) = (Mode::ARCH_STEP, Update::Arch(c));
+            let phase = Phase {
+                cx,
+                mode,
+                key,
+                update,
+                lr,
+            };
+            return self.take(&phase, loss);
+        }
         let (mut report, gradients) = self.arch_gradients(cx, key, loss, order)?;
         report.norm = self.apply_arch(gradients, c, lr)?;
         Ok(report)
@@ -263,8 +292,40 @@ impl Learner {
         c: &SgdConfig,
         lr: f64,
     ) -> Result<StepReport> {
-        let (mut report, update) = self.weight_gradients(cx, mode, key, loss)?;
-        report.norm = self.apply_weights(update, c, lr)?;
+        let update = Update::Weights(c);
+        let phase = Phase {
+            cx,
+            mode,
+            key,
+            update,
+            lr,
+        };
+        self.take(&phase, loss)
+    }
+
+    /// One phase, of first order: on a device as a whole, where it can be.
+    ///
+    /// # Errors
+    /// As [`Learner::arch_step`].
+    pub fn take(&mut self, phase: &Phase, loss: LossFn) -> Result<StepReport> {
+        if let Some(e) = self.device_of(phase) {
+            self.prepare(e, phase)?;
+            let told = self.launch(e, phase, None, loss)?;
+            let begun = self.begun(phase, &told)?;
+            return self.end(phase, begun, loss);
+        }
+        let (mut report, g, statistics) = self.gradients(phase.cx, phase.mode, phase.key, loss)?;
+        report.norm = match phase.update {
+            Update::Arch(c) => self.apply_arch(g.arch, c, phase.lr)?,
+            Update::Weights(c) => {
+                let gradients = g.weights;
+                let update = WeightUpdate {
+                    gradients,
+                    statistics,
+                };
+                self.apply_weights(update, c, phase.lr)?
+            }
+        };
         Ok(report)
     }
 

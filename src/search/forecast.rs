@@ -6,9 +6,11 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::bilevel::{Learner, Loss, Order};
-use super::config::{Config, Method, Precision};
+use super::config::{Config, GraphMode, Method, Precision};
+use super::graphs::{Graphs, StagedLoss, Step};
 use super::networks::{Heads, Parts, spec};
 use super::noise;
+use super::phase::{Phase, Update};
 use super::planned::{Planned, networks};
 use super::step_facts::setting;
 use super::workbench::{activation_dtype, parameter_dtype, task_of};
@@ -23,7 +25,7 @@ use crate::space::published;
 use crate::tape::{Cx, Path};
 use crate::task::config::TaskKind;
 use crate::task::{Targets, Task};
-use crate::tensor::{DType, Engine, Tensor};
+use crate::tensor::{Engine, Tensor};
 
 /// What a GPU is taken for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,6 +66,10 @@ pub struct Forecast {
     pub launches: Option<u64>,
     /// As above.
     pub traffic: Option<u64>,
+    /// Bytes that a step uploads: its batches, rates and keys.
+    pub uploaded: Option<u64>,
+    /// Phases of a step that are replayed as graphs.
+    pub graphs: Option<u64>,
     /// Bytes that a step fetches from the GPU; operations that the host computes for lack of kernels.
     pub fetched: Option<u64>,
     /// As above.
@@ -86,14 +92,33 @@ struct Half {
     targets: Targets,
 }
 
-fn loss(net: &Network, task: &dyn Task, dtype: DType, h: &Half, p: &Pass) -> Result<Loss> {
-    let x = p.tape.leaf(h.images.cast(dtype));
+impl Half {
+    /// What goes up, in other memory each time, as it comes from a loader.
+    fn inputs(&self) -> Vec<Tensor> {
+        let targets = self.targets.tensors.iter().map(|(_, t)| t);
+        [&self.images]
+            .into_iter()
+            .chain(targets)
+            .map(Tensor::detached)
+            .collect()
+    }
+}
+
+/// The loss of a half whose tensors are `inputs`.
+fn loss(net: &Network, task: &dyn Task, h: &Half, inputs: &[Tensor], p: &Pass) -> Result<Loss> {
+    let x = p.tape.leaf(inputs[0].clone());
+    let names = h.targets.tensors.iter().map(|(name, _)| *name);
+    let staged = Targets {
+        tensors: names.zip(inputs[1..].iter().cloned()).collect(),
+        denominator: h.targets.denominator,
+    };
+    let targets = task.targets_of(p.tape.cx().path, staged)?;
     let outputs = match net.forward_with(p, &x, task.kind(), Mixing::Parameters)? {
         Outputs::Detection { loc, conf } => vec![loc, conf],
         Outputs::Segmentation(y) => vec![y],
         Outputs::Classification { logits, .. } => vec![logits],
     };
-    let l = task.loss(&outputs, &h.targets)?;
+    let l = task.loss(&outputs, &targets)?;
     Ok(Loss {
         total: l.total,
         parts: l.parts,
@@ -110,8 +135,15 @@ impl Workload<'_> {
         n.unwrap_or(1)
     }
 
-    /// Takes two steps and calls `after` at the end of each; the first one finds no memory to use again.
-    fn run(&self, cx: Cx, batch: usize, mut after: impl FnMut(usize) -> Result<()>) -> Result<()> {
+    /// Takes steps and calls `after` at the end of each. The first one finds no memory to use again; on a device the third one is the
+    /// first that is replayed.
+    fn run(
+        &self,
+        cx: Cx,
+        batch: usize,
+        steps: u64,
+        mut after: impl FnMut(&Graphs) -> Result<()>,
+    ) -> Result<()> {
         let c = self.config;
         let s = setting(c, self.kind)?;
         let size = [self.spec.height, self.spec.width];
@@ -123,40 +155,55 @@ impl Workload<'_> {
             let classes = task.classes().len();
             let all = noise::annotations(rng, self.kind, batch, size, classes);
             Ok(Half {
-                images: noise::images(rng, batch, size)?,
-                targets: task.targets(&all)?,
+                images: noise::images(rng, batch, size)?.cast(activation_dtype(c.run.precision)),
+                targets: task.inputs(cx.path, &all)?,
             })
         };
-        let (halves, dtype) = ([half(0)?, half(1)?], activation_dtype(c.run.precision));
+        let halves = [half(0)?, half(1)?];
         let mut learner = Learner::new(store);
-        for step in 0..2 {
-            let key = [1, 0, step as u64];
+        let mut graphs = Graphs::new(c.run.graphs == GraphMode::Off);
+        for step in 0..steps {
+            let inputs = halves.each_ref().map(Half::inputs);
             let of = |i: usize| {
                 let (net, task, h) = (&net, &*task, &halves[i]);
-                move |p: &Pass| loss(net, task, dtype, h, p)
+                move |p: &Pass, x: &[Tensor]| loss(net, task, h, x, p)
             };
             let (arch, weight) = (of(0), of(1));
-            if self.searches {
-                let order = match c.search.order {
-                    2 => Order::Second {
-                        weight_loss: &weight,
-                        xi: s.weights.lr,
-                        weights: &s.weights,
-                        epsilon: c.search.unroll_epsilon,
-                    },
-                    _ => Order::First,
+            let phase = |l: &mut Learner, graphs: &mut Graphs, update: Update, half: usize| {
+                let (mode, lr) = match update {
+                    Update::Arch(c) => (Mode::ARCH_STEP, c.lr),
+                    Update::Weights(c) => (Mode::WEIGHT_STEP, c.lr),
                 };
-                learner.arch_step(cx, key, &arch, order, &s.alpha, s.alpha.lr)?;
+                let phase = Phase {
+                    cx,
+                    mode,
+                    key: [1, 0, step],
+                    update,
+                    lr,
+                };
+                let one = Step {
+                    of: &[halves[half].targets.denominator.to_bits()],
+                    inputs: &inputs[half],
+                    loss: [&arch as StagedLoss, &weight][half],
+                    varies: None,
+                };
+                graphs.step(l, &phase, &one)
+            };
+            let (alpha, weights) = (&s.alpha, &s.weights);
+            if self.searches && c.search.order != 2 {
+                phase(&mut learner, &mut graphs, Update::Arch(alpha), 0)?;
+            } else if self.searches {
+                let order = Order::Second {
+                    weight_loss: &|p| weight(p, &inputs[1]),
+                    xi: weights.lr,
+                    weights,
+                    epsilon: c.search.unroll_epsilon,
+                };
+                let loss = |p: &Pass| arch(p, &inputs[0]);
+                learner.arch_step(cx, [1, 0, step], &loss, order, alpha, alpha.lr)?;
             }
-            learner.weight_step(
-                cx,
-                Mode::WEIGHT_STEP,
-                key,
-                &weight,
-                &s.weights,
-                s.weights.lr,
-            )?;
-            after(step)?;
+            phase(&mut learner, &mut graphs, Update::Weights(weights), 1)?;
+            after(&graphs)?;
         }
         Ok(())
     }
@@ -169,19 +216,26 @@ impl Workload<'_> {
             path: Path::Device(engine),
             ..Cx::default()
         };
-        let (mut work, mut fetched, mut before) = (Work::default(), 0, 0);
-        self.run(cx, batch, |_| {
+        let (mut work, mut moved, mut replayed) = (Work::default(), [0; 2], 0);
+        let (mut before, mut replays) = (engine.counts(), 0);
+        self.run(cx, batch, 3, |graphs| {
             work = counted.total();
             counted.reset();
-            let now = engine.counts().downloaded;
-            (fetched, before) = (now - before, now);
+            let now = engine.counts();
+            moved = [
+                now.uploaded - before.uploaded,
+                now.downloaded - before.downloaded,
+            ];
+            replayed = graphs.replays() - replays;
+            (before, replays) = (now, graphs.replays());
             Ok(())
         })?;
         let bytes = work.read + work.written;
         f.memory = engine.counts().peak;
         f.seconds = bytes as f64 / gpu.bandwidth + work.launches as f64 * gpu.launch;
         (f.launches, f.traffic) = (Some(work.launches), Some(bytes));
-        f.fetched = Some(fetched);
+        (f.uploaded, f.fetched) = (Some(moved[0]), Some(moved[1]));
+        f.graphs = Some(replayed);
         f.by_host = engine.fallbacks().into_keys().collect();
         Ok(())
     }
@@ -190,7 +244,7 @@ impl Workload<'_> {
     fn take(&self, batch: usize) -> Result<(f64, u64)> {
         reset_peak();
         let (mut last, mut seconds) = (Instant::now(), 0.0);
-        self.run(Cx::default(), batch, |_| {
+        self.run(Cx::default(), batch, 2, |_| {
             seconds = last.elapsed().as_secs_f64();
             last = Instant::now();
             Ok(())
@@ -289,6 +343,8 @@ pub fn forecast(
                 memory: 0,
                 launches: None,
                 traffic: None,
+                uploaded: None,
+                graphs: None,
                 fetched: None,
                 by_host: vec![],
                 note: p.note,
@@ -349,6 +405,16 @@ mod tests {
             // Losses, their parts and the norms come back, nothing else; every operation has kernels.
             assert!(f.fetched.unwrap() <= 256, "{f:?}");
             assert!(f.by_host.is_empty(), "{f:?}");
+            // What goes up is little more than the images; every phase is a graph.
+            let phases = 1 + u64::from(f.stage != "5-finetune");
+            let pixels = match f.stage {
+                "3-presearch" => 32 * 32,
+                _ => 64 * 96,
+            };
+            let images = phases * 3 * 4 * (f.batch * pixels) as u64;
+            let up = f.uploaded.unwrap();
+            assert!(up >= images && up < images + images / 2, "{f:?} {images}");
+            assert_eq!(f.graphs, Some(phases), "{f:?}");
         }
         let e = forecast(&c, &heads, Some(4), gpu(4 << 20)).unwrap_err();
         assert_eq!(e.code(), Code::OutOfMemory);

@@ -5,16 +5,18 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::bilevel::{Learner, Order};
+use super::bilevel::Learner;
+use super::graphs::{Graphs, Step};
 use super::op_profile::Profile;
-use super::step_workload::{Bench, benches, loss};
+use super::phase::{Phase, Update};
+use super::step_workload::{benches, loss};
 use crate::error::Result;
 use crate::model::network::Network;
 use crate::model::{Cells, NetworkSpec};
 use crate::nn::{Mode, Pass};
 use crate::optim::config::{AdamConfig, SgdConfig};
-use crate::tape::Cx;
-use crate::tensor::DType;
+use crate::tape::{Cx, Path};
+use crate::tensor::{DType, Tensor};
 
 pub use super::step_workload::Workload;
 
@@ -70,6 +72,7 @@ pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Time
     let benches = benches(w, &mut spec)?;
     let (net, store) = Network::build(&spec, w.seed, DType::F32)?;
     let mut learner = Learner::new(store);
+    let mut graphs = Graphs::default();
     let sgd = SgdConfig {
         lr: 0.025,
         weight_decay: 3e-4,
@@ -77,7 +80,7 @@ pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Time
     };
     let adam = AdamConfig::default();
     let mut phase =
-        |b: &Bench, half: usize, step: u64, profile: Option<&RefCell<Profile>>| -> Result<f64> {
+        |at: usize, half: usize, step: u64, profile: Option<&RefCell<Profile>>| -> Result<f64> {
             let (cx, key) = (
                 Cx {
                     profile: profile.is_some(),
@@ -85,18 +88,33 @@ pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Time
                 },
                 [w.seed, 0, step],
             );
-            let tape = RefCell::new(None);
-            let of = |p: &Pass| {
+            let (b, tape) = (&benches[at], RefCell::new(None));
+            let inputs = b.halves[half].inputs();
+            let of = |p: &Pass, x: &[Tensor]| {
                 if profile.is_some() {
                     *tape.borrow_mut() = Some(p.tape.clone());
                 }
-                loss(&net, &*b.task, &b.halves[half], p)
+                loss(&net, &*b.task, &b.halves[half], x, p)
+            };
+            let (mode, update, lr) = match half {
+                0 => (Mode::ARCH_STEP, Update::Arch(&adam), adam.lr),
+                _ => (Mode::WEIGHT_STEP, Update::Weights(&sgd), sgd.lr),
+            };
+            let phase = Phase {
+                cx,
+                mode,
+                key,
+                update,
+                lr,
+            };
+            let one = Step {
+                of: &[at as u64],
+                inputs: &inputs,
+                loss: &of,
+                varies: None,
             };
             let start = Instant::now();
-            let report = match half {
-                0 => learner.arch_step(cx, key, &of, Order::First, &adam, adam.lr)?,
-                _ => learner.weight_step(cx, Mode::WEIGHT_STEP, key, &of, &sgd, sgd.lr)?,
-            };
+            let report = graphs.step(&mut learner, &phase, &one)?;
             if let (Some(profile), Some(tape)) = (profile, tape.take()) {
                 profile
                     .borrow_mut()
@@ -111,8 +129,13 @@ pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Time
             ..Times::default()
         })
         .collect();
-    for i in 0..w.warmup {
-        for b in &benches {
+    // On a device the third step of a task is the one that is recorded.
+    let warmup = match w.cx.path {
+        Path::Device(_) => w.warmup.max(3),
+        _ => w.warmup,
+    };
+    for i in 0..warmup {
+        for b in 0..benches.len() {
             phase(b, 0, i as u64, None)?;
             phase(b, 1, i as u64, None)?;
         }
@@ -120,9 +143,9 @@ pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Time
     for i in 0..w.iters {
         let at = i % benches.len();
         let (start, cpu) = (Instant::now(), cpu_ms());
-        let alpha_loss = phase(&benches[at], 0, i as u64, profile)?;
+        let alpha_loss = phase(at, 0, i as u64, profile)?;
         let middle = Instant::now();
-        let weight_loss = phase(&benches[at], 1, i as u64, profile)?;
+        let weight_loss = phase(at, 1, i as u64, profile)?;
         let t = &mut times[at];
         let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
         let end = Instant::now();

@@ -99,6 +99,14 @@ pub(super) struct Phase {
     pub targets: Targets,
 }
 
+impl Phase {
+    /// All tensors, in the order of [`loss`].
+    pub fn inputs(&self) -> Vec<Tensor> {
+        let targets = self.targets.tensors.iter().map(|(_, t)| t.clone());
+        [self.images.clone()].into_iter().chain(targets).collect()
+    }
+}
+
 /// One task of a workload.
 pub(super) struct Bench {
     pub name: &'static str,
@@ -200,15 +208,26 @@ pub(super) fn benches(w: &Workload, spec: &mut NetworkSpec) -> Result<Vec<Bench>
         .collect()
 }
 
-/// The loss of a phase.
-pub(super) fn loss(net: &Network, task: &dyn Task, half: &Phase, p: &Pass) -> Result<Loss> {
-    let x = p.tape.leaf(half.images.clone());
+/// The loss of a phase whose tensors are `inputs`, wherever they lie.
+pub(super) fn loss(
+    net: &Network,
+    task: &dyn Task,
+    half: &Phase,
+    inputs: &[Tensor],
+    p: &Pass,
+) -> Result<Loss> {
+    let x = p.tape.leaf(inputs[0].clone());
+    let names = half.targets.tensors.iter().map(|(name, _)| *name);
+    let targets = Targets {
+        tensors: names.zip(inputs[1..].iter().cloned()).collect(),
+        denominator: half.targets.denominator,
+    };
     let outputs = match net.forward(p, &x, task.kind())? {
         Outputs::Detection { loc, conf } => vec![loc, conf],
         Outputs::Segmentation(y) => vec![y],
         Outputs::Classification { logits, .. } => vec![logits],
     };
-    let l = task.loss(&outputs, &half.targets)?;
+    let l = task.loss(&outputs, &targets)?;
     Ok(Loss {
         total: l.total,
         parts: l.parts,

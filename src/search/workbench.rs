@@ -305,6 +305,14 @@ impl Workbench {
     /// # Errors
     /// Annotations that do not fit the task, naming the sample.
     pub fn targets(&self, batch: &Batch, path: Path) -> Result<Targets> {
+        self.task.targets_of(path, self.inputs(batch, path)?)
+    }
+
+    /// What [`Workbench::targets`] are made of where the pass runs.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn inputs(&self, batch: &Batch, path: Path) -> Result<Targets> {
         let mut annotations = batch.annotations.clone();
         if self.shuffled {
             let order = Rng::new(self.seed, &[word("shuffled-labels"), batch.step])
@@ -315,11 +323,11 @@ impl Workbench {
                 .collect();
         }
         self.task
-            .targets_on(path, &annotations)
+            .inputs(path, &annotations)
             .map_err(|e| e.note(format!("samples: {}", batch.ids.join(", "))))
     }
 
-    /// The loss of a batch on a pass, times the task's weight.
+    /// The loss of images `(N, 3, H, W)` and their targets on a pass, times the task's weight.
     ///
     /// # Errors
     /// Those of the ops.
@@ -327,12 +335,12 @@ impl Workbench {
         &self,
         net: &Network,
         p: &Pass,
-        batch: &Batch,
+        images: &Tensor,
         targets: &Targets,
         dtype: DType,
         mixing: Mixing,
     ) -> Result<Loss> {
-        let outputs = self.outputs(net, p, &batch.images, dtype, mixing)?;
+        let outputs = self.outputs(net, p, images, dtype, mixing)?;
         let loss = self.task.loss(&outputs, targets)?;
         let total = if self.weight == 1.0 {
             loss.total

@@ -132,8 +132,10 @@ impl Mixture {
     /// no gradient, no decay and no statistics. `dtype` f32 or f64.
     pub fn fixed(p: &Pass, normal: &OneHot, reduce: &OneHot, dtype: DType) -> Mixture {
         let leaf = |w: &OneHot| CellMixture {
-            alpha: constant(p, [w.beta.len(), PRIMITIVES], &w.alpha, dtype),
-            beta: constant(p, [w.beta.len()], &w.beta, dtype),
+            alpha: p
+                .tape
+                .leaf(values([w.beta.len(), PRIMITIVES], &w.alpha, dtype)),
+            beta: p.tape.leaf(values([w.beta.len()], &w.beta, dtype)),
             kept: Some(w.alpha.iter().map(|&a| a != 0.0).collect()),
         };
         Mixture {
@@ -143,9 +145,9 @@ impl Mixture {
     }
 }
 
-fn constant<const R: usize>(p: &Pass, shape: [usize; R], values: &[f64], dtype: DType) -> Var {
+fn values<const R: usize>(shape: [usize; R], values: &[f64], dtype: DType) -> Tensor {
     let t = Tensor::from_f64(shape, values.to_vec()).expect("one value per place");
-    p.tape.leaf(t.cast(dtype))
+    t.cast(dtype)
 }
 
 impl ArchGroup {
@@ -266,7 +268,10 @@ impl CellParams {
                     .of(edge)
                     .for_each(|op| mask[edge * PRIMITIVES + op.index()] = 0.0);
             }
-            alpha = ops::add(&alpha, &constant(p, [edges, PRIMITIVES], &mask, dtype))?;
+            alpha = ops::add(
+                &alpha,
+                &p.tape.constant(values([edges, PRIMITIVES], &mask, dtype))?,
+            )?;
         }
         let beta = match self.beta {
             Some(beta) => {
@@ -274,7 +279,7 @@ impl CellParams {
                 let sizes: Vec<usize> = (INPUTS..INPUTS + nodes).collect();
                 ops::edge_softmax(&p.arch(beta), &sizes)?
             }
-            None => p.tape.leaf(Tensor::full([edges], dtype, PLAIN)),
+            None => p.tape.constant(Tensor::full([edges], dtype, PLAIN))?,
         };
         Ok(CellMixture {
             alpha: ops::softmax(&alpha, 1)?,

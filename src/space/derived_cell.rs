@@ -91,7 +91,10 @@ impl DerivedBody {
                 seed,
                 path: path.to_vec(),
             };
-            return ops::drop_path(&y, drop);
+            return match p.draw()? {
+                Some(draw) => ops::drop_path_drawn(&y, drop, &draw),
+                None => ops::drop_path(&y, drop),
+            };
         }
         Ok(y)
     }

@@ -87,5 +87,8 @@ fn drop_skip(p: &Pass, y: Var) -> Result<Var> {
         seed,
         path: path.to_vec(),
     };
-    ops::dropout(&y, drop)
+    match p.draw()? {
+        Some(draw) => ops::dropout_drawn(&y, drop, &draw),
+        None => ops::dropout(&y, drop),
+    }
 }

@@ -161,6 +161,21 @@ impl Tape {
         self.push(Node::source(false), Slot::of(value))
     }
 
+    /// [`Tape::leaf`] of values that are the same in every step: on a device they are uploaded once.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn constant(&self, value: Tensor) -> Result<Var> {
+        Ok(self.leaf(self.constant_value(value)?))
+    }
+
+    fn constant_value(&self, value: Tensor) -> Result<Tensor> {
+        match self.cx().path {
+            Path::Device(e) => Tensor::constant_on(e, &value),
+            _ => Ok(value),
+        }
+    }
+
     /// A value that wants a gradient.
     pub fn param(&self, value: Tensor) -> Var {
         self.push(Node::source(true), Slot::of(value))
@@ -245,7 +260,8 @@ impl Tape {
                 ),
             ));
         }
-        self.backward_from(loss, Tensor::full(*loss.shape(), loss.dtype(), 1.0))
+        let seed = Tensor::full(*loss.shape(), loss.dtype(), 1.0);
+        self.backward_from(loss, self.constant_value(seed)?)
     }
 
     /// Vector-Jacobian product: gradients of `sum(dy * y)`.

@@ -197,10 +197,17 @@ impl Task for DetectionTask {
         })
     }
 
-    fn targets_on(&self, path: Path, annotations: &[Annotation]) -> Result<Targets> {
+    fn inputs(&self, path: Path, annotations: &[Annotation]) -> Result<Targets> {
         match path {
-            Path::Device(e) => self.match_on(e, annotations),
+            Path::Device(_) => self.objects_of(annotations),
             _ => self.targets(annotations),
+        }
+    }
+
+    fn targets_of(&self, path: Path, inputs: Targets) -> Result<Targets> {
+        match path {
+            Path::Device(e) if inputs.find("boxes").is_some() => self.match_on(e, &inputs),
+            _ => Ok(inputs),
         }
     }
 

@@ -21,11 +21,21 @@ fn objects((i, a): (usize, &Annotation)) -> Result<&[Object]> {
 }
 
 impl DetectionTask {
-    /// Targets that stay on the device.
-    pub(super) fn match_on(&self, e: Engine, annotations: &[Annotation]) -> Result<Targets> {
+    /// What goes up of a batch, to be matched there.
+    pub(super) fn objects_of(&self, annotations: &[Annotation]) -> Result<Targets> {
         let batch: Result<Vec<&[Object]>> = annotations.iter().enumerate().map(objects).collect();
         let size = self.priors().input();
-        let m = (self.matcher).targets_on(e, &batch?, size, self.classes.len())?;
+        let [boxes, kinds] = (self.matcher).objects(&batch?, size, self.classes.len())?;
+        Ok(Targets {
+            tensors: vec![("boxes", boxes), ("kinds", kinds)],
+            denominator: 1.0,
+        })
+    }
+
+    /// Targets that stay on the device.
+    pub(super) fn match_on(&self, e: Engine, objects: &Targets) -> Result<Targets> {
+        let (boxes, kinds) = (objects.get("boxes"), objects.get("kinds"));
+        let m = self.matcher.match_on(e, boxes, kinds)?;
         Ok(Targets {
             tensors: vec![
                 ("label", m.labels),

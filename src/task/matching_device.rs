@@ -36,8 +36,22 @@ impl Matcher {
         size: (usize, usize),
         classes: usize,
     ) -> Result<MatchedOn> {
+        let [boxes, kinds] = self.objects(batch, size, classes)?;
+        self.match_on(e, &boxes, &kinds)
+    }
+
+    /// The objects of a batch as the kernels read them: edges relative to the input, `(N, rows, 4)` f64, and kinds, `(N, rows)` i32.
+    ///
+    /// # Errors
+    /// As [`Matcher::targets`], with the image in a note.
+    pub fn objects(
+        &self,
+        batch: &[&[Object]],
+        size: (usize, usize),
+        classes: usize,
+    ) -> Result<[Tensor; 2]> {
         let longest = batch.iter().map(|o| o.len()).max().unwrap_or(0);
-        let (n, p) = (batch.len(), self.priors.len());
+        let n = batch.len();
         let rows = longest.max(LEAST_ROWS).next_power_of_two();
         let (mut boxes, mut kinds) = (vec![0.0; n * rows * 4], vec![PADDING; n * rows]);
         for (i, objects) in batch.iter().enumerate() {
@@ -48,12 +62,22 @@ impl Matcher {
                 boxes[4 * j..4 * j + 4].copy_from_slice(&edges);
             }
         }
+        Ok([
+            Tensor::from_f64([n, rows, 4], boxes)?,
+            Tensor::from_i32([n, rows], kinds)?,
+        ])
+    }
+
+    /// The targets of [`Matcher::objects`].
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn match_on(&self, e: Engine, boxes: &Tensor, kinds: &Tensor) -> Result<MatchedOn> {
+        let (n, rows, p) = (kinds.dims()[0], kinds.dims()[1], self.priors.len());
         let mut labels = Tensor::scratch_on(e, [n, p], DType::I32)?;
         let mut offsets = Tensor::scratch_on(e, [n, p, 4], DType::F32)?;
         let mut positives = Tensor::zeros_on(e, Shape::new(&[]), DType::I32)?;
         if n * p > 0 {
-            let boxes = Tensor::from_f64([n, rows, 4], boxes)?;
-            let kinds = Tensor::from_i32([n, rows], kinds)?;
             let mut claims = Tensor::scratch_on(e, [n, rows], DType::I32)?;
             let (priors, count) = (self.priors.table().arg(e)?, Arg::I32(p as i32));
             let objects = [priors, boxes.arg(e)?, kinds.arg(e)?];

@@ -42,12 +42,28 @@ pub trait Task: Send + Sync {
     /// Annotations of another kind, or that do not fit the classes or the input; the place names the image of the batch.
     fn targets(&self, annotations: &[Annotation]) -> Result<Targets>;
 
+    /// What of a batch goes up to where a pass on `path` runs: the targets, or what kernels make them of.
+    ///
+    /// # Errors
+    /// As [`Task::targets`].
+    fn inputs(&self, _path: Path, annotations: &[Annotation]) -> Result<Targets> {
+        self.targets(annotations)
+    }
+
+    /// The targets, of inputs that lie where the pass runs or go up by themselves.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn targets_of(&self, _path: Path, inputs: Targets) -> Result<Targets> {
+        Ok(inputs)
+    }
+
     /// [`Task::targets`] for a pass on `path`: what kernels can make lies on the device then.
     ///
     /// # Errors
     /// As [`Task::targets`]; those of the device.
-    fn targets_on(&self, _path: Path, annotations: &[Annotation]) -> Result<Targets> {
-        self.targets(annotations)
+    fn targets_on(&self, path: Path, annotations: &[Annotation]) -> Result<Targets> {
+        self.targets_of(path, self.inputs(path, annotations)?)
     }
 
     /// The loss, a scalar on the tape of `outputs`.

@@ -9,7 +9,7 @@ use crate::annotation::{Annotation, IGNORE, LabelMap};
 use crate::error::{Code, Error, Result};
 use crate::metrics::Confusion;
 use crate::ops::{CrossEntropy, Denominator, cross_entropy};
-use crate::tape::Var;
+use crate::tape::{Path, Var};
 use crate::tensor::Tensor;
 
 /// The task; the head gives `logits` `(N, classes, H, W)` at the size of the label maps.
@@ -88,6 +88,14 @@ impl Task for SegmentationTask {
         })
     }
 
+    fn inputs(&self, path: Path, annotations: &[Annotation]) -> Result<Targets> {
+        let mut targets = self.targets(annotations)?;
+        if let (Path::Device(_), SegDenominator::ValidPixels) = (path, self.config.denominator) {
+            targets.denominator = 1.0;
+        }
+        Ok(targets)
+    }
+
     fn loss(&self, outputs: &[Var], targets: &Targets) -> Result<Loss> {
         let ids = targets.get("labels");
         let [n, h, w] = *ids.dims() else {
@@ -95,9 +103,15 @@ impl Task for SegmentationTask {
         };
         match outputs {
             [logits] if *logits.dims() == [n, self.classes.len(), h, w] => {
+                // A device counts the valid pixels itself, so that the step is the same for every batch.
+                let counts = matches!(logits.tape().cx().path, Path::Device(_));
+                let denominator = match self.config.denominator {
+                    SegDenominator::ValidPixels if counts => Denominator::Valid,
+                    _ => Denominator::Fixed(targets.denominator),
+                };
                 let op = CrossEntropy {
                     ignore: Some(IGNORE as i32),
-                    denominator: Denominator::Fixed(targets.denominator),
+                    denominator,
                     ..Default::default()
                 };
                 let total = cross_entropy(logits, &logits.tape().leaf(ids.clone()), op)?;

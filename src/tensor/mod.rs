@@ -140,6 +140,25 @@ impl Tensor {
         Ok(Tensor::from_device(shape, data))
     }
 
+    /// A constant on a device, uploaded once for all tensors of these values ([`Engine::constant`]).
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn constant_on(e: Engine, values: &Tensor) -> Result<Tensor> {
+        let on = e.constant_of(values.data.host())?;
+        Ok(Tensor {
+            shape: values.shape,
+            data: Arc::new(on.into()),
+        })
+    }
+
+    /// A copy in host memory that shares nothing with this tensor.
+    pub fn detached(&self) -> Tensor {
+        let mut copy = Buffer::scratch(self.dtype(), self.numel());
+        copy.bytes_mut().copy_from_slice(self.bytes());
+        Tensor::from_buffer(self.shape, copy)
+    }
+
     /// The elements on `e`; uploads them when they are not there.
     ///
     /// # Errors
@@ -289,6 +308,16 @@ impl Tensor {
         }
         let own = Arc::get_mut(&mut self.data).expect("just made unique");
         own.host_mut().values_mut()
+    }
+
+    /// Takes over what the elements are, fetched from the device; asserts type and number.
+    pub fn know(&self, fetched: Buffer) {
+        self.data.know(fetched);
+    }
+
+    /// True when both are the same storage: as long as neither is written to.
+    pub fn shares(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.data, &other.data)
     }
 
     /// True when no other tensor shares the storage.

@@ -1,6 +1,6 @@
 //! Where the elements of a tensor lie: in host memory, on a device, or, the same, in both.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::backend::{Buffer, DType, DeviceBuffer, Engine};
 use crate::error::{Code, Error, Result};
@@ -10,7 +10,7 @@ pub struct Storage {
     dtype: DType,
     len: usize,
     host: OnceLock<Buffer>,
-    device: OnceLock<DeviceBuffer>,
+    device: OnceLock<Arc<DeviceBuffer>>,
 }
 
 impl From<Buffer> for Storage {
@@ -26,6 +26,17 @@ impl From<Buffer> for Storage {
 
 impl From<DeviceBuffer> for Storage {
     fn from(b: DeviceBuffer) -> Storage {
+        Storage {
+            dtype: b.dtype(),
+            len: b.len(),
+            host: OnceLock::new(),
+            device: OnceLock::from(Arc::new(b)),
+        }
+    }
+}
+
+impl From<Arc<DeviceBuffer>> for Storage {
+    fn from(b: Arc<DeviceBuffer>) -> Storage {
         Storage {
             dtype: b.dtype(),
             len: b.len(),
@@ -54,6 +65,12 @@ impl Storage {
         })
     }
 
+    /// Takes over what the elements are in host memory, if they are on a device only.
+    pub fn know(&self, host: Buffer) {
+        assert_eq!((host.dtype(), host.len()), (self.dtype, self.len));
+        let _ = self.host.set(host);
+    }
+
     /// The elements in host memory, to be changed: a copy on a device is dropped.
     pub fn host_mut(&mut self) -> &mut Buffer {
         self.host();
@@ -65,13 +82,13 @@ impl Storage {
     pub fn only_device(&self) -> Option<&DeviceBuffer> {
         match self.host.get() {
             Some(_) => None,
-            None => self.device.get(),
+            None => self.device.get().map(Arc::as_ref),
         }
     }
 
     /// The device that holds the elements, too or only.
     pub fn engine(&self) -> Option<Engine> {
-        self.device.get().map(DeviceBuffer::engine)
+        self.device.get().map(|d| d.engine())
     }
 
     /// The elements on `e`, uploaded when they are not there.
@@ -82,7 +99,7 @@ impl Storage {
         if self.device.get().is_none() {
             let uploaded = DeviceBuffer::upload(e, self.host())?;
             // Of two threads that came here at once one keeps its copy.
-            let _ = self.device.set(uploaded);
+            let _ = self.device.set(Arc::new(uploaded));
         }
         match self.device.get() {
             Some(d) if d.engine() == e => Ok(d),
@@ -93,13 +110,17 @@ impl Storage {
         }
     }
 
-    /// The elements on `e`, to be changed there: the copy in host memory is dropped.
+    /// The elements on `e`, to be changed there: the copy in host memory is dropped, one on the device that others hold is left to them.
     ///
     /// # Errors
     /// As [`Storage::device`].
     pub fn device_mut(&mut self, e: Engine) -> Result<&mut DeviceBuffer> {
         self.device(e)?;
         self.host.take();
-        Ok(self.device.get_mut().expect("just found"))
+        let held = self.device.get_mut().expect("just found");
+        if Arc::get_mut(held).is_none() {
+            *held = Arc::new(held.duplicate()?);
+        }
+        Ok(Arc::get_mut(held).expect("just made unique"))
     }
 }

@@ -24,6 +24,8 @@ pub struct Memory {
     /// In the order of their addresses, which `bases` repeats for the search.
     regions: Vec<Region>,
     bases: Vec<usize>,
+    /// Memory that lives lie in, which are regions.
+    arenas: Vec<Region>,
     /// Where the last access was: the next one is often there too.
     last: usize,
     /// Addresses of the regions that the launch was given or has accessed.
@@ -48,11 +50,51 @@ impl Memory {
         at
     }
 
-    /// Takes a region out.
-    pub fn remove(&mut self, base: usize) -> Option<Region> {
-        let i = self.bases.binary_search(&base).ok()?;
+    /// Adds an arena; returns its address.
+    pub fn insert_arena(&mut self, arena: Region) -> usize {
+        let at = arena.base;
+        self.arenas.push(arena);
+        at
+    }
+
+    /// Takes a region or an arena out; false when there is none.
+    pub fn remove(&mut self, base: usize) -> bool {
+        if let Some(i) = self.arenas.iter().position(|a| a.base == base) {
+            let len = self.arenas[i].len;
+            self.end_lives(base, len);
+            self.arenas.remove(i);
+            return true;
+        }
+        let Ok(i) = self.bases.binary_search(&base) else {
+            return false;
+        };
         self.bases.remove(i);
-        Some(self.regions.remove(i))
+        self.regions.remove(i);
+        true
+    }
+
+    /// Takes out the regions that overlap `len` bytes from `at`.
+    fn end_lives(&mut self, at: usize, len: usize) {
+        let next = self.bases.partition_point(|&b| b < at);
+        let before = next.checked_sub(1);
+        let reaches = |i: &usize| self.bases[*i] + self.regions[*i].len > at;
+        let from = before.filter(reaches).unwrap_or(next);
+        let to = self.bases.partition_point(|&b| b < at + len);
+        self.bases.drain(from..to);
+        self.regions.drain(from..to);
+    }
+
+    /// A life of `bytes` bytes begins at `at`: of a buffer, or in an arena. Panics where there is neither.
+    pub fn renew(&mut self, at: usize, bytes: usize) {
+        let holds = |a: &&mut Region| at >= a.base && at + bytes <= a.base + a.len;
+        let Some(arena) = self.arenas.iter_mut().find(holds) else {
+            let found = self.find(at, 0);
+            let (region, _) = found.expect("a life begins in an allocation");
+            return region.renew(bytes);
+        };
+        let life = arena.life(at, bytes);
+        self.end_lives(at, bytes);
+        self.insert(life);
     }
 
     /// Index of the region that holds `len` bytes from `at`.
@@ -83,7 +125,8 @@ impl Memory {
 
     /// Bytes of all regions.
     pub fn bytes(&self) -> u64 {
-        self.regions.iter().map(|r| r.len as u64).sum()
+        let own = self.regions.iter().filter(|r| !r.is_life());
+        own.chain(&self.arenas).map(|r| r.len as u64).sum()
     }
 
     /// Checks and notes an access of `len` bytes.

@@ -16,7 +16,7 @@ use self::block::Stacks;
 use self::memory::Memory;
 use self::region::Region;
 use super::driver::{
-    Arg, DevicePtr, Driver, Event, Graph, Kernel, Launch, Limits, MemoryInfo, Stream,
+    Arg, DevicePtr, Driver, Event, Fetch, Graph, Kernel, Launch, Limits, MemoryInfo, Stream,
 };
 use super::queue::{Command, Queue};
 use crate::error::{Code, Error, Result};
@@ -112,6 +112,19 @@ impl Emulated {
 }
 
 impl Emulated {
+    /// The device's state, one allocation further, if `bytes` bytes are left.
+    fn room(&self, bytes: usize) -> Result<MutexGuard<'_, State>> {
+        let mut s = lock(&self.state);
+        s.queue.outside_capture("an allocation")?;
+        s.made += 1;
+        if bytes as u64 > self.bytes.saturating_sub(s.memory.bytes()) {
+            let left = format!("no {bytes} bytes left of {}", self.bytes);
+            let text = format!("{left} on the emulated device");
+            return Err(Error::new(Code::OutOfMemory, text));
+        }
+        Ok(s)
+    }
+
     /// Does a command, or records it.
     fn put(&self, on: Stream, command: Command) -> Result<()> {
         let now = lock(&self.state).queue.put(on, command)?;
@@ -126,6 +139,10 @@ impl Emulated {
                 let (region, at) = s.memory.region(to, bytes)?;
                 region.bytes_mut()[at..at + bytes].copy_from_slice(&data);
                 region.inherit(at, &known);
+                Ok(())
+            }
+            Some(Command::Renew(at, bytes)) => {
+                lock(&self.state).memory.renew(at.0, bytes);
                 Ok(())
             }
             Some(Command::Fill(to, value, bytes)) => {
@@ -156,18 +173,16 @@ impl Driver for Emulated {
     }
 
     fn alloc(&self, bytes: usize) -> Result<DevicePtr> {
-        let mut s = lock(&self.state);
-        s.queue.outside_capture("an allocation")?;
-        s.made += 1;
-        if bytes as u64 > self.bytes.saturating_sub(s.memory.bytes()) {
-            let text = format!(
-                "no {bytes} bytes left of {} on the emulated device",
-                self.bytes
-            );
-            return Err(Error::new(Code::OutOfMemory, text));
-        }
+        let mut s = self.room(bytes)?;
         let name = format!("buffer {}", s.made);
         Ok(DevicePtr(s.memory.insert(Region::buffer(name, bytes))))
+    }
+
+    fn arena(&self, bytes: usize) -> Result<DevicePtr> {
+        let mut s = self.room(bytes)?;
+        let name = format!("arena {}", s.made);
+        let arena = Region::buffer(name, bytes);
+        Ok(DevicePtr(s.memory.insert_arena(arena)))
     }
 
     fn memory(&self) -> Result<MemoryInfo> {
@@ -179,14 +194,15 @@ impl Driver for Emulated {
     }
 
     fn renew(&self, at: DevicePtr, bytes: usize) {
-        if let Some((region, _)) = lock(&self.state).memory.find(at.0, 0) {
-            region.renew(bytes);
-        }
+        let put = self.put(Stream::MAIN, Command::Renew(at, bytes));
+        put.expect("the main stream is there");
     }
 
     fn free(&self, at: DevicePtr) -> Result<()> {
-        let gone = lock(&self.state).memory.remove(at.0);
-        gone.map(drop).ok_or_else(|| outside(at, 0))
+        match lock(&self.state).memory.remove(at.0) {
+            true => Ok(()),
+            false => Err(outside(at, 0)),
+        }
     }
 
     fn upload(&self, at: DevicePtr, data: &[u8]) -> Result<()> {
@@ -248,7 +264,22 @@ impl Driver for Emulated {
 
     fn replay(&self, on: Stream, graph: Graph) -> Result<()> {
         let all = lock(&self.state).queue.graph(on, graph)?;
-        all.into_iter().try_for_each(|c| self.put(on, c))
+        all.iter().try_for_each(|c| self.put(on, c.clone()))
+    }
+
+    fn forget(&self, graph: Graph) -> Result<()> {
+        lock(&self.state).queue.forget(graph)
+    }
+
+    fn fetch(&self, at: DevicePtr, bytes: usize) -> Result<Fetch> {
+        let s = &mut *lock(&self.state);
+        let (region, from) = s.memory.region(at, bytes)?;
+        let data = region.bytes()[from..from + bytes].to_vec();
+        s.queue.fetch(data)
+    }
+
+    fn fetched(&self, fetch: Fetch, data: &mut [u8]) -> Result<()> {
+        lock(&self.state).queue.fetched(fetch, data)
     }
 }
 

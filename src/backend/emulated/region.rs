@@ -83,14 +83,40 @@ impl Region {
         }
     }
 
+    /// Fresh memory in this arena: nothing around it may be accessed unless it is part of another life.
+    pub fn life(&mut self, at: usize, len: usize) -> Region {
+        let from = at - self.base;
+        self.bytes_mut()[from..from + len].fill(POISON);
+        let name = format!("the life at byte {from} of {}", self.name);
+        Region {
+            role: Role::Untouched,
+            ..Region::shared(name, at, len)
+        }
+    }
+
+    /// Whether its bytes belong to an arena.
+    pub fn is_life(&self) -> bool {
+        self.storage.is_empty() && self.role != Role::Shared
+    }
+
     /// The bytes, for the host.
+    #[allow(unsafe_code)]
     pub fn bytes(&self) -> &[u8] {
+        if self.is_life() {
+            // SAFETY: the bytes of an arena, which lives as long as this and is not borrowed meanwhile; they hold values.
+            return unsafe { std::slice::from_raw_parts(self.base as *const u8, self.len) };
+        }
         let from = self.base - self.storage.as_ptr() as usize;
         &bytemuck::cast_slice(&self.storage)[from..from + self.len]
     }
 
     /// The bytes, for the host.
+    #[allow(unsafe_code)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
+        if self.is_life() {
+            // SAFETY: as above; lives do not overlap.
+            return unsafe { std::slice::from_raw_parts_mut(self.base as *mut u8, self.len) };
+        }
         let from = self.base - self.storage.as_ptr() as usize;
         &mut bytemuck::cast_slice_mut(&mut self.storage)[from..from + self.len]
     }

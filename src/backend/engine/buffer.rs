@@ -1,11 +1,13 @@
 //! Typed memory of a device.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::graph::{Arena, Block};
 use super::{Engine, lock};
 use crate::backend::buffer::{Buffer, DType};
-use crate::backend::driver::{Arg, DevicePtr, Scalar};
+use crate::backend::driver::{Arg, DevicePtr, Fetch, Scalar};
 use crate::error::Result;
 
 /// `len` elements on a device; the memory goes back to the device's pool when this is dropped.
@@ -14,6 +16,8 @@ pub struct DeviceBuffer {
     at: DevicePtr,
     dtype: DType,
     len: usize,
+    /// What it is a part of, if it is not the pool's.
+    arena: Option<Arc<Arena>>,
 }
 
 impl DType {
@@ -35,12 +39,31 @@ impl DeviceBuffer {
     /// `OutOfMemory`; a fault of an earlier launch.
     pub fn scratch(engine: Engine, dtype: DType, len: usize) -> Result<DeviceBuffer> {
         engine.healthy()?;
-        let at = lock(&engine.0.pool).take(engine.driver(), len * dtype.size())?;
+        let Block { at, arena } = lock(&engine.0.pool).take(engine.driver(), len * dtype.size())?;
         Ok(DeviceBuffer {
             engine,
             at,
             dtype,
             len,
+            arena,
+        })
+    }
+
+    /// As [`DeviceBuffer::scratch`], for what outlives a step and is no part of its recording.
+    ///
+    /// # Errors
+    /// As there; `Device` while a step is recorded.
+    pub fn lasting(engine: Engine, dtype: DType, len: usize) -> Result<DeviceBuffer> {
+        engine.healthy()?;
+        engine.outside_recording("makes memory that outlives it")?;
+        let at = lock(&engine.0.pool).take_lasting(engine.driver(), len * dtype.size())?;
+        let arena = None;
+        Ok(DeviceBuffer {
+            engine,
+            at,
+            dtype,
+            len,
+            arena,
         })
     }
 
@@ -84,6 +107,16 @@ impl DeviceBuffer {
     /// # Errors
     /// A fault of the device.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        self.engine.0.uploads.fetch_add(1, Ordering::Relaxed);
+        self.write_table(bytes)
+    }
+
+    /// As [`DeviceBuffer::write`], for a table of addresses that a recording has of its own: it does not count as an upload of a step.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_table(&self, bytes: &[u8]) -> Result<()> {
+        self.engine.outside_recording("uploads values")?;
         assert_eq!(bytes.len(), self.len * self.dtype.size());
         let e = self.engine;
         e.0.uploaded
@@ -98,6 +131,7 @@ impl DeviceBuffer {
         e.0.downloaded
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let done = e.healthy().and_then(|()| {
+            e.outside_recording("reads values back")?;
             let done = e.driver().download(self.at, bytes);
             done.map_err(|x| e.fault(x))
         });
@@ -105,6 +139,24 @@ impl DeviceBuffer {
             bytes.fill(0xff);
         }
         b
+    }
+
+    /// Begins a copy to host memory, which nobody waits for.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn fetch(&self) -> Result<Fetching> {
+        let e = self.engine;
+        e.healthy()?;
+        e.outside_recording("reads values back")?;
+        let bytes = self.len * self.dtype.size();
+        e.0.downloaded.fetch_add(bytes as u64, Ordering::Relaxed);
+        let fetch = e.driver().fetch(self.at, bytes).map_err(|x| e.fault(x))?;
+        Ok(Fetching {
+            engine: e,
+            fetch: Some(fetch),
+            into: Buffer::scratch(self.dtype, self.len),
+        })
     }
 
     /// The device.
@@ -127,6 +179,11 @@ impl DeviceBuffer {
         self.len == 0
     }
 
+    /// Its address.
+    pub fn address(&self) -> DevicePtr {
+        self.at
+    }
+
     /// As an argument that the kernel reads.
     pub fn arg(&self) -> Arg {
         Arg::In(self.at, self.dtype.scalar())
@@ -140,7 +197,48 @@ impl DeviceBuffer {
 
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
-        lock(&self.engine.0.pool).put(self.at);
+        if self.arena.is_none() {
+            lock(&self.engine.0.pool).put(self.at);
+        }
+    }
+}
+
+/// A copy to the host that is under way.
+pub struct Fetching {
+    engine: Engine,
+    fetch: Option<Fetch>,
+    into: Buffer,
+}
+
+impl Fetching {
+    /// The device that it comes from.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn wait(mut self) -> Result<Buffer> {
+        let e = self.engine;
+        e.healthy()?;
+        let fetch = self.fetch.take().expect("waited for once");
+        let done = e.driver().fetched(fetch, self.into.bytes_mut());
+        done.map_err(|x| e.fault(x))?;
+        Ok(std::mem::replace(
+            &mut self.into,
+            Buffer::scratch(DType::F32, 0),
+        ))
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            // Nobody wants it any more.
+            let _ = (self.engine.driver()).fetched(fetch, self.into.bytes_mut());
+        }
     }
 }
 

@@ -18,14 +18,23 @@ impl Engine {
     /// # Errors
     /// As [`DeviceBuffer::upload`].
     pub fn constant<T: Element>(&self, values: &[T]) -> Result<Arc<DeviceBuffer>> {
-        let host = Buffer::from_slice(values);
+        self.constant_of(&Buffer::from_slice(values))
+    }
+
+    /// As [`Engine::constant`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn constant_of(&self, host: &Buffer) -> Result<Arc<DeviceBuffer>> {
         let letter = Scalar::letter(host.dtype().scalar());
         let key = (letter, host.bytes().to_vec());
         let mut all = lock(&self.0.constants);
         if let Some(kept) = all.get(&key) {
             return Ok(kept.clone());
         }
-        let made = Arc::new(DeviceBuffer::upload(*self, &host)?);
+        let made = DeviceBuffer::lasting(*self, host.dtype(), host.len())?;
+        made.write(host.bytes())?;
+        let made = Arc::new(made);
         all.insert(key, made.clone());
         Ok(made)
     }

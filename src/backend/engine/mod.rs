@@ -4,18 +4,23 @@
 mod arithmetic;
 mod buffer;
 mod constants;
+mod graph;
+mod plan;
 mod pool;
+mod watch;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::driver::{Arg, Driver, Kernel, Launch, Limits};
 use super::emulated::Emulated;
 use crate::error::{Code, Error, Result};
-pub use buffer::DeviceBuffer;
+pub use buffer::{DeviceBuffer, Fetching};
+pub use graph::{Recorded, Rehearsal};
+pub use plan::{Life, Plan, plan};
 use pool::Pool;
 
 /// A device with its memory pool. A handle: copies are the same device, which lives until the process ends.
@@ -28,7 +33,12 @@ struct Inner {
     sync_launches: bool,
     pool: Mutex<Pool>,
     failed: OnceLock<Error>,
+    /// Kernels launched, and put into recordings.
     launches: AtomicU64,
+    recorded: AtomicU64,
+    recording: AtomicBool,
+    arena: Mutex<Option<Arc<graph::Arena>>>,
+    uploads: AtomicU64,
     uploaded: AtomicU64,
     downloaded: AtomicU64,
     fallbacks: Mutex<BTreeMap<&'static str, u64>>,
@@ -40,6 +50,8 @@ struct Inner {
 pub struct Counts {
     /// Kernels launched.
     pub launches: u64,
+    /// Copies from the host, tables of recordings apart.
+    pub uploads: u64,
     /// Bytes from the host.
     pub uploaded: u64,
     /// Bytes to the host.
@@ -76,6 +88,10 @@ impl Engine {
             pool: Mutex::default(),
             failed: OnceLock::new(),
             launches: AtomicU64::new(0),
+            recorded: AtomicU64::new(0),
+            recording: AtomicBool::new(false),
+            arena: Mutex::default(),
+            uploads: AtomicU64::new(0),
             uploaded: AtomicU64::new(0),
             downloaded: AtomicU64::new(0),
             fallbacks: Mutex::default(),
@@ -104,6 +120,7 @@ impl Engine {
         let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
         Counts {
             launches: read(&self.0.launches),
+            uploads: read(&self.0.uploads),
             uploaded: read(&self.0.uploaded),
             downloaded: read(&self.0.downloaded),
             live: pool.live(),
@@ -134,7 +151,7 @@ impl Engine {
 
     /// Keeps the first fault.
     fn fault(&self, e: Error) -> Error {
-        if e.code() == Code::Device {
+        if e.code() == Code::Device && !self.is_recording() {
             let _ = self.0.failed.set(e.clone());
         }
         e
@@ -146,10 +163,14 @@ impl Engine {
     /// `Device`: a launch that is refused, a fault of this or of an earlier launch; it names kernel, grid and block.
     pub fn launch(&self, kernel: Kernel, launch: Launch, args: &[Arg]) -> Result<()> {
         self.healthy()?;
-        self.0.launches.fetch_add(1, Ordering::Relaxed);
+        let counter = match self.is_recording() {
+            true => &self.0.recorded,
+            false => &self.0.launches,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
         let driver = self.driver();
         let mut done = driver.launch(&kernel, launch, args);
-        if self.0.sync_launches && done.is_ok() {
+        if self.0.sync_launches && !self.is_recording() && done.is_ok() {
             done = driver.synchronize();
         }
         done.map_err(|e| {

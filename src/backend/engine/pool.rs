@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::LABEL;
+use super::graph::Block;
+use super::watch::Watch;
 use crate::backend::driver::{DevicePtr, Driver};
 use crate::error::{Code, Error, Result};
 
@@ -16,6 +18,8 @@ pub struct Pool {
     used: HashMap<DevicePtr, (usize, &'static str)>,
     live: u64,
     peak: u64,
+    /// What is noted or planned of what is taken.
+    pub watch: Watch,
 }
 
 /// Bytes of the size class: four classes for each power of two, so that at most a fifth is wasted.
@@ -49,7 +53,22 @@ impl Pool {
     ///
     /// # Errors
     /// `OutOfMemory` with the largest holders, when the device has none left after everything kept was given back.
-    pub fn take(&mut self, driver: &dyn Driver, bytes: usize) -> Result<DevicePtr> {
+    pub fn take(&mut self, driver: &dyn Driver, bytes: usize) -> Result<Block> {
+        if let Watch::Recording(planned) = &mut self.watch {
+            return planned.take(driver, bytes);
+        }
+        let at = self.take_lasting(driver, bytes)?;
+        if let Watch::Rehearsing(noted) = &mut self.watch {
+            noted.taken(at, bytes);
+        }
+        Ok(Block { at, arena: None })
+    }
+
+    /// As [`Pool::take`], whatever is noted or planned.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn take_lasting(&mut self, driver: &dyn Driver, bytes: usize) -> Result<DevicePtr> {
         let class = class(bytes);
         let kept = self.free.get_mut(&class).and_then(Vec::pop);
         let at = match kept {
@@ -66,15 +85,35 @@ impl Pool {
         };
         driver.renew(at, bytes.max(1));
         self.used.insert(at, (class, LABEL.get()));
-        self.live += class as u64;
+        self.resize(0, class);
+        Ok(at)
+    }
+
+    /// Counts bytes given back and taken.
+    pub fn resize(&mut self, before: usize, after: usize) {
+        self.live = self.live - before as u64 + after as u64;
         self.peak = self.peak.max(self.live);
+    }
+
+    /// Memory for an arena, once nothing is kept for reuse.
+    ///
+    /// # Errors
+    /// As [`Pool::take`].
+    pub fn arena(&mut self, driver: &dyn Driver, bytes: usize) -> Result<DevicePtr> {
+        self.give_back(driver)?;
+        let made = driver.arena(bytes.max(1));
+        let at = made.map_err(|e| self.exhausted(driver, e, bytes))?;
+        self.resize(0, bytes);
         Ok(at)
     }
 
     /// Takes memory back for reuse.
     pub fn put(&mut self, at: DevicePtr) {
         if let Some((class, _)) = self.used.remove(&at) {
-            self.live -= class as u64;
+            if let Watch::Rehearsing(noted) = &mut self.watch {
+                noted.given(at);
+            }
+            self.resize(class, 0);
             self.free.entry(class).or_default().push(at);
         }
     }

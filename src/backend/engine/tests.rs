@@ -76,3 +76,147 @@ fn memory_that_runs_out_names_its_holders() {
     assert!(DeviceBuffer::scratch(e, DType::F32, 110_000).is_ok());
     assert!(e.healthy().is_ok());
 }
+
+/// `relu(x) + x`, and the same of that, with a buffer that is gone when the next one comes. `spoil`: 1 reads past the end, 2 what is gone.
+fn chain(x: &DeviceBuffer, spoil: u32) -> crate::error::Result<[DeviceBuffer; 2]> {
+    use crate::backend::driver::RELU_F32;
+    let (e, n) = (x.engine(), x.len());
+    let mut y = DeviceBuffer::scratch(e, DType::F32, n)?;
+    e.over(
+        RELU_F32,
+        n + usize::from(spoil == 1),
+        &[x.arg(), y.arg_out()],
+    )?;
+    let gone = {
+        let copy = x.duplicate()?;
+        e.accumulate(&mut y, &copy)?;
+        copy.arg()
+    };
+    let mut next = DeviceBuffer::scratch(e, DType::F32, n)?;
+    if spoil == 2 {
+        e.over(RELU_F32, n, &[gone, y.arg_out()])?;
+    }
+    e.over(RELU_F32, n, &[y.arg(), next.arg_out()])?;
+    e.accumulate(&mut next, &y)?;
+    Ok([y, next])
+}
+
+fn graphs(e: Engine) {
+    let inputs = [[1.0, -2.0, 3.0], [-4.0, 5.0, 0.5], [7.0, 8.0, -9.0]];
+    let x = DeviceBuffer::lasting(e, DType::F32, 3).unwrap();
+    let set = |v: [f32; 3]| x.write(Buffer::from_slice(&v).bytes()).unwrap();
+    set(inputs[0]);
+    let (launched, rehearsal) = e.rehearse(|| chain(&x, 0)).unwrap();
+    assert_eq!(f32s(&launched[0]), [2.0, -2.0, 6.0]);
+    let rehearsal = rehearsal.unwrap();
+    let before = e.counts();
+    let recorded = e.record(&rehearsal, || chain(&x, 0)).unwrap();
+    assert_eq!(e.counts().launches, before.launches);
+    assert_eq!(recorded.launches(), 4);
+    for v in inputs {
+        set(v);
+        e.replay(&recorded).unwrap();
+        let want = v.map(|v| v.max(0.0) + v);
+        let [y, next] = &recorded.result;
+        assert_eq!(f32s(y), want);
+        let fetching = next.fetch().unwrap();
+        // The copy is under way: what comes after it does not change it.
+        set([0.0; 3]);
+        assert_eq!(
+            fetching.wait().unwrap().values::<f32>(),
+            want.map(|v| v.max(0.0) + v)
+        );
+    }
+    assert_eq!(e.counts().launches - before.launches, 12);
+}
+
+#[test]
+fn a_sequence_is_replayed_with_other_values() {
+    graphs(Engine::emulated(2));
+}
+
+#[test]
+fn what_cannot_be_recorded_says_why_and_leaves_the_device_whole() {
+    let e = Engine::emulated(1);
+    let x = put(e, &[1.0, -2.0, 3.0]);
+    let why = |f: &dyn Fn() -> crate::error::Result<()>| e.rehearse(f).unwrap().1.unwrap_err();
+    let reads = why(&|| Ok(drop(x.download())));
+    assert!(reads.contains("reads values back"), "{reads}");
+    let same = Buffer::from_slice(&[1.0f32, -2.0, 3.0]);
+    let uploads = why(&|| x.write(same.bytes()));
+    assert!(uploads.contains("uploads values"), "{uploads}");
+    let by_host = why(&|| Ok(e.note_fallback("sort")));
+    assert!(by_host.contains("`sort` has no kernels"), "{by_host}");
+    let ready = e.rehearse(|| chain(&x, 0)).unwrap().1.unwrap();
+    let fails = |f: &dyn Fn() -> crate::error::Result<()>| {
+        let failed = e.record(&ready, f).err().expect("it cannot be recorded");
+        failed.to_string()
+    };
+    let fewer = fails(&|| Ok(()));
+    assert!(fewer.contains("not what was rehearsed"), "{fewer}");
+    let other = fails(&|| DeviceBuffer::scratch(e, DType::F32, 7).map(drop));
+    assert!(other.contains("other memory"), "{other}");
+    let reads = fails(&|| Ok(drop(x.download())));
+    assert!(reads.contains("reads values back"), "{reads}");
+    let uploads = fails(&|| x.write(same.bytes()));
+    assert!(uploads.contains("uploads values"), "{uploads}");
+    assert!(e.healthy().is_ok());
+    let recorded = e.record(&ready, || chain(&x, 0)).unwrap();
+    e.replay(&recorded).unwrap();
+    assert_eq!(f32s(&recorded.result[0]), [2.0, -2.0, 6.0]);
+}
+
+#[test]
+fn the_emulated_device_sees_faults_of_what_is_replayed() {
+    for (spoil, text) in [(1, "outside"), (2, "gone")] {
+        let e = Engine::emulated(1);
+        let x = put(e, &[1.0, -2.0, 3.0]);
+        let ready = e.rehearse(|| chain(&x, 0)).unwrap().1.unwrap();
+        let recorded = e.record(&ready, || chain(&x, spoil)).unwrap();
+        assert!(e.healthy().is_ok());
+        let told = e.replay(&recorded).unwrap_err().to_string();
+        let seen = told.contains("outside") || told.contains("which nobody wrote");
+        assert!(seen && told.contains("relu_f32"), "{text}: {told}");
+    }
+}
+
+#[test]
+fn a_larger_arena_takes_the_place_of_a_smaller_one() {
+    let e = Engine::emulated(1);
+    let (x, large) = (put(e, &[1.0, -2.0, 3.0]), put(e, &[1.0; 5000]));
+    let ready = |x: &DeviceBuffer| e.rehearse(|| chain(x, 0)).unwrap().1.unwrap();
+    let (one, two) = (ready(&x), ready(&large));
+    let first = e.record(&one, || chain(&x, 0)).unwrap();
+    let live = e.counts().live;
+    assert!(first.is_current() && e.has_arena(one.bytes()) && !e.has_arena(two.bytes()));
+    let second = e.record(&two, || chain(&large, 0)).unwrap();
+    assert!(second.is_current() && !first.is_current());
+    // The old one still works, until it is given up with its memory.
+    e.replay(&first).unwrap();
+    assert_eq!(f32s(&first.result[0]), [2.0, -2.0, 6.0]);
+    drop(first);
+    let grown = (two.bytes() - one.bytes()) as u64;
+    assert_eq!(e.counts().live - live, grown);
+    let again = e.record(&one, || chain(&x, 0)).unwrap();
+    assert!(again.is_current() && second.is_current());
+    e.replay(&again).unwrap();
+    assert_eq!(f32s(&again.result[0]), [2.0, -2.0, 6.0]);
+    drop((second, again));
+    e.release_arena();
+    assert_eq!(e.counts().live + one.bytes() as u64, live);
+}
+
+#[test]
+fn a_recording_counts_when_it_is_replayed() {
+    let (record, counted) = crate::backend::record::Record::new(1 << 20);
+    let e = Engine::new(Box::new(record), false);
+    let x = put(e, &[1.0, -2.0, 3.0]);
+    counted.reset();
+    let ready = e.rehearse(|| chain(&x, 0)).unwrap().1.unwrap();
+    let launched = counted.work();
+    counted.reset();
+    let recorded = e.record(&ready, || chain(&x, 0)).unwrap();
+    assert!(counted.work().is_empty());
+    e.replay(&recorded).unwrap();
+    assert_eq!(counted.work(), launched);
+}

@@ -63,6 +63,17 @@ impl BatchStats {
         &self.saved.get()[self.at + 1]
     }
 
+    /// `[mean, variance, rest]` of the batch where a device computed them in f32.
+    pub fn on_device(&self) -> Option<[&Tensor; 3]> {
+        match (self.path, self.saved.get()) {
+            (Path::Device(_), [a, b, rest]) => {
+                let all = [a, b, rest];
+                all.iter().all(|t| t.dtype() == DType::F32).then_some(all)
+            }
+            _ => None,
+        }
+    }
+
     /// What the variance is multiplied by to have the divisor `count - 1`; 1 when there is a single value.
     fn unbias(&self) -> f64 {
         self.count as f64 / (self.count.max(2) - 1) as f64
@@ -74,14 +85,10 @@ impl BatchStats {
     /// # Errors
     /// Those of the device.
     pub fn running(&self, mean: &Tensor, var: &Tensor, momentum: f64) -> Result<[Tensor; 2]> {
-        let known = match self.saved.get() {
-            [a, b, rest] => Some([a, b, rest]),
-            _ => None,
-        };
         let f32 = |t: &&Tensor| t.dtype() == DType::F32;
         let old = [mean, var];
-        match (self.path, known) {
-            (Path::Device(e), Some(batch)) if batch.iter().chain(&old).all(f32) => {
+        match (self.path, self.on_device()) {
+            (Path::Device(e), Some(batch)) if old.iter().all(f32) => {
                 device::running(e, batch, old, momentum)
             }
             _ => Ok([

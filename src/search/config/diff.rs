@@ -7,10 +7,11 @@ use crate::error::{Code, Error, Result};
 
 /// Keys that may change between a run and its resumption, because no bit of a result depends on them; of another device, whose
 /// bits differ, a resumed run warns.
-pub const FREE_KEYS: [&str; 6] = [
+pub const FREE_KEYS: [&str; 7] = [
     "run.device",
     "run.threads",
     "run.sync_launches",
+    "run.graphs",
     "loader.threads",
     "loader.prefetch",
     "checkpoint.keep",

@@ -40,6 +40,16 @@ choices! {
     }
 }
 
+choices! {
+    /// Whether a step on a GPU is one graph.
+    pub enum GraphMode {
+        /// A step that repeats is recorded once and replayed; one that cannot be is launched kernel by kernel, and why is said once.
+        Auto = "auto",
+        /// Every step is launched kernel by kernel.
+        Off = "off",
+    }
+}
+
 settings! {
     /// What makes a run repeatable.
     pub struct RunConfig {
@@ -54,6 +64,8 @@ settings! {
         pub device: Device = Device::Auto,
         /// Wait for every launch on a GPU, so that a fault is told of the kernel that did it; slower.
         pub sync_launches: bool = false,
+        /// Record the launches of a step on a GPU once and replay them; the results are the same bits.
+        pub graphs: GraphMode = GraphMode::Auto,
     }
 }
 

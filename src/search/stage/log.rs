@@ -12,18 +12,11 @@ use crate::space::PRIMITIVES;
 
 impl Running<'_> {
     pub(super) fn log(&mut self, session: &mut Session, done: &Done) -> Result<()> {
-        let every = session.config.log.every.max(1) as u64;
         session.count(done.images);
-        // Count by task, so that alternating tasks are all seen.
-        let seen = done
-            .tasks
-            .iter()
-            .map(|&t| self.counters.weight_batches[t])
-            .max()
-            .unwrap_or(0);
-        if seen % every != 1 % every && self.counters.step != self.plan.steps {
+        if !self.is_logged(&done.tasks, self.counters.step, session) {
             return Ok(());
         }
+        let weight = done.weight.as_ref().expect("waited for, as it is logged");
         let task = done
             .tasks
             .iter()
@@ -47,13 +40,12 @@ impl Running<'_> {
         };
         let mut train = MetricRecord {
             lr: Some(done.lr),
-            ..record(Phase::Train, &done.weight)
+            ..record(Phase::Train, weight)
         };
         let mut figures = Figures {
             step: self.counters.step,
-            loss: done.weight.loss,
-            parts: done
-                .weight
+            loss: weight.loss,
+            parts: weight
                 .parts
                 .iter()
                 .map(|(n, v)| (n.to_string(), *v))

@@ -3,6 +3,7 @@
 //! Everything a stage does is a function of its plan, the seed and the step number, so a stage that is killed and taken up
 //! again at a checkpoint ends in the same bits.
 
+mod fed;
 mod log;
 mod state;
 mod step;
@@ -13,7 +14,8 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::bilevel::{Learner, StepReport};
-use super::config::Alternate;
+use super::config::{Alternate, GraphMode};
+use super::graphs::Graphs;
 use super::session::Session;
 use super::signals;
 use super::stop::{Rule, Stopper};
@@ -108,11 +110,14 @@ struct Running<'a> {
     allowed: Option<Vec<Tensor>>,
     weight_loaders: Vec<Loader>,
     arch_loaders: Vec<Loader>,
+    graphs: Graphs,
+    outstanding: Option<step::Outstanding>,
 }
 
 struct Done {
     tasks: Vec<usize>,
-    weight: StepReport,
+    /// Known where it is logged.
+    weight: Option<StepReport>,
     arch: Option<StepReport>,
     lr: f64,
     images: u64,
@@ -150,6 +155,8 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
         allowed: None,
         weight_loaders: vec![],
         arch_loaders: vec![],
+        graphs: Graphs::new(session.config.run.graphs == GraphMode::Off),
+        outstanding: None,
     };
     let loaded = checkpoints.load_latest()?;
     let finished = session.stage_record(&plan.name)?;
@@ -195,16 +202,26 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
         .progress
         .stage(&plan.name, plan.steps, r.counters.step);
     while r.counters.step < plan.steps && r.counters.stopper.stopped.is_none() {
-        if session.stop.requested() {
+        let stopping = session.stop.requested();
+        if stopping && r.outstanding.is_none() {
             session.save(&checkpoints, r.counters.step, |lengths| {
                 r.checkpoint(lengths)
             })?;
             session.dir.set_status(Status::Interrupted)?;
             return Err(signals::interrupted(session.dir.path()));
         }
-        match r.step(session) {
-            Ok(done) => {
+        let done = match stopping {
+            true => r.settle(session).map(|()| None),
+            false => r.step(session).map(Some),
+        };
+        match done {
+            Ok(None) => continue,
+            Ok(Some(done)) => {
                 r.counters.step += 1;
+                if let Some(why) = r.graphs.reason() {
+                    let text = format!("{}: steps are launched kernel by kernel: {why}", plan.name);
+                    session.progress.warn(&text);
+                }
                 r.log(session, &done)?;
             }
             Err(e) if e.code() == Code::Diverged => {
@@ -217,6 +234,7 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
                 }
                 let at = r.counters.step;
                 let good = checkpoints.load_latest()?.ok_or_else(|| e.clone())?;
+                r.outstanding = None;
                 let lengths = r.restore(&good.checkpoint)?;
                 session.logs.rewind(lengths)?;
                 r.counters.rollbacks = count;
