@@ -140,12 +140,18 @@ fn what_cannot_be_recorded_says_why_and_leaves_the_device_whole() {
     let e = Engine::emulated(1);
     let x = put(e, &[1.0, -2.0, 3.0]);
     let why = |f: &dyn Fn() -> crate::error::Result<()>| e.rehearse(f).unwrap().1.unwrap_err();
-    let reads = why(&|| Ok(drop(x.download())));
+    let reads = why(&|| {
+        drop(x.download());
+        Ok(())
+    });
     assert!(reads.contains("reads values back"), "{reads}");
     let same = Buffer::from_slice(&[1.0f32, -2.0, 3.0]);
     let uploads = why(&|| x.write(same.bytes()));
     assert!(uploads.contains("uploads values"), "{uploads}");
-    let by_host = why(&|| Ok(e.note_fallback("sort")));
+    let by_host = why(&|| {
+        e.note_fallback("sort");
+        Ok(())
+    });
     assert!(by_host.contains("`sort` has no kernels"), "{by_host}");
     let ready = e.rehearse(|| chain(&x, 0)).unwrap().1.unwrap();
     let fails = |f: &dyn Fn() -> crate::error::Result<()>| {
@@ -156,7 +162,10 @@ fn what_cannot_be_recorded_says_why_and_leaves_the_device_whole() {
     assert!(fewer.contains("not what was rehearsed"), "{fewer}");
     let other = fails(&|| DeviceBuffer::scratch(e, DType::F32, 7).map(drop));
     assert!(other.contains("other memory"), "{other}");
-    let reads = fails(&|| Ok(drop(x.download())));
+    let reads = fails(&|| {
+        drop(x.download());
+        Ok(())
+    });
     assert!(reads.contains("reads values back"), "{reads}");
     let uploads = fails(&|| x.write(same.bytes()));
     assert!(uploads.contains("uploads values"), "{uploads}");

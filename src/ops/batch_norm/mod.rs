@@ -66,7 +66,7 @@ impl BatchStats {
     /// `[mean, variance, rest]` of the batch where a device computed them in f32.
     pub fn on_device(&self) -> Option<[&Tensor; 3]> {
         match (self.path, self.saved.get()) {
-            (Path::Device(_), [a, b, rest]) => {
+            (Path::Device(_), [a, b, rest]) if self.at == 0 => {
                 let all = [a, b, rest];
                 all.iter().all(|t| t.dtype() == DType::F32).then_some(all)
             }
