@@ -143,10 +143,18 @@ template <typename T> __device__ void global_avg_pool(const T *x, T *y, float *w
     }
 }
 
+template <typename T, int V> __device__ inline void global_avg_share(const T *dy, T *dx, long long plane, long long n) {
+    float inverse = 1.0f / (float)plane, v[V];
+    for (long long i = global_index() * V; i < n; i += global_size() * V) {
+        float g = to_float(dy[quotient(i, plane)]) * inverse;
+        UNROLL for (int k = 0; k < V; k++) v[k] = g;
+        store_values<V>(dx + i, v);
+    }
+}
+
 template <typename T> __device__ void global_avg_pool_bwd(const T *dy, T *dx, long long plane, long long n) {
-    float inverse = 1.0f / (float)plane;
-    for (long long i = global_index(); i < n; i += global_size())
-        dx[i] = from_float<T>(to_float(dy[quotient(i, plane)]) * inverse);
+    if (plane % PACK<T> == 0) global_avg_share<T, PACK<T>>(dy, dx, plane, n);
+    else global_avg_share<T, 1>(dy, dx, plane, n);
 }
 
 extern "C" __global__ void global_avg_pool_f32(const float *x, float *y, long long planes, long long plane, int wide) {

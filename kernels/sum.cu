@@ -1,4 +1,5 @@
-// Weighted sum of up to sixteen maps: y = sum_k w[w_k] x_k, and its gradients.
+// Weighted sum of up to sixteen maps: y = sum_k w[w_k] x_k, and its gradients. More maps take several launches, which hand on their sums in
+// f32, so that a sum in bf16 is rounded once.
 //
 // Operand k may have more channels than y: it is read from `skip_k` values on in each image, which has row + skip_k. A `row` that is the
 // whole tensor is right where no operand skips.
@@ -20,9 +21,19 @@ template <typename T> __device__ __forceinline__ bool sum_packs(const SumTerm<T>
     return all % PACK<T> == 0;
 }
 
-template <typename T, int V>
-__device__ __forceinline__ void weighted_sum_values(const SumTerm<T> (&t)[SUM_TERMS], const float *w, T *y, int terms, int add,
-                                                    long long row, long long n) {
+// V values of f32, 16 bytes at a time, from `p` on and to it.
+template <int V> __device__ __forceinline__ void load_sums(const float *p, float *v) {
+    if constexpr (V == 1) v[0] = *p;
+    else UNROLL for (int j = 0; j < V; j += 4) load_pack(p + j, v + j);
+}
+template <int V, typename O> __device__ __forceinline__ void store_sums(O *p, const float *v) {
+    if constexpr (V == 1) *p = from_float<O>(v[0]);
+    else UNROLL for (int j = 0; j < V; j += PACK<O>) store_pack(p + j, v + j);
+}
+
+template <typename T, int V, typename O>
+__device__ __forceinline__ void weighted_sum_values(const SumTerm<T> (&t)[SUM_TERMS], const float *w, const float *before, O *y,
+                                                    int terms, int add, long long row, long long n) {
     float weight[SUM_TERMS];
     UNROLL for (int k = 0; k < SUM_TERMS; k++)
         if (k < terms) weight[k] = w[t[k].weight];
@@ -30,22 +41,22 @@ __device__ __forceinline__ void weighted_sum_values(const SumTerm<T> (&t)[SUM_TE
         long long images = quotient(i, row) + 1;
         float acc[V], v[V];
         UNROLL for (int j = 0; j < V; j++) acc[j] = 0.0f;
-        if (add) load_values<V>(y + i, acc);
+        if (add) load_sums<V>(before + i, acc);
         UNROLL for (int k = 0; k < SUM_TERMS; k++)
             if (k < terms) {
                 load_values<V>(t[k].x + i + images * t[k].skip, v);
                 UNROLL for (int j = 0; j < V; j++) acc[j] = fmaf(weight[k], v[j], acc[j]);
             }
-        store_values<V>(y + i, acc);
+        store_sums<V>(y + i, acc);
     }
 }
 
-// y = sum, or y += sum with `add`; n values.
-template <typename T>
-__device__ __forceinline__ void weighted_sum(const SumTerm<T> (&t)[SUM_TERMS], const float *w, T *y, int terms, int add, long long row,
-                                             long long n) {
-    if (sum_packs(t, terms, row, n)) weighted_sum_values<T, PACK<T>>(t, w, y, terms, add, row, n);
-    else weighted_sum_values<T, 1>(t, w, y, terms, add, row, n);
+// y = sum, or before + sum with `add`; n values.
+template <typename T, typename O>
+__device__ __forceinline__ void weighted_sum(const SumTerm<T> (&t)[SUM_TERMS], const float *w, const float *before, O *y, int terms,
+                                             int add, long long row, long long n) {
+    if (sum_packs(t, terms, row, n)) weighted_sum_values<T, PACK<T>>(t, w, before, y, terms, add, row, n);
+    else weighted_sum_values<T, 1>(t, w, before, y, terms, add, row, n);
 }
 
 template <typename T, int V>
@@ -116,10 +127,10 @@ __device__ __forceinline__ void weighted_sum_bwd(const SumTerm<T> (&t)[SUM_TERMS
       w6, s6}, {x7, dx7, w7, s7}, {x8, dx8, w8, s8}, {x9, dx9, w9, s9}, {x10, dx10, w10, s10}, {x11, dx11, w11, s11}, {x12, dx12, \
       w12, s12}, {x13, dx13, w13, s13}, {x14, dx14, w14, s14}, {x15, dx15, w15, s15} }
 
-extern "C" __global__ void weighted_sum_f32(SUM_X(float), const float *w, float *y, SUM_WEIGHTS, SUM_SKIPS, int terms, int add,
-                                 long long row, long long n) {
+extern "C" __global__ void weighted_sum_f32(SUM_X(float), const float *w, const float *before, float *y, SUM_WEIGHTS, SUM_SKIPS,
+                                 int terms, int add, long long row, long long n) {
     SumTerm<float> t[SUM_TERMS] = SUM_TERMS_READ;
-    weighted_sum(t, w, y, terms, add, row, n);
+    weighted_sum(t, w, before, y, terms, add, row, n);
 }
 extern "C" __global__ void weighted_sum_bwd_f32(SUM_X(float), const float *w, const float *dy, SUM_DX(float), float *part, SUM_WEIGHTS,
                                      SUM_SKIPS, int terms, int want, int dots, long long row, long long n) {
@@ -128,10 +139,15 @@ extern "C" __global__ void weighted_sum_bwd_f32(SUM_X(float), const float *w, co
     weighted_sum_bwd(t, w, dy, part, warps, terms, want, dots, row, n);
 }
 
-extern "C" __global__ void weighted_sum_bf16(SUM_X(bf16), const float *w, bf16 *y, SUM_WEIGHTS, SUM_SKIPS, int terms, int add,
-                                 long long row, long long n) {
+extern "C" __global__ void weighted_sum_bf16(SUM_X(bf16), const float *w, const float *before, bf16 *y, SUM_WEIGHTS, SUM_SKIPS,
+                                 int terms, int add, long long row, long long n) {
     SumTerm<bf16> t[SUM_TERMS] = SUM_TERMS_READ;
-    weighted_sum(t, w, y, terms, add, row, n);
+    weighted_sum(t, w, before, y, terms, add, row, n);
+}
+extern "C" __global__ void weighted_sum_bf16_f32(SUM_X(bf16), const float *w, const float *before, float *y, SUM_WEIGHTS, SUM_SKIPS,
+                                 int terms, int add, long long row, long long n) {
+    SumTerm<bf16> t[SUM_TERMS] = SUM_TERMS_READ;
+    weighted_sum(t, w, before, y, terms, add, row, n);
 }
 extern "C" __global__ void weighted_sum_bwd_bf16(SUM_X(bf16), const float *w, const bf16 *dy, SUM_DX(bf16), float *part, SUM_WEIGHTS,
                                      SUM_SKIPS, int terms, int want, int dots, long long row, long long n) {

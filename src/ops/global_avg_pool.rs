@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::on_device::{int, long, pick};
+use super::on_device::{int, long, over_packs, pick};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
 use crate::backend::driver::{self as k, Launch};
@@ -134,7 +134,7 @@ impl Op for GlobalAvgPool {
         let (_, _, h, w) = b.shapes[0].nchw(self.name())?;
         let mut dx = Tensor::scratch_on(e, b.shapes[0], dtype)?;
         let args = [b.dy.arg(e)?, dx.arg_out(e)?, long(h * w)];
-        e.over(kernel, b.shapes[0].numel(), &args)?;
+        over_packs(e, kernel, dtype, b.shapes[0].numel(), &args)?;
         Ok(Some(vec![Some(Grad::Whole(dx))]))
     }
 }

@@ -14,6 +14,7 @@ pub mod cross_entropy;
 pub mod drop_path;
 pub mod dropout;
 pub mod edge_softmax;
+mod enlarge_device;
 pub mod global_avg_pool;
 pub mod linear;
 pub mod log_softmax;

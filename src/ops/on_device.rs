@@ -105,6 +105,17 @@ pub fn over_maps(
     e.launch(kernel, launch, args)
 }
 
+/// Launches a kernel that takes a number of units, a thread each (strips of strips.cuh: 16 bytes of some rows); no unit: no launch.
+///
+/// # Errors
+/// Those of the launch.
+pub fn over_units(e: Engine, kernel: Kernel, units: usize, args: &[Arg]) -> Result<()> {
+    if units == 0 {
+        return Ok(());
+    }
+    e.launch(kernel, Launch::over(units, THREADS), args)
+}
+
 /// A part of every image of a tensor: values of an image, and the first of the part.
 #[derive(Debug, Clone, Copy)]
 pub struct Part {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::enlarge_device::{Between, Way, enlarge};
 use super::on_device::{int, long, over_maps, pick};
 use super::reference::{Arr, Reference};
 use super::table::{Case, Entry, FACTOR, Gen, Planted, Refusal};
@@ -64,6 +65,14 @@ impl UpsampleBilinear {
         let (d, most) = (s.dims(), 1 << 30);
         let axis = |size: usize, out: usize| 2 * (size + 1) * (out + 1) < most;
         axis(d[2], self.height) && axis(d[3], self.width)
+    }
+
+    /// By how much both sides of a map of this shape grow, where the outer borders coincide; 1 where they do not, or not alike.
+    fn factor(&self, s: &Shape) -> usize {
+        let d = s.dims();
+        let by = self.height / d[2];
+        let whole = (self.height, self.width) == (by * d[2], by * d[3]);
+        if whole && !self.align_corners { by } else { 1 }
     }
 
     /// What the kernels take.
@@ -173,6 +182,11 @@ impl Op for UpsampleBilinear {
         let mut y = Tensor::scratch_on(e, shape, x.dtype())?;
         let ends = [x.arg(e)?, y.arg_out(e)?];
         let planes = shape.dims()[0] * shape.dims()[1];
+        let how = (Between::Bilinear, Way::Forward, self.factor(x.shape()));
+        let small = [planes, x.shape().dims()[2], x.shape().dims()[3]];
+        if enlarge(e, how, x.dtype(), ends, small)? {
+            return Ok(Some(y.into()));
+        }
         let over = [planes, self.height, self.width];
         over_maps(e, kernel, over, &self.args(ends, x.shape()))?;
         Ok(Some(y.into()))
@@ -187,7 +201,11 @@ impl Op for UpsampleBilinear {
         let mut dx = Tensor::scratch_on(e, *s, b.dy.dtype())?;
         let ends = [b.dy.arg(e)?, dx.arg_out(e)?];
         let d = s.dims();
-        over_maps(e, kernel, [d[0] * d[1], d[2], d[3]], &self.args(ends, s))?;
+        let small = [d[0] * d[1], d[2], d[3]];
+        let how = (Between::Bilinear, Way::Backward, self.factor(s));
+        if !enlarge(e, how, b.dy.dtype(), ends, small)? {
+            over_maps(e, kernel, small, &self.args(ends, s))?;
+        }
         Ok(Some(vec![Some(Grad::Whole(dx))]))
     }
 }
@@ -196,7 +214,23 @@ impl Op for UpsampleBilinear {
 pub static ENTRY: Entry = Entry {
     name: "upsample_bilinear",
     case: |g| {
-        let s = g.map_shape();
+        let mut s = g.map_shape();
+        if g.rng.coin(0.4) {
+            // What kernels take 16 bytes at a time.
+            let factor = g.pick(&[2, 2, 4]);
+            s[1] = s[1].min(7);
+            s[3] = s[3].div_ceil(8) * 8;
+            let op = UpsampleBilinear {
+                height: factor * s[2],
+                width: factor * s[3],
+                align_corners: g.rng.coin(0.1),
+            };
+            let x = vec![g.normal(s)];
+            return Case {
+                op: Arc::new(op),
+                x,
+            };
+        }
         let to = |g: &mut Gen, from: usize| match g.rng.coin(0.5) {
             true => (from * g.int(2, 3)).min(30),
             false => g.int(1, 12),

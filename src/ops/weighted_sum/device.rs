@@ -1,4 +1,5 @@
-//! The weighted sum by kernels (`kernels/sum.cu`): up to sixteen terms a launch, longer sums in several.
+//! The weighted sum by kernels (`kernels/sum.cu`): up to sixteen terms a launch, longer sums in several, which hand on what they have in
+//! f32: the result is rounded once.
 
 use super::{Term, place};
 use crate::backend::driver::{self as k, Arg, Launch};
@@ -57,26 +58,35 @@ pub(super) fn forward(
     shape: Shape,
 ) -> Result<Option<Output>> {
     let dtype = x[0].dtype();
-    let kernel = pick(dtype, k::WEIGHTED_SUM_F32, k::WEIGHTED_SUM_BF16);
-    let (Some(kernel), Some(w)) = (kernel, weights(w)) else {
+    let last = pick(dtype, k::WEIGHTED_SUM_F32, k::WEIGHTED_SUM_BF16);
+    let first = pick(dtype, k::WEIGHTED_SUM_F32, k::WEIGHTED_SUM_BF16_F32);
+    let (Some(last), Some(first), Some(w)) = (last, first, weights(w)) else {
         return Ok(None);
     };
-    let mut y = Tensor::scratch_on(e, shape, dtype)?;
     let n = shape.numel();
-    if n == 0 {
-        return Ok(Some(y.into()));
-    }
+    let mut before: Option<Tensor> = None;
+    let launches = terms.len().div_ceil(TERMS);
     for (i, (terms, x)) in terms.chunks(TERMS).zip(x.chunks(TERMS)).enumerate() {
-        let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
-        let l = Launched::new(terms, &shapes, &shape);
-        let maps: Vec<Arg> = x.iter().map(|x| x.arg(e)).collect::<Result<_>>()?;
-        let maps = sixteen(maps.clone(), maps[0]);
-        let ends = [w.arg(e)?, y.arg_out(e)?];
-        let sizes = [int(terms.len()), int(usize::from(i > 0)), long(l.row)];
-        let args = [&maps[..], &ends, &l.weights, &l.skips, &sizes].concat();
-        over_packs(e, kernel, dtype, n, &args)?;
+        let (kernel, to) = match i + 1 < launches {
+            true => (first, DType::F32),
+            false => (last, dtype),
+        };
+        let mut y = Tensor::scratch_on(e, shape, to)?;
+        if n > 0 {
+            let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
+            let l = Launched::new(terms, &shapes, &shape);
+            let maps: Vec<Arg> = x.iter().map(|x| x.arg(e)).collect::<Result<_>>()?;
+            let maps = sixteen(maps.clone(), maps[0]);
+            // Not looked at where there is nothing yet.
+            let sums = before.as_ref().unwrap_or(&w).arg(e)?;
+            let ends = [w.arg(e)?, sums, y.arg_out(e)?];
+            let sizes = [int(terms.len()), int(usize::from(i > 0)), long(l.row)];
+            let args = [&maps[..], &ends, &l.weights, &l.skips, &sizes].concat();
+            over_packs(e, kernel, dtype, n, &args)?;
+        }
+        before = Some(y);
     }
-    Ok(Some(y.into()))
+    Ok(before.map(Output::from))
 }
 
 pub(super) fn backward(

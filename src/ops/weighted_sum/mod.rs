@@ -340,8 +340,8 @@ pub static ENTRY: Entry = Entry {
     case: |g| {
         let [n, c, h, w] = g.map_shape();
         let s = [n, c.min(7), h, w];
-        // Sixteen is the most that a kernel takes at a time: more round a map in bf16 twice.
-        let m: usize = g.pick(&[1, 1, 2, 3, 5, 8, 9, 16]);
+        // Sixteen is the most that a kernel takes at a time.
+        let m: usize = g.pick(&[1, 1, 2, 3, 5, 8, 9, 16, 18]);
         let w = g.int(m.div_ceil(2), m + 2);
         let terms: Vec<Term> = (0..m)
             .map(|_| Term {

@@ -16,7 +16,7 @@ use crate::rng::Rng;
 use crate::tape::{Op, Path};
 use crate::tensor::{DType, DeviceBuffer, Engine, Tensor};
 
-fn wrong(text: String) -> Error {
+pub(super) fn wrong(text: String) -> Error {
     Error::new(Code::CheckFailed, text)
 }
 
@@ -119,16 +119,16 @@ pub fn statistics_of_one_block(e: Engine) -> Result<()> {
     Ok(())
 }
 
-/// A weighted sum in two launches, the second of two terms: both use some weights, and one operand has more channels.
+/// A weighted sum in two launches, the second of two terms, or three: they share some weights, and one operand has more channels.
 pub fn more_terms_than_a_launch_takes(e: Engine) -> Result<()> {
     let mut r = Rng::new(10, &[]);
     // An operand whose values begin off 16 bytes, all else being on them; one that begins on them.
-    for (plane, wide) in [(3, 0), (8, 17)] {
+    for (plane, wide, terms) in [(3, 0, 18), (8, 17, 33)] {
         let term = |i: usize| Term {
             weight: i % 11,
             start: usize::from(i == wide),
         };
-        let terms: Vec<Term> = (0..18).map(term).collect();
+        let terms: Vec<Term> = (0..terms).map(term).collect();
         let map = |t: &Term| normal(&mut r, &[2, 4 + t.start, 1, plane]);
         let mut x = terms.iter().map(map).collect::<Result<Vec<_>>>()?;
         x.push(normal(&mut r, &[11])?);
@@ -137,6 +137,7 @@ pub fn more_terms_than_a_launch_takes(e: Engine) -> Result<()> {
             x,
         };
         agree(e, &case, DType::F32, &mut r)?;
+        agree(e, &case, DType::Bf16, &mut r)?;
     }
     Ok(())
 }

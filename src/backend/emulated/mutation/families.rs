@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::agreement_tests::{ceiling, elementwise};
-use super::cases;
+use super::{cases, map_cases};
 use crate::backend::driver::Driver;
 use crate::backend::engine::Engine;
 use crate::error::{Code, Error, Result};
@@ -74,6 +74,11 @@ pub const FAMILIES: &[Family] = &[
         cases: elementwise::mutation_cases,
     },
     Family {
+        file: "enlarge.cu",
+        headers: &[],
+        cases: |d| map_cases::enlarged(Engine::new(d, true)),
+    },
+    Family {
         file: "loss.cu",
         headers: &[],
         cases: |d| {
@@ -136,6 +141,11 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             ops(e, &["avg_pool", "max_pool", "global_avg_pool"], 8)
         },
+    },
+    Family {
+        file: "pool_strips.cu",
+        headers: &["strips.cuh"],
+        cases: |d| map_cases::pools(Engine::new(d, true)),
     },
     Family {
         file: "random.cu",

@@ -6,6 +6,7 @@
 mod cases;
 mod families;
 mod library;
+mod map_cases;
 mod process;
 mod source;
 mod survivors;

@@ -158,6 +158,24 @@ pub const SURVIVORS: &[Survivor] = &[
         why: "products that nobody asks for: the kernel leaves before it stores them",
     },
     Survivor {
+        file: "enlarge.cu",
+        before: "for (int r = 0; r < R * F; r++) {",
+        after: "for (int r = 0; r <= R * F; r++) {",
+        why: "the guard in the body lets no row through that is not there",
+    },
+    Survivor {
+        file: "pool_strips.cu",
+        before: "constexpr int V = PACK<T>, IN = W::S * (W::ROWS - 1) + W::K;",
+        after: "constexpr int V = PACK<T>, IN = W::S * (W::ROWS + 1) + W::K;",
+        why: "rows that are read beside those that are needed",
+    },
+    Survivor {
+        file: "pool_strips.cu",
+        before: "over_strips<R, V>(s.planes, (s.h + W::S - 1) / W::S, s.wo / V, [&](long long p, int oy, int rows, int ox) {",
+        after: "over_strips<R, V>(s.planes, (s.h + W::S - 1) * W::S, s.wo / V, [&](long long p, int oy, int rows, int ox) {",
+        why: "strips beyond the end of a map, which store nothing",
+    },
+    Survivor {
         file: "maps.cu",
         before: "extern \"C\" __global__ void mul_f32(const float *a, const float *b, float *y, long long n) { mul(a, b, y, n); }",
         after: "extern \"C\" __global__ void mul_f32(const float *a, const float *b, float *y, long long n) { mul(b, a, y, n); }",
