@@ -20,9 +20,9 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
     for (long long unit = blockIdx.x; unit < units; unit += gridDim.x) {
         const int pair0 = (int)(unit % pair_tiles) * BN, row0 = (int)(unit / pair_tiles % row_tiles) * BM;
         const long long group = unit / pair_tiles / row_tiles;
-        // Channel, row and column of each pair.
+        // Channel, row and column of each pair; the last tile's reads of them lie before its last barrier.
         for (int j = tid; j < BN; j += THREADS) {
-            const int pair = min(pair0 + j, pairs - 1), tap = pair % taps;
+            const int pair = pair0 + j, tap = pair % taps;
             table[j] = pair / taps, table[BN + j] = tap / s.k * s.dilation, table[2 * BN + j] = tap % s.k * s.dilation;
         }
         __syncthreads();
@@ -40,7 +40,7 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
                     const float *from = dy + (four / out * s.groups + group) * s.rows * out + four % out;
                     UNROLL
                     for (int m = tid / FOURS; m < BM; m += FOUR_STEP) {
-                        float v[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+                        float v[4] = {};
                         if (four < end && row0 + m < s.rows) load16(from + (row0 + m) * out, v);
                         UNROLL
                         for (int i = 0; i < 4; i++) a[(at + i) * LDA + m] = v[i];
@@ -54,7 +54,7 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
                     const float *from = x + (four / out * s.groups + group) * s.depth * in + four % out;
                     UNROLL
                     for (int j = tid / FOURS; j < BN; j += FOUR_STEP) {
-                        float v[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+                        float v[4] = {};
                         if (four < end && pair0 + j < pairs) load16(from + (pair0 + j) * in, v);
                         UNROLL
                         for (int i = 0; i < 4; i++) b[(at + i) * LDB + j] = v[i];
@@ -94,7 +94,6 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
                     if (slice == 0 && m < s.rows && pair < pairs) part[part_of * size + (group * s.rows + m) * pairs + pair] = acc[i][j];
                 }
         }
-        __syncthreads();
     }
 }
 

@@ -5,6 +5,12 @@
 // Pixels of a slice, pairs (channel, tap) of a tile; words of a row of `a` and `b`.
 constexpr int PIXELS = 32, BN = 64, THREADS = 128, PITCH = PIXELS / 2 + 4;
 
+// fragment_a for b: rows 0..7.
+__device__ inline void fragment_b(unsigned (&b)[2], const unsigned *rows, int pitch) {
+    const unsigned *at = rows + threadIdx.x % WARP_SIZE / 4 * pitch + threadIdx.x % 4;
+    b[0] = at[0], b[1] = at[4];
+}
+
 // As conv_bwd_w. BM channels of dy by 64 pairs a block, 128 threads. `a` and `b` hold rows of PIXELS values.
 template <int BM>
 __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsigned *a, unsigned *b, int *table, int chunks, long long chunk,
@@ -22,8 +28,9 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
     for (long long unit = blockIdx.x; unit < units; unit += gridDim.x) {
         const int pair0 = (int)(unit % pair_tiles) * BN, row0 = (int)(unit / pair_tiles % row_tiles) * BM;
         const long long group = unit / pair_tiles / row_tiles;
+        // The last tile's reads of the table lie before its last barrier.
         for (int j = tid; j < BN; j += THREADS) {
-            const int pair = min(pair0 + j, pairs - 1), tap = pair % taps;
+            const int pair = pair0 + j, tap = pair % taps;
             table[j] = pair / taps, table[BN + j] = tap / s.k * s.dilation, table[2 * BN + j] = tap % s.k * s.dilation;
         }
         __syncthreads();
@@ -100,7 +107,6 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
                         if (row < s.rows && pair < pairs) part[part_of * size + (group * s.rows + row) * pairs + pair] = acc[m][n][i];
                     }
         }
-        __syncthreads();
     }
 }
 

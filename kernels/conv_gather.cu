@@ -13,26 +13,27 @@ __device__ void conv_gather(const T *x, const float *w, const float *bias, T *y,
     constexpr int W_STEP = THREADS / BK;
     const int tid = threadIdx.x, tx = tid % (BN / TN), ty = tid / (BN / TN), wr = tid % BK, wm = tid / BK;
     const long long to_depth = s.weight(0, 0, 1, 0), to_row = W_STEP * s.weight(0, 1, 0, 0);
-    const int taps = s.k * s.k, step = s.transposed ? s.stride : 1, reach = s.transposed ? 1 : s.stride;
+    const int step = s.transposed ? s.stride : 1, reach = s.transposed ? 1 : s.stride;
     const int row_tiles = (s.rows + BM - 1) / BM;
     const long long plane = (long long)s.h * s.w, units = (long long)step * step * s.groups * row_tiles;
     // Columns of `b` are pixels in a row: 16 bytes at a time.
-    const bool flat = taps == 1 && s.stride == 1 && s.padding == 0 && plane % 4 == 0;
+    const bool flat = s.k == 1 && s.stride == 1 && s.padding == 0 && plane % 4 == 0;
     for (long long unit = blockIdx.y; unit < units; unit += gridDim.y) {
         const int row0 = (int)(unit % row_tiles) * BM, group = (int)(unit / row_tiles % s.groups);
         const int cy = (int)(unit / row_tiles / s.groups / step), cx = (int)(unit / row_tiles / s.groups % step);
-        // The outputs of this class.
-        const int mh = cy < s.ho ? (s.ho - cy + step - 1) / step : 0, mw = cx < s.wo ? (s.wo - cx + step - 1) / step : 0;
+        // The outputs of this class: none where the map is smaller than the step.
+        const int mh = (s.ho - cy + step - 1) / step, mw = (s.wo - cx + step - 1) / step;
         const long long some = (long long)mh * mw, columns = s.images * some;
         for (long long col0 = (long long)blockIdx.x * BN; col0 < columns; col0 += (long long)gridDim.x * BN) {
             float acc[TM][TN];
             for (int i = 0; i < TM; i++)
                 for (int j = 0; j < TN; j++) acc[i][j] = 0.0f;
-            // This thread's column of the loads, the first of its rows, and how far they are apart.
+            // This thread's column of the loads, the first of its rows, and how far they are apart. Beyond the last column, pixels of the first
+            // image: their sums are not stored.
             constexpr int FOURS = BN / 4, FOUR_STEP = THREADS / FOURS, STEP = THREADS / BN, CELLS = BM * BK / THREADS;
             const int lane = flat ? tid % FOURS * 4 : tid % BN, first = flat ? tid / FOURS : tid / BN;
             const long long col = col0 + lane, in = col < columns ? col / some : 0;
-            const int at = col < columns ? (int)(col % some) : 0, i0 = at / mw, j0 = at % mw;
+            const int at = (int)(col % some), i0 = at / mw, j0 = at % mw;
             const T *image = x + (in * s.groups + group) * s.depth * plane;
             for (int ky = 0; ky < s.k; ky++) {
                 int off_y = ky * s.dilation - s.padding;
@@ -47,7 +48,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *bias, T *y,
                         off_x = (cx - off_x) / s.stride;
                     }
                     const int iy = i0 * reach + off_y, ix = j0 * reach + off_x;
-                    const bool inside = col < columns && iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
+                    const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
                     const T *source = image + (inside ? (long long)iy * s.w + ix : 0);
                     const float *filter = w + s.weight(group, row0 + wm, wr, ky * s.k + kx);
                     for (int c0 = 0; c0 < s.depth; c0 += BK) {
@@ -58,30 +59,29 @@ __device__ void conv_gather(const T *x, const float *w, const float *bias, T *y,
                         for (int i = 0; i < CELLS; i++)
                             weights[i] = wr < count && row0 + wm + i * W_STEP < s.rows ? filter[c0 * to_depth + i * to_row] : 0.0f;
                         if (flat) {
-                            float4 v[BK / FOUR_STEP];
+                            constexpr int MINE = BK / FOUR_STEP;
+                            float4 v[MINE];
                             UNROLL
-                            for (int i = 0; i < BK / FOUR_STEP; i++) {
+                            for (int i = 0; i < MINE; i++) {
                                 const int r = first + i * FOUR_STEP;
-                                v[i] = float4{0.0f, 0.0f, 0.0f, 0.0f};
-                                if (inside && r < count) v[i] = load4(source + (c0 + r) * plane);
+                                v[i] = float4{};
+                                if (r < count) v[i] = load4(source + (c0 + r) * plane);
                             }
                             UNROLL
-                            for (int i = 0; i < BK / FOUR_STEP; i++)
-                                if (first + i * FOUR_STEP < count) store4(b + (first + i * FOUR_STEP) * BN + lane, v[i]);
+                            for (int i = 0; i < MINE; i++) store4(b + (first + i * FOUR_STEP) * BN + lane, v[i]);
                         } else {
-                            float v[BK / STEP];
+                            constexpr int MINE = BK / STEP;
+                            float v[MINE];
                             UNROLL
-                            for (int i = 0; i < BK / STEP; i++) {
+                            for (int i = 0; i < MINE; i++) {
                                 const int r = first + i * STEP;
                                 v[i] = inside && r < count ? to_float(source[(c0 + r) * plane]) : 0.0f;
                             }
                             UNROLL
-                            for (int i = 0; i < BK / STEP; i++)
-                                if (first + i * STEP < count) b[(first + i * STEP) * BN + lane] = v[i];
+                            for (int i = 0; i < MINE; i++) b[(first + i * STEP) * BN + lane] = v[i];
                         }
                         UNROLL
-                        for (int i = 0; i < CELLS; i++)
-                            if (wr < count) a[wr * LDA + wm + i * W_STEP] = weights[i];
+                        for (int i = 0; i < CELLS; i++) a[wr * LDA + wm + i * W_STEP] = weights[i];
                         __syncthreads();
                         multiply<TM, TN>(a + ty * TM, LDA, b + tx * TN, BN, count, acc);
                         __syncthreads();

@@ -25,14 +25,14 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias
     for (long long unit = blockIdx.y; unit < units; unit += gridDim.y) {
         const int row0 = (int)(unit % row_tiles) * BM, group = (int)(unit / row_tiles % s.groups);
         const int cy = (int)(unit / row_tiles / s.groups / step), cx = (int)(unit / row_tiles / s.groups % step);
-        const int mh = cy < s.ho ? (s.ho - cy + step - 1) / step : 0, mw = cx < s.wo ? (s.wo - cx + step - 1) / step : 0;
+        const int mh = (s.ho - cy + step - 1) / step, mw = (s.wo - cx + step - 1) / step;
         const long long some = (long long)mh * mw, columns = s.images * some;
         for (long long col0 = (long long)blockIdx.x * BN; col0 < columns; col0 += (long long)gridDim.x * BN) {
             float acc[MT][NT][4];
             UNROLL
             for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0.0f;
             const long long col = col0 + column, in = col < columns ? col / some : 0;
-            const int at = col < columns ? (int)(col % some) : 0, i0 = at / mw, j0 = at % mw;
+            const int at = (int)(col % some), i0 = at / mw, j0 = at % mw;
             const bf16 *image = x + (in * s.groups + group) * s.depth * plane;
             for (int tap = 0; tap < taps; tap++) {
                 int off_y = tap / s.k * s.dilation - s.padding, off_x = tap % s.k * s.dilation - s.padding;
@@ -41,7 +41,7 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias
                     off_y = (cy - off_y) / s.stride, off_x = (cx - off_x) / s.stride;
                 }
                 const int iy = i0 * reach + off_y, ix = j0 * reach + off_x;
-                const bool inside = col < columns && iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
+                const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
                 const bf16 *source = image + (inside ? (long long)iy * s.w + ix : 0);
                 const float *filter = w + s.weight(group, row0 + wm, 2 * wr, tap);
                 for (int c0 = 0; c0 < s.depth; c0 += BK) {
@@ -56,8 +56,8 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias
                     }
                     if (flat) {
                         uint4 u = {0, 0, 0, 0}, v = {0, 0, 0, 0};
-                        if (pair < PAIRS && inside && 2 * pair < count) u = load_words(source + (c0 + 2 * pair) * plane);
-                        if (pair < PAIRS && inside && 2 * pair + 1 < count) v = load_words(source + (c0 + 2 * pair + 1) * plane);
+                        if (2 * pair < count) u = load_words(source + (c0 + 2 * pair) * plane);
+                        if (2 * pair + 1 < count) v = load_words(source + (c0 + 2 * pair + 1) * plane);
                         unsigned *to = b + pair * PITCH_B + column;
                         if (pair < PAIRS) {
                             store_words(to, uint4{low_halves(u.x, v.x), high_halves(u.x, v.x), low_halves(u.y, v.y), high_halves(u.y, v.y)});

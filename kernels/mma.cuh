@@ -50,17 +50,13 @@ __device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const uns
 }
 #endif
 
-// Two words of `rows` (each row `pitch` words of two values along k) as fragments: a of rows 0..15, b of rows 0..7; k from word 0 on. A pitch
-// of 12 or 20 words keeps the lanes in different banks.
+// Two words of `rows` (each row `pitch` words of two values along k) as the fragment a, of rows 0..15; k from word 0 on. A pitch of 12 or 20
+// words keeps the lanes in different banks.
 __device__ inline void fragment_a(unsigned (&a)[4], const unsigned *rows, int pitch) {
     const unsigned *at = rows + threadIdx.x % WARP_SIZE / 4 * pitch + threadIdx.x % 4;
     a[0] = at[0], a[1] = at[8 * pitch], a[2] = at[4], a[3] = at[8 * pitch + 4];
 }
-__device__ inline void fragment_b(unsigned (&b)[2], const unsigned *rows, int pitch) {
-    const unsigned *at = rows + threadIdx.x % WARP_SIZE / 4 * pitch + threadIdx.x % 4;
-    b[0] = at[0], b[1] = at[4];
-}
-// The same of words [k / 2][column], `pitch` apart: 8 more than a multiple of 32 keeps the lanes in different banks.
+// The fragment b of words [k / 2][column], `pitch` apart: 8 more than a multiple of 32 keeps the lanes in different banks.
 __device__ inline void fragment_b_across(unsigned (&b)[2], const unsigned *words, int pitch) {
     const unsigned *at = words + threadIdx.x % 4 * pitch + threadIdx.x % WARP_SIZE / 4;
     b[0] = at[0], b[1] = at[4 * pitch];

@@ -12,6 +12,7 @@ use crate::tensor::{Buffer, Engine, Shape, Tensor};
 mod depthwise;
 pub(crate) mod device;
 mod entry;
+mod sums;
 
 pub use entry::ENTRY;
 
@@ -246,20 +247,11 @@ impl Op for Conv2d {
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let s = self.sizes(x[0].shape(), x[1].shape())?;
         let shape = Shape::from([s.n, s.c_out, s.ho, s.wo]);
-        let y = device::forward(e, &s, [&x[0], &x[1]], x.get(2), shape)?;
-        Ok(y.map(Output::from))
+        device::apply(e, &s, false, x, shape)
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
         let s = self.sizes(&b.shapes[0], &b.shapes[1])?;
-        let (x, w, dy) = (b.input(0), b.input(1), b.dy);
-        device::gradients(
-            b.need,
-            &[
-                &|| device::input_gradient(e, &s, [dy, w], None, b.shapes[0]),
-                &|| device::weight_gradient(e, &s, [x, dy], b.shapes[1]),
-                &|| device::bias_gradient(e, [s.n, s.c_out, s.ho * s.wo], dy, b.shapes[2]),
-            ],
-        )
+        device::gradients(e, &s, false, b)
     }
 }

@@ -194,21 +194,12 @@ impl Op for ConvTranspose2d {
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let s = self.sizes(x[0].shape(), x[1].shape())?;
         let shape = Shape::from([s.n, s.c_in, s.h, s.w]);
-        let y = device::input_gradient(e, &s, [&x[0], &x[1]], x.get(2), shape)?;
-        Ok(y.map(Output::from))
+        device::apply(e, &s, true, x, shape)
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
         let s = self.sizes(&b.shapes[0], &b.shapes[1])?;
-        let (x, w, dy) = (b.input(0), b.input(1), b.dy);
-        device::gradients(
-            b.need,
-            &[
-                &|| device::forward(e, &s, [dy, w], None, b.shapes[0]),
-                &|| device::weight_gradient(e, &s, [dy, x], b.shapes[1]),
-                &|| device::bias_gradient(e, [s.n, s.c_in, s.h * s.w], dy, b.shapes[2]),
-            ],
-        )
+        device::gradients(e, &s, true, b)
     }
 }
 

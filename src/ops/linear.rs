@@ -149,21 +149,12 @@ impl Op for Linear {
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let s = pointwise(x[0].shape(), x[1].shape());
-        let y = device::forward(e, &s, [&x[0], &x[1]], x.get(2), [s.n, s.c_out].into())?;
-        Ok(y.map(Output::from))
+        device::apply(e, &s, false, x, [s.n, s.c_out].into())
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
         let s = pointwise(&b.shapes[0], &b.shapes[1]);
-        let (x, w, dy) = (b.input(0), b.input(1), b.dy);
-        device::gradients(
-            b.need,
-            &[
-                &|| device::input_gradient(e, &s, [dy, w], None, b.shapes[0]),
-                &|| device::weight_gradient(e, &s, [x, dy], b.shapes[1]),
-                &|| device::bias_gradient(e, [s.n, s.c_out, 1], dy, b.shapes[2]),
-            ],
-        )
+        device::gradients(e, &s, false, b)
     }
 }
 

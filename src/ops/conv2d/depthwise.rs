@@ -1,6 +1,6 @@
 //! Launches of `kernels/depthwise.cu`: 3x3 and 5x5 filters of stride and dilation 1 or 2 that keep the size of the map.
 
-use super::device::{int, summed};
+use super::sums::{int, summed};
 use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::backend::host::conv::ConvSizes;
 use crate::error::Result;

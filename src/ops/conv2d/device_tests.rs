@@ -2,6 +2,11 @@
 //! of its own sum: a sum of n products in any order errs by at most n u sum |a b| (Higham, Accuracy and Stability, section 3.1),
 //! u = 2^-24. Sizes are chosen so that tiles have tails, sums have chunks, and every tile of every kernel is met.
 
+#[path = "device_products.rs"]
+mod products;
+
+pub use self::products::{gather_cases, sum_cases, weight_cases};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -49,14 +54,15 @@ fn check(e: Engine, s: &ConvSizes, dtype: DType, seed: u64) -> Result<()> {
     let mut both = [vec![0.0; dy64.len()], vec![0.0; dy64.len()]];
     conv::forward(s, &x64, &w64, &mut both[0]);
     conv::forward(s, &abs(&x64), &abs(&w64), &mut both[1]);
-    let y = forward(e, s, [&x, &w], None, *dy.shape())?.expect("kernels");
+    let y = map(e, s, false, [&x, &w], None, *dy.shape())?;
+    let y = y.expect("kernels");
     within("y", &y, &both[0], &both[1], s.c_in / s.groups * taps)?;
 
     let mut both = [vec![0.0; x64.len()], vec![0.0; x64.len()]];
     conv::input_gradient(s, &w64, &dy64, &mut both[0]);
     conv::input_gradient(s, &abs(&w64), &abs(&dy64), &mut both[1]);
-    let dx = input_gradient(e, s, [&dy, &w], None, *x.shape());
-    let dx = dx?.expect("kernels");
+    let dx = map(e, s, true, [&dy, &w], None, *x.shape())?;
+    let dx = dx.expect("kernels");
     within("dx", &dx, &both[0], &both[1], s.c_out / s.groups * taps)?;
 
     let mut both = [vec![0.0; w64.len()], vec![0.0; w64.len()]];
@@ -176,21 +182,4 @@ fn the_bound_is_not_loose() {
     }
     let right = Tensor::from_f32([1], vec![1.000_000_1]).unwrap();
     assert!(within("y", &right, &[1.0], &[4.0], 9).is_ok());
-}
-
-#[test]
-fn sums_are_cut_into_chunks_that_cover_them() {
-    for (terms, tiles) in [
-        (0, 1),
-        (1, 0),
-        (511, 1),
-        (513, 3),
-        (327_680, 1),
-        (327_680, 5000),
-    ] {
-        let (count, length) = chunks(terms, tiles);
-        assert!(count >= 1 && count * length >= terms && length % 32 == 0);
-        assert!(count == 1 || (count - 1) * length < terms);
-        assert!(count <= FULL);
-    }
 }

@@ -73,6 +73,21 @@ fn replace(
     differs
 }
 
+/// Makes the sums of a convolution almost cancel: the second half of a group's channels repeats the first, with weights of the other sign
+/// that differ in the last half of their bits, so that a part of a weight that is lost is no small share of what is left. `group` elements
+/// of x and `row` of w are those of all channels of a group.
+pub(super) fn cancel(x: &mut [f64], group: usize, w: &mut [f64], row: usize) {
+    for all in x.chunks_mut(group) {
+        let (first, second) = all.split_at_mut(group / 2);
+        second.copy_from_slice(first);
+    }
+    for all in w.chunks_mut(row) {
+        let (first, second) = all.split_at_mut(row / 2);
+        let pairs = second.iter_mut().zip(first);
+        pairs.for_each(|(b, a)| *b = *b / 4096.0 - *a);
+    }
+}
+
 /// Registry entry.
 pub static ENTRY: Entry = Entry {
     name: "conv2d",
@@ -115,12 +130,15 @@ pub static ENTRY: Entry = Entry {
         let more = if large && !many { g.side - 5 } else { 0 };
         let (h, w) = (least + g.int(0, 6 + more / 2), least + g.int(0, 19 + more));
         let n = g.int(1, 3);
-        let x = g.normal([n, c_in, h, w]);
-        let wt = g.normal([c_out, c_in / groups, k, k]);
-        let mut x = vec![x, wt];
-        if g.rng.coin(0.3) {
-            x.push(g.normal([c_out]));
+        let mut x = g.normal([n, c_in, h, w]);
+        let mut wt = g.normal([c_out, c_in / groups, k, k]);
+        let b = g.rng.coin(0.3).then(|| g.normal([c_out]));
+        let depth = c_in / groups;
+        if b.is_none() && depth.is_multiple_of(2) && g.rng.coin(0.3) {
+            let (x, wt) = (x.data_mut::<f64>(), wt.data_mut::<f64>());
+            cancel(x, depth * h * w, wt, depth * k * k);
         }
+        let x = [x, wt].into_iter().chain(b).collect();
         Case {
             op: Arc::new(Conv2d(Conv2dParams {
                 stride,

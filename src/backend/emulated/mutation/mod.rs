@@ -21,7 +21,7 @@ use std::{env, fs, thread};
 use self::families::{FAMILIES, Family};
 use self::process::{ORIGINAL, Verdict, run, says};
 use self::source::{Mutant, mutants};
-use self::survivors::SURVIVORS;
+use self::survivors::survivors;
 use super::lock;
 use crate::error::Result;
 use crate::rng::{Rng, word};
@@ -169,8 +169,8 @@ fn judge(
 
 fn explained(m: &Mutant) -> bool {
     let same =
-        |s: &&survivors::Survivor| (s.file, s.before, s.after) == (m.file, &m.before, &m.after);
-    SURVIVORS.iter().any(|s| same(&s))
+        |s: &survivors::Survivor| (s.file, s.before, s.after) == (m.file, &m.before, &m.after);
+    survivors().any(same)
 }
 
 /// Runs the chosen mutants and prints what became of them; returns the share that was killed.
@@ -258,7 +258,7 @@ fn lines_for_nvcc_are_not_mutated() {
 fn explanations_are_of_mutants_that_there_are() {
     let Some(kernels) = kernels() else { return };
     let subjects = subjects(&kernels);
-    for e in SURVIVORS {
+    for e in survivors() {
         let mut all = subjects.iter().flat_map(|s| &s.mutants);
         let there = all.any(|m| (m.file, &*m.before, &*m.after) == (e.file, e.before, e.after));
         assert!(there && !e.why.is_empty(), "{}: {}", e.file, e.after);
