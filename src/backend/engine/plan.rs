@@ -14,7 +14,7 @@ pub struct Life {
 /// Offsets in the order of the lives, and the size of the arena.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Multiples of [`ALIGN`].
+    /// Multiples of `ALIGN` bytes.
     pub offsets: Vec<usize>,
     /// Bytes of the arena.
     pub bytes: usize,
