@@ -4,6 +4,7 @@
 
 // Values of 16 bytes.
 template <typename T> constexpr int PACK = 16 / (int)sizeof(T);
+static_assert(PACK<float> == 4, "16 bytes: emulated loads would let more pass");
 
 // PACK values at once; `p` must be aligned to 16 bytes.
 template <typename T> __device__ inline void load_pack(const T *p, float *v) {

@@ -11,6 +11,7 @@ use crate::ops::drop_path::DropPath;
 use crate::ops::dropout::Dropout;
 use crate::ops::multibox::Multibox;
 use crate::ops::table::Case;
+use crate::ops::upsample_bilinear::UpsampleBilinear;
 use crate::ops::weighted_sum::{Term, WeightedSum};
 use crate::rng::Rng;
 use crate::tape::{Op, Path};
@@ -180,4 +181,44 @@ pub fn divisor_of_many_bits(e: Engine) -> Result<()> {
         true => Ok(()),
         false => Err(wrong(format!("a copy: {:?} of {:?}", y.f32s(), x.f32s()))),
     }
+}
+
+/// Rows of a matrix that one block takes one after another: the sums of all use the same shared memory.
+pub fn rows_of_one_block(e: Engine) -> Result<()> {
+    let (rows, row) = (5, 70);
+    let mut r = Rng::new(13, &[]);
+    let (x, dy) = (normal(&mut r, &[rows, row])?, normal(&mut r, &[rows, row])?);
+    let s = normal(&mut r, &[rows])?;
+    let mut dx = Tensor::scratch_on(e, [rows, row], DType::F32)?;
+    let mut ds = Tensor::scratch_on(e, [rows], DType::F32)?;
+    let read = [x.arg(e)?, s.arg(e)?, dy.arg(e)?];
+    let written = [dx.arg_out(e)?, ds.arg_out(e)?];
+    let sizes = [Arg::I64(rows as i64), Arg::I64(row as i64)];
+    let args = [&read[..], &written, &sizes].concat();
+    let launch = Launch::new([1, 1, 1], [64, 1, 1]);
+    e.launch(k::SCALE_ROWS_BWD_F32, launch, &args)?;
+    let (x, dy, got) = (x.f32s(), dy.f32s(), ds.f32s());
+    for (i, got) in got.iter().enumerate() {
+        let of = |k: usize| f64::from(x[i * row + k]) * f64::from(dy[i * row + k]);
+        let want: f64 = (0..row).map(of).sum();
+        if (f64::from(*got) - want).abs() > 1e-4 {
+            return Err(wrong(format!("the sum of row {i}: {got} for {want}")));
+        }
+    }
+    Ok(())
+}
+
+/// Maps of a single row or column whose outermost pixels shall coincide with those of larger ones: no pixel lies beside another.
+pub fn corners_of_single_lines(e: Engine) -> Result<()> {
+    for (h, w, height, width) in [(1, 3, 4, 5), (3, 1, 5, 4), (1, 1, 1, 3)] {
+        let mut r = Rng::new(14, &[h as u64, w as u64]);
+        let op = Arc::new(UpsampleBilinear {
+            height,
+            width,
+            align_corners: true,
+        });
+        let x = vec![normal(&mut r, &[1, 2, h, w])?];
+        agree(e, &Case { op, x }, DType::F32, &mut r)?;
+    }
+    Ok(())
 }

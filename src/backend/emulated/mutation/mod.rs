@@ -184,11 +184,12 @@ fn report(kernels: &Path, subjects: &[Subject], chosen: &[(usize, usize)]) -> f6
             let same = move |a: &&((usize, usize), Verdict)| a.0.0 == i && a.1 == v;
             verdicts.iter().filter(same).map(|a| &s.mutants[a.0.1 - 1])
         };
-        let (killed, unbuilt) = (of(Verdict::Killed).count(), of(Verdict::Unbuilt).count());
+        let [silent, unbuilt] = [Verdict::Silent, Verdict::Unbuilt].map(|v| of(v).count());
+        let killed = of(Verdict::Killed).count() + silent;
         let survived: Vec<&Mutant> = of(Verdict::Survived).collect();
         let file = s.family.file;
         println!(
-            "{file}: {} mutants, {killed} killed, {} survived, {} of them explained, {unbuilt} do not compile",
+            "{file}: {} mutants, {killed} killed ({silent} of them silent), {} survived, {} of them explained, {unbuilt} do not compile",
             killed + survived.len(),
             survived.len(),
             survived.iter().filter(|m| explained(m)).count()

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use super::families::FAMILIES;
@@ -13,8 +13,11 @@ use super::library::Library;
 use crate::backend::emulated::{Emulated, Limits};
 use crate::error::{Code, Error, Result};
 
-/// A mutant that says nothing for so long hangs.
+/// A mutant that says nothing for so long, and for `SLOWER` times as long as the kernels themselves take, hangs.
 const SILENCE: Duration = Duration::from_secs(60);
+const SLOWER: u32 = 8;
+/// The kernels themselves may take so long.
+const LONGEST: Duration = Duration::from_secs(600);
 /// Accesses of a block after which it is taken for one that never ends.
 const PATIENCE: u64 = 1 << 22;
 /// Number of the kernel file itself, which must pass.
@@ -23,8 +26,10 @@ pub const ORIGINAL: usize = 0;
 /// What became of a mutant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its cases fail, or it crashes or hangs.
+    /// Its cases fail, or it crashes.
     Killed,
+    /// It hangs, or is so slow that it seems to.
+    Silent,
     /// Its cases pass.
     Survived,
     /// The compiler refuses it.
@@ -41,7 +46,7 @@ pub fn says(dead: &str) -> Error {
 /// # Errors
 /// `Internal` when a process cannot be started, and when the kernels themselves fail.
 pub fn run(library: &Path, file: &str, numbers: &[usize]) -> Result<BTreeMap<usize, Verdict>> {
-    let mut verdicts = BTreeMap::new();
+    let (mut verdicts, mut silence) = (BTreeMap::new(), SILENCE);
     let test = module_path!().split_once("::").map_or("", |p| p.1);
     while let Some(first) = numbers.iter().position(|n| !verdicts.contains_key(n)) {
         let left: Vec<String> = numbers[first..].iter().map(usize::to_string).collect();
@@ -64,12 +69,20 @@ pub fn run(library: &Path, file: &str, numbers: &[usize]) -> Result<BTreeMap<usi
             let lines = BufReader::new(out).lines().map_while(|l| l.ok());
             lines.for_each(|l| drop(send.send(l)));
         });
-        let mut current = None;
-        while let Ok(line) = lines.recv_timeout(SILENCE) {
+        let (mut current, mut begin) = (None, Instant::now());
+        let silent = loop {
+            let patience = match current {
+                None | Some(ORIGINAL) => LONGEST,
+                Some(_) => silence,
+            };
+            let line = match lines.recv_timeout(patience) {
+                Ok(line) => line,
+                Err(e) => break e == RecvTimeoutError::Timeout,
+            };
             let mut words = line.split(' ');
             let number = |w: Option<&str>| w.and_then(|w| w.parse::<usize>().ok());
             match words.next() {
-                Some("@start") => current = number(words.next()),
+                Some("@start") => (current, begin) = (number(words.next()), Instant::now()),
                 Some("@killed") if current == Some(ORIGINAL) => {
                     let text = format!("{file}: its cases fail on the kernels as they are: {line}");
                     return Err(says(&text));
@@ -78,19 +91,31 @@ pub fn run(library: &Path, file: &str, numbers: &[usize]) -> Result<BTreeMap<usi
                     verdicts.extend(number(words.next()).map(|n| (n, Verdict::Killed)));
                 }
                 Some("@survived") => {
+                    if current == Some(ORIGINAL) {
+                        silence = SILENCE.max(SLOWER * begin.elapsed());
+                    }
                     verdicts.extend(number(words.next()).map(|n| (n, Verdict::Survived)));
                 }
                 Some("@error") => return Err(says(&line)),
                 _ => {}
             }
-        }
+        };
         // It has ended, or it hangs: then this ends it.
         drop(child.kill());
         drop(child.wait());
         drop(reader.join());
+        let verdict = match silent {
+            true => Verdict::Silent,
+            false => Verdict::Killed,
+        };
         match current {
             None => return Err(says("the process of the mutants did not start one")),
-            Some(n) => drop(verdicts.entry(n).or_insert(Verdict::Killed)),
+            Some(ORIGINAL) if !verdicts.contains_key(&ORIGINAL) => {
+                let text =
+                    format!("{file}: its cases do not come to an end on the kernels as they are");
+                return Err(says(&text));
+            }
+            Some(n) => drop(verdicts.entry(n).or_insert(verdict)),
         }
     }
     Ok(verdicts)
