@@ -9,10 +9,12 @@ pub use self::words::{access, barrier, dynamic, index, shared, undefined, vector
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
 use std::ops::Range;
+use std::sync::Mutex;
 
 use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use super::lock;
 use super::memory::Memory;
 use super::table::Entry;
 use crate::backend::driver::{Launch, Limits};
@@ -99,9 +101,37 @@ thread_local! {
     static RUNNING: Cell<*mut Running<'static>> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// Stacks of threads that have ended, for the next ones.
+/// Stacks of threads that have ended, for the next ones; those of a launch that is over go to the launches of all devices, because
+/// each is two mappings of a process that may have some 65,000.
 #[derive(Default)]
 pub struct Stacks(Vec<DefaultStack>);
+
+static SPARE: Mutex<Vec<DefaultStack>> = Mutex::new(vec![]);
+
+/// Spare stacks that a launch takes at a time.
+const SOME: usize = 64;
+
+impl Stacks {
+    fn take(&mut self) -> Result<DefaultStack, String> {
+        if self.0.is_empty() {
+            let mut spare = lock(&SPARE);
+            let rest = spare.len().saturating_sub(SOME);
+            self.0.extend(spare.drain(rest..));
+        }
+        match self.0.pop() {
+            Some(stack) => Ok(stack),
+            None => {
+                DefaultStack::new(STACK).map_err(|e| format!("no memory for a thread's stack: {e}"))
+            }
+        }
+    }
+}
+
+impl Drop for Stacks {
+    fn drop(&mut self) {
+        lock(&SPARE).append(&mut self.0);
+    }
+}
 
 /// Runs one block, its threads in `order`.
 ///
@@ -219,12 +249,7 @@ unsafe fn start(
     args: &[*mut u8],
     stacks: &mut Stacks,
 ) -> Result<Coroutine<(), (), (), DefaultStack>, String> {
-    let stack = match stacks.0.pop() {
-        Some(stack) => stack,
-        None => {
-            DefaultStack::new(STACK).map_err(|e| format!("no memory for a thread's stack: {e}"))?
-        }
-    };
+    let stack = stacks.take()?;
     let run = entry.run;
     let arguments = args.as_ptr() as usize;
     // SAFETY: see `run`.

@@ -1,6 +1,7 @@
 //! A launch: held against the limits and the signature, then run in several orders of its threads and blocks.
 
-use super::{Emulated, ONE, State, Traffic, block, lock, memory, outside, table};
+use super::block::{self, Stacks};
+use super::{Emulated, ONE, State, Traffic, lock, memory, outside, table};
 use crate::backend::driver::{Arg, Kernel, Launch};
 use crate::error::{Code, Error, Result};
 use crate::rng::Rng;
@@ -76,7 +77,7 @@ impl Emulated {
         threads: usize,
         blocks: usize,
     ) -> Result<()> {
-        let mut first = vec![];
+        let (mut first, mut stacks) = (vec![], Stacks::default());
         for which in 0..self.orders {
             if which > 0 {
                 s.memory.restore();
@@ -90,7 +91,7 @@ impl Emulated {
                     entry,
                     args,
                     &mut s.memory,
-                    &mut s.stacks,
+                    &mut stacks,
                     self.limits,
                     self.patience,
                     launch,

@@ -12,7 +12,6 @@ mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::block::Stacks;
 use self::memory::Memory;
 use self::region::Region;
 use super::driver::{
@@ -32,7 +31,6 @@ pub struct Traffic {
 
 struct State {
     memory: Memory,
-    stacks: Stacks,
     made: usize,
     traffic: Traffic,
     queue: Queue,
@@ -71,7 +69,6 @@ impl Emulated {
             touched: None,
             state: Mutex::new(State {
                 memory: Memory::default(),
-                stacks: Stacks::default(),
                 made: 0,
                 traffic: Traffic::default(),
                 queue: Queue::default(),
