@@ -12,6 +12,9 @@ typedef __nv_bfloat16 bf16;
     type *name = reinterpret_cast<type *>(name##_bytes)
 // Before a loop that nvcc is to unroll.
 #define UNROLL _Pragma("unroll")
+// Pointers handed over by value, `const __grid_constant__ List<const float, 8> x`, then `x.at[i]`: N arguments of a launch that follow each
+// other. Those that a launch has no use for are null. All parameters of a kernel together: 4,096 bytes at most.
+template <typename T, int N> struct List { T *at[N]; };
 #else
 #include "emulated.h"
 #define UNROLL

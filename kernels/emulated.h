@@ -16,6 +16,7 @@
 #define __forceinline__ inline
 #define __restrict__ __restrict
 #define __launch_bounds__(...)
+#define __grid_constant__
 // Not inlined into the trampoline, whose own accesses are not checked.
 #define __global__ __attribute__((noinline))
 #define EMU_UNCHECKED __attribute__((no_sanitize("thread"), noinline))
@@ -157,8 +158,11 @@ EMU_INLINE float __uint_as_float(unsigned u) {
     return f;
 }
 
+// Pointers handed over by value; see dialect.cuh.
+template <typename T, int N> struct List { T *at[N]; };
+
 // What the launcher learns of a kernel: a letter for each parameter (`i` read, `o` written: pointers; `v`: value), the
-// element type, and the size of a value.
+// element type, the size of a value, and how many arguments make the parameter up: those of a list follow each other.
 template <typename T> constexpr char emu_letter() {
     if constexpr (std::is_same_v<T, float>) return 'f';
     else if constexpr (std::is_same_v<T, bf16>) return 'h';
@@ -169,16 +173,21 @@ template <typename T> constexpr char emu_letter() {
     else if constexpr (std::is_same_v<T, unsigned char>) return 'b';
     else return '?';
 }
-struct EmuParameter { char role, type; unsigned size; };
+struct EmuParameter { char role, type; unsigned size, count; };
+template <typename P> struct EmuList { static constexpr unsigned count = 0; };
+template <typename T, int N> struct EmuList<List<T, N>> { using Pointer = T *; static constexpr unsigned count = N; };
 template <typename P> constexpr EmuParameter emu_parameter() {
     using E = std::remove_const_t<std::remove_pointer_t<P>>;
-    if constexpr (std::is_pointer_v<P>)
-        return {std::is_const_v<std::remove_pointer_t<P>> ? 'i' : 'o', emu_letter<E>(), (unsigned)sizeof(E)};
-    else return {'v', emu_letter<E>(), (unsigned)sizeof(E)};
+    if constexpr (EmuList<P>::count > 0) {
+        EmuParameter one = emu_parameter<typename EmuList<P>::Pointer>();
+        return {one.role, one.type, one.size, EmuList<P>::count};
+    } else if constexpr (std::is_pointer_v<P>)
+        return {std::is_const_v<std::remove_pointer_t<P>> ? 'i' : 'o', emu_letter<E>(), (unsigned)sizeof(E), 1};
+    else return {'v', emu_letter<E>(), (unsigned)sizeof(E), 1};
 }
 template <auto K> struct EmuKernel;
 template <typename... P, void (*K)(P...)> struct EmuKernel<K> {
-    static constexpr EmuParameter parameters[sizeof...(P) + 1] = {emu_parameter<P>()..., {0, 0, 0}};
+    static constexpr EmuParameter parameters[sizeof...(P) + 1] = {emu_parameter<P>()..., {0, 0, 0, 0}};
     template <size_t... I> EMU_UNCHECKED static void call(void *const *a, std::index_sequence<I...>) {
         K(*static_cast<std::remove_const_t<P> *>(a[I])...);
     }

@@ -131,3 +131,7 @@ __device__ bf16 half_of(float v) {
     return from_float<bf16>(h > 1.0f ? h - 1.0f : h);
 }
 extern "C" __global__ void struct_result_outside(const float *x, bf16 *y) { y[threadIdx.x] = half_of(x[threadIdx.x]); }
+// Right: a list of pointers by value, the last of them null and left alone.
+extern "C" __global__ void good_list(const __grid_constant__ List<const float, 3> x, const __grid_constant__ List<float, 2> y, int n) {
+    for (int k = 0; k < 2; k++) y.at[k][threadIdx.x] = x.at[k][threadIdx.x] + x.at[k + n][threadIdx.x];
+}

@@ -5,7 +5,7 @@ mod pinned;
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::DriverError;
 use cudarc::driver::result::{self, event, function, graph, module, primary_ctx, stream};
@@ -16,6 +16,7 @@ use super::driver::{
     Arg, DevicePtr, Driver, Event, Fetch, GPU_BINARIES, Graph, Kernel, Launch, Limits, MemoryInfo,
     Stream,
 };
+use super::emulated;
 use crate::error::{Code, Error, Result};
 
 /// The driver library must be at least of this CUDA version: binaries of 13.x run on it.
@@ -42,10 +43,17 @@ pub struct Cuda {
     state: Mutex<State>,
 }
 
+/// A kernel of a loaded file and how many arguments make up each of its parameters.
+#[derive(Clone)]
+struct Function {
+    handle: sys::CUfunction,
+    groups: Arc<[usize]>,
+}
+
 #[derive(Default)]
 struct State {
     modules: HashMap<&'static str, sys::CUmodule>,
-    functions: HashMap<&'static str, sys::CUfunction>,
+    functions: HashMap<&'static str, Function>,
     streams: Vec<sys::CUstream>,
     events: Vec<Option<sys::CUevent>>,
     graphs: Vec<Option<sys::CUgraphExec>>,
@@ -228,9 +236,9 @@ impl State {
 
     /// The function of a kernel; its file is loaded when the first of its kernels is asked for.
     #[allow(unsafe_code)]
-    fn function(&mut self, kernel: &Kernel) -> Result<sys::CUfunction> {
+    fn function(&mut self, kernel: &Kernel) -> Result<Function> {
         if let Some(f) = self.functions.get(kernel.name) {
-            return Ok(*f);
+            return Ok(f.clone());
         }
         let stem = kernel.file.rsplit('/').next().unwrap_or(kernel.file);
         let stem = stem.trim_end_matches(".cu");
@@ -253,8 +261,11 @@ impl State {
         let name = CString::new(kernel.name).map_err(|e| refuse(e.to_string()))?;
         // SAFETY: a loaded module.
         let f = unsafe { module::get_function(m, name) };
-        let f = f.map_err(|e| failed(&format!("kernel `{}`", kernel.name), e))?;
-        self.functions.insert(kernel.name, f);
+        let f = Function {
+            handle: f.map_err(|e| failed(&format!("kernel `{}`", kernel.name), e))?,
+            groups: emulated::groups(kernel)?.into(),
+        };
+        self.functions.insert(kernel.name, f.clone());
         Ok(f)
     }
 }
@@ -352,18 +363,31 @@ impl Driver for Cuda {
             let most =
                 sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: a function of a loaded module.
-            unsafe { function::set_function_attribute(f, most, l.shared as i32) }.map_err(what)?;
+            unsafe { function::set_function_attribute(f.handle, most, l.shared as i32) }
+                .map_err(what)?;
         }
         let mut values: Vec<u64> = args.iter().map(|a| a.bits()).collect();
-        let mut pointers: Vec<*mut c_void> = values
-            .iter_mut()
-            .map(|v| std::ptr::from_mut(v).cast())
-            .collect();
+        if values.len() != f.groups.iter().sum::<usize>() {
+            let wanted: usize = f.groups.iter().sum();
+            return Err(refuse(format!(
+                "{} arguments for {wanted} parameters",
+                values.len()
+            )));
+        }
+        let pointers = emulated::parameters(&mut values, &f.groups);
+        let mut pointers: Vec<*mut c_void> = pointers.into_iter().map(<*mut u8>::cast).collect();
         let dim = |d: [u32; 3]| (d[0], d[1], d[2]);
         // SAFETY: arguments in the order of the kernel's parameters, which the emulated device checks; the driver copies them
         // before the call returns.
         let done = unsafe {
-            result::launch_kernel(f, dim(l.grid), dim(l.block), l.shared, on, &mut pointers)
+            result::launch_kernel(
+                f.handle,
+                dim(l.grid),
+                dim(l.block),
+                l.shared,
+                on,
+                &mut pointers,
+            )
         };
         done.map_err(what)
     }

@@ -82,6 +82,23 @@ impl Arg {
     }
 }
 
+impl Arg {
+    /// A pointer to nothing, of the role and type of `self`: in a list, for what a launch has no use for.
+    #[must_use]
+    pub fn null(self) -> Arg {
+        match self {
+            Arg::In(_, t) => Arg::In(DevicePtr(0), t),
+            Arg::Out(_, t) => Arg::Out(DevicePtr(0), t),
+            other => other,
+        }
+    }
+
+    /// Whether it points nowhere.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Arg::In(DevicePtr(0), _) | Arg::Out(DevicePtr(0), _))
+    }
+}
+
 /// Size of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Launch {

@@ -172,7 +172,7 @@ impl State {
             return Ok(());
         }
         if let Command::Launch(_, _, args) = c {
-            for a in args {
+            for a in args.iter().filter(|a| !a.is_null()) {
                 match a {
                     Arg::In(p, _) => w.read += self.extent(*p)?,
                     Arg::Out(p, _) => w.written += self.extent(*p)?,

@@ -58,6 +58,16 @@ pub fn one_type(x: &[Tensor]) -> bool {
     x.iter().all(|t| t.dtype() == x[0].dtype())
 }
 
+/// A list of `n` pointers for one parameter of a kernel (`List` of dialect.cuh); what is missing points nowhere.
+///
+/// # Panics
+/// When there are more than `n`, or values among them: a bug of the caller.
+pub fn list(pointers: &[Arg], n: usize, of: Arg) -> Vec<Arg> {
+    assert!(pointers.len() <= n, "{} pointers for {n}", pointers.len());
+    let missing = std::iter::repeat_n(of.null(), n - pointers.len());
+    pointers.iter().copied().chain(missing).collect()
+}
+
 /// A size as a kernel takes it (`int`).
 pub fn int(v: usize) -> Arg {
     Arg::I32(v as i32)

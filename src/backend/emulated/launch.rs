@@ -15,16 +15,14 @@ impl Emulated {
         let _one = lock(&ONE);
         let s = &mut *lock(&self.state);
         for a in args {
-            if let Arg::In(p, _) | Arg::Out(p, _) = a {
+            if let Arg::In(p, _) | Arg::Out(p, _) = a
+                && !a.is_null()
+            {
                 s.memory.find(p.0, 0).ok_or_else(|| outside(*p, 0))?;
             }
         }
-        // Every value in its own eight bytes, and the pointers to them.
         let mut values: Vec<u64> = args.iter().map(|a| a.bits()).collect();
-        let pointers: Vec<*mut u8> = values
-            .iter_mut()
-            .map(|v| std::ptr::from_mut(v).cast())
-            .collect();
+        let pointers = parameters(&mut values, &entry.groups().collect::<Vec<_>>());
         let threads: usize = launch.block.iter().map(|&v| v as usize).product();
         let blocks: usize = launch.grid.iter().map(|&v| v as usize).product();
         s.memory.begin(args, self.orders > 1);
@@ -132,6 +130,16 @@ impl Emulated {
         }
         Ok(())
     }
+}
+
+/// Pointers to the parameters of a kernel: every value lies in its own eight bytes, those of a list behind each other.
+pub fn parameters(values: &mut [u64], groups: &[usize]) -> Vec<*mut u8> {
+    let mut rest = values;
+    let first = |&n: &usize| {
+        let own = rest.split_off_mut(..n).expect("as many as the signature");
+        own.as_mut_ptr().cast()
+    };
+    groups.iter().map(first).collect()
 }
 
 /// The index of a step in an order: 0 ascending, 1 descending, then random.

@@ -12,8 +12,10 @@ mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(super) use self::launch::parameters;
 use self::memory::Memory;
 use self::region::Region;
+pub(super) use self::table::groups;
 use super::driver::{
     Arg, DevicePtr, Driver, Event, Fetch, Graph, Kernel, Launch, Limits, MemoryInfo, Stream,
 };

@@ -12,6 +12,8 @@ pub struct Parameter {
     role: u8,
     kind: u8,
     size: u32,
+    /// Arguments that it is made of: more than one for a list of pointers.
+    count: u32,
 }
 
 /// One kernel: `EmuEntry` of the header.
@@ -47,6 +49,14 @@ fn entries() -> impl Iterator<Item = &'static Entry> {
     })
 }
 
+/// How many arguments make up each parameter of a kernel: more than one where it is a list of pointers.
+///
+/// # Errors
+/// As [`find`].
+pub fn groups(kernel: &Kernel) -> Result<Vec<usize>> {
+    Ok(find(kernel, None)?.groups().collect())
+}
+
 /// The compiled form of `kernel`, in `others` first.
 ///
 /// # Errors
@@ -74,6 +84,11 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(self.parameters, self.count) }
     }
 
+    /// How many arguments make up each parameter.
+    pub fn groups(&self) -> impl Iterator<Item = usize> + use<> {
+        self.parameters().iter().map(|p| p.count as usize)
+    }
+
     /// Holds arguments against the signature.
     ///
     /// # Errors
@@ -86,14 +101,17 @@ impl Entry {
                 format!("kernel `{}`: {text}", self.name()),
             ))
         };
-        if args.len() != parameters.len() {
-            return refuse(format!(
-                "{} arguments for {} parameters",
-                args.len(),
-                parameters.len()
-            ));
+        let wanted: usize = self.groups().sum();
+        if args.len() != wanted {
+            return refuse(format!("{} arguments for {wanted} parameters", args.len()));
         }
-        for (i, (a, p)) in args.iter().zip(parameters).enumerate() {
+        let each = parameters
+            .iter()
+            .flat_map(|p| std::iter::repeat_n(p, p.count as usize));
+        for (i, (a, p)) in args.iter().zip(each).enumerate() {
+            if a.is_null() && p.count == 1 {
+                return refuse(format!("argument {i} points nowhere"));
+            }
             let (role, kind) = match a {
                 Arg::In(_, t) => (b'i', t.letter()),
                 Arg::Out(_, t) => (b'o', t.letter()),

@@ -62,6 +62,52 @@ fn dynamic_shared_memory_may_exceed_what_is_static() {
 }
 
 #[test]
+fn a_list_of_pointers_goes_by_value() {
+    let d = device();
+    let (x, y) = (f32s(&d, &ramp(64)), d.alloc(256).unwrap());
+    let z = f32s(&d, &[10.0; 64]);
+    let null = inp(x).null();
+    let sum = |args: &[Arg]| d.launch(&k::GOOD_LIST, WARP, args);
+    // y1 = x1 + x2 needs the third pointer.
+    let args = [inp(x), inp(z), inp(z), out(y), out(z), Arg::I32(1)];
+    sum(&args).unwrap();
+    assert!((0..32).all(|i| read(&d, y, 32)[i] == i as f32 + 11.0));
+    assert!(read(&d, z, 32).iter().all(|v| *v == 20.0));
+    let args = [inp(x), inp(x), null, out(y), out(z), Arg::I32(0)];
+    sum(&args).unwrap();
+    assert!((0..32).all(|i| read(&d, z, 32)[i] == 2.0 * (i + 1) as f32));
+    let faults: [(&[Arg], &str); 5] = [
+        (
+            &[inp(x), inp(x), null, out(y), out(z), Arg::I32(1)],
+            "outside",
+        ),
+        (
+            &[inp(x), inp(x), out(y), out(z), Arg::I32(0)],
+            "5 arguments for 6 parameters",
+        ),
+        (
+            &[inp(x), inp(x), out(y), out(y), out(z), Arg::I32(0)],
+            "argument 2 is a pointer to `f`",
+        ),
+        (
+            &[inp(x), inp(x), null, out(y), inp(z), Arg::I32(0)],
+            "argument 4 is a pointer to const",
+        ),
+        (
+            &[inp(x), out(x).null(), null, out(y), out(z), Arg::I32(0)],
+            "argument 1 is a pointer to `f`",
+        ),
+    ];
+    for (args, words) in faults {
+        let text = d.launch(&k::GOOD_LIST, WARP, args).unwrap_err().render();
+        assert!(text.contains(words), "{text}");
+    }
+    let e = d.launch(&k::RELU_F32, WARP, &[inp(x).null(), out(y), Arg::I64(4)]);
+    let text = e.unwrap_err().render();
+    assert!(text.contains("argument 0 points nowhere"), "{text}");
+}
+
+#[test]
 fn atomics_are_right_in_every_order() {
     let d = Emulated::new(Limits::SM_80, 6);
     let v: Vec<i32> = (0..64).map(|i| (i * 37 + 5) % 64).collect();
