@@ -13,7 +13,7 @@ use super::mixed_op::MixedOp;
 use super::operation::{Norms, Site, State};
 use crate::error::{Code, Error, Result};
 use crate::nn::{Builder, Map, Pass};
-use crate::ops::mixed_node::{Edge, Source};
+use crate::ops::mixed_node::{self, Edge, Source};
 use crate::ops::{self, MixedNode, Term};
 use crate::tape::{Path, Var};
 use crate::tensor::DType;
@@ -139,33 +139,19 @@ impl SearchBody {
         mixture: &CellMixture,
     ) -> Result<Option<Var>> {
         let edge = |from: usize| &self.edges[edge_index(node, from)];
-        let mut whole = (0..states.len()).filter(|&from| !self.halves(from));
         let dense = p.mode.training && !mixture.is_sparse() && p.mode.skip_dropout == 0.0;
         let wide = states.iter().all(|s| s.x.dtype() != DType::Bf16);
-        let fits = dense && wide && p.tape.cx().path == Path::Fast;
-        if !fits
-            || whole.clone().next().is_none()
-            || whole.any(|from| edge(from).dense().next().is_none())
-        {
+        let alive = (0..states.len()).all(|from| edge(from).dense().next().is_some());
+        if !dense || !wide || !alive || p.tape.cx().path != Path::Fast {
             return Ok(None);
         }
         let (mut edges, mut sources, mut own, mut norms) = (vec![], vec![], vec![], vec![]);
         for (from, state) in states.iter().enumerate() {
             let beta = edge_index(node, from);
-            if self.halves(from) {
-                sources.push(edge(from).forward(p, self.active(state)?, mixture)?);
-                let mut start = 0;
-                if self.k > 1 {
-                    let (x, first) = self.bypass(state, from)?;
-                    sources.push(x);
-                    start = first;
-                }
-                let source = Source::Mixed { start };
-                edges.push(Edge { beta, source });
-                continue;
-            }
+            let halves = self.halves(from);
+            let apart = halves && !mixed_node::takes_halved(p.tape.cx().path);
             let mut candidates = vec![];
-            for (alpha, op) in edge(from).dense() {
+            for (alpha, op) in edge(from).dense().filter(|_| !apart) {
                 let Some(parts) = op.parts(p, self.active(state)?)? else {
                     return Ok(None);
                 };
@@ -173,8 +159,21 @@ impl SearchBody {
                 own.extend(parts.operands);
                 norms.extend(parts.norms);
             }
-            sources.push(state.x.clone());
-            let source = Source::State(candidates);
+            sources.push(match apart {
+                true => edge(from).forward(p, self.active(state)?, mixture)?,
+                false => state.x.clone(),
+            });
+            let mut start = 0;
+            if halves && self.k > 1 {
+                let (x, first) = self.bypass(state, from)?;
+                sources.push(x);
+                start = first;
+            }
+            let source = match (apart, halves) {
+                (true, _) => Source::Mixed { start },
+                (false, true) => Source::Halved { candidates, start },
+                (false, false) => Source::State(candidates),
+            };
             edges.push(Edge { beta, source });
         }
         let mut eps = norms.iter().map(|n| n.plain_eps());

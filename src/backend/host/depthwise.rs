@@ -128,17 +128,32 @@ simd! {
 }
 
 simd! {
-    /// [`pad_plane`] of `max(a x + b, 0)`, at stride 1.
+    /// [`pad_plane`] of `max(a x + b, 0)`.
     pub fn pad_rectified[T](l: &Layout, x: &[T], a: T, b: T, s: &mut [T]) {
         let g = &l.g;
-        assert_eq!(g.stride, 1);
-        let rows = g.ho + (g.k - 1) * g.dilation;
-        let n = g.w.min(l.columns.saturating_sub(g.padding));
+        let (cs, row_len) = (l.columns, l.columns * g.stride);
+        let rows = (g.ho - 1) * g.stride + (g.k - 1) * g.dilation + 1;
         for iy in 0..g.h.min(rows.saturating_sub(g.padding)) {
-            let row = &mut s[(iy + g.padding) * l.columns..][g.padding..][..n];
-            for (d, &v) in row.iter_mut().zip(&x[iy * g.w..][..n]) {
-                let v = v.mul_add(a, b);
-                *d = if v <= T::ZERO { T::ZERO } else { v };
+            let src = &x[iy * g.w..][..g.w];
+            let row = &mut s[(iy + g.padding) * row_len..][..row_len];
+            if g.stride == 1 {
+                let n = g.w.min(cs.saturating_sub(g.padding));
+                for (d, &v) in row[g.padding..][..n].iter_mut().zip(src) {
+                    let v = v.mul_add(a, b);
+                    *d = if v <= T::ZERO { T::ZERO } else { v };
+                }
+                continue;
+            }
+            for ph in 0..g.stride {
+                let first = (ph + g.stride - g.padding % g.stride) % g.stride;
+                let start = (first + g.padding) / g.stride;
+                if start < cs && first < g.w {
+                    let from = src[first..].iter().step_by(g.stride);
+                    for (d, &v) in row[ph * cs..][..cs][start..].iter_mut().zip(from) {
+                        let v = v.mul_add(a, b);
+                        *d = if v <= T::ZERO { T::ZERO } else { v };
+                    }
+                }
             }
         }
     }

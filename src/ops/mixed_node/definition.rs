@@ -9,6 +9,7 @@ use crate::ops::batch_norm::{BatchNorm, BatchNormParams};
 use crate::ops::conv2d::{Conv2d, Conv2dParams};
 use crate::ops::reference::{Arr, Reference};
 use crate::ops::relu::Relu;
+use crate::ops::subsample::Subsample;
 use crate::tensor::{Shape, Tensor};
 
 /// One primitive operation of a candidate; a convolution with the operand that is its weight.
@@ -16,7 +17,20 @@ enum Step {
     Relu,
     Conv(Conv2d, usize),
     Norm(BatchNorm),
+    /// The two pointwise convolutions of a factorised reduction, of every second row and column and of those between them.
+    Reduce(usize),
 }
+
+const TAKEN: [Subsample; 2] = [
+    Subsample {
+        stride: 2,
+        offset: 0,
+    },
+    Subsample {
+        stride: 2,
+        offset: 1,
+    },
+];
 
 impl Step {
     fn fwd<S: Scalar>(&self, all: &[Arr<S>], x: &Arr<S>) -> Arr<S> {
@@ -24,17 +38,62 @@ impl Step {
             Step::Relu => Relu.fwd(std::slice::from_ref(x)),
             Step::Conv(conv, w) => conv.fwd(&[x.clone(), all[*w].clone()]),
             Step::Norm(norm) => norm.fwd(std::slice::from_ref(x)),
+            Step::Reduce(w) => {
+                let [first, second] = [0, 1].map(|i| {
+                    let taken = TAKEN[i].fwd(std::slice::from_ref(x));
+                    pointwise().fwd(&[taken, all[w + i].clone()])
+                });
+                let mut y = Arr::zeros(wider(&first));
+                add(&mut y, 0, S::c(1.0), &first);
+                add(&mut y, first.dim(1), S::c(1.0), &second);
+                y
+            }
         }
     }
 
-    /// Gradients of `x` and, of a convolution, of its weight.
+    /// Its first operand besides the map, where it has some.
+    fn weights(&self) -> Option<usize> {
+        match self {
+            Step::Conv(_, w) | Step::Reduce(w) => Some(*w),
+            Step::Relu | Step::Norm(_) => None,
+        }
+    }
+
+    /// Gradients of `x` and of the weights.
     fn bwd<S: Scalar>(&self, all: &[Arr<S>], x: &Arr<S>, dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
         match self {
             Step::Relu => Relu.bwd(std::slice::from_ref(x), dy),
             Step::Conv(conv, w) => conv.bwd(&[x.clone(), all[*w].clone()], dy),
             Step::Norm(norm) => norm.bwd(std::slice::from_ref(x), dy),
+            Step::Reduce(w) => {
+                let half = dy.dim(1) / 2;
+                let mut dx = Arr::zeros(x.shape);
+                let mut all: Vec<_> = (0..2)
+                    .map(|i| {
+                        let taken = TAKEN[i].fwd(std::slice::from_ref(x));
+                        let operands = [taken, all[w + i].clone()];
+                        let mut d = pointwise().bwd(&operands, &channels(dy, i * half, half));
+                        let back =
+                            TAKEN[i].bwd(std::slice::from_ref(x), d[0].as_ref().expect("of a map"));
+                        add(&mut dx, 0, S::c(1.0), back[0].as_ref().expect("of a map"));
+                        d.pop().expect("of a weight")
+                    })
+                    .collect();
+                all.insert(0, Some(dx));
+                all
+            }
         }
     }
+}
+
+fn pointwise() -> Conv2d {
+    Conv2d(Conv2dParams::default())
+}
+
+/// The shape of `x` with twice the channels.
+fn wider<S: Scalar>(x: &Arr<S>) -> Shape {
+    let [n, c, h, w] = x.nchw();
+    Shape::new(&[n, 2 * c, h, w])
 }
 
 fn steps(op: &MixedNode, p: &Plan, unit: &Unit) -> Vec<Step> {
@@ -44,24 +103,29 @@ fn steps(op: &MixedNode, p: &Plan, unit: &Unit) -> Vec<Step> {
             relu: false,
         }))
     };
-    if unit.candidate == Candidate::Pooled {
-        return vec![norm()];
+    match unit.candidate {
+        Candidate::Pooled => return vec![norm()],
+        Candidate::Reduced => return vec![Step::Relu, Step::Reduce(unit.own), norm()],
+        _ => {}
     }
     let Some((k, dilation)) = unit.candidate.kernel() else {
         return vec![];
     };
-    let depthwise = Conv2dParams {
-        stride: 1,
+    let depthwise = |at: usize| Conv2dParams {
+        stride: if at == 0 {
+            p.edges[unit.edge].stride
+        } else {
+            1
+        },
         padding: dilation * (k / 2),
         dilation,
         groups: p.a,
     };
     let half = |at: usize| {
         let first = unit.own + 2 * at;
-        let pointwise = Conv2d(Conv2dParams::default());
         let convs = [
-            Step::Conv(Conv2d(depthwise), first),
-            Step::Conv(pointwise, first + 1),
+            Step::Conv(Conv2d(depthwise(at)), first),
+            Step::Conv(pointwise(), first + 1),
         ];
         [Step::Relu].into_iter().chain(convs).chain([norm()])
     };
@@ -130,7 +194,7 @@ impl Reference for MixedNode {
         for e in &p.edges {
             let beta = x[p.beta].data[e.beta];
             let active = channels(&x[e.x], 0, p.a);
-            let mut mixed = Arr::zeros(active.shape);
+            let mut mixed = Arr::zeros(Shape::new(&[p.n, p.a, p.h, p.w]));
             if e.units.is_empty() {
                 mixed = active.clone();
             }
@@ -184,8 +248,10 @@ impl Reference for MixedNode {
                 for (s, v) in steps.iter().zip(&values).rev() {
                     let mut all = s.bwd(x, v, &d).into_iter();
                     d = all.next().flatten().expect("the gradient of a map");
-                    if let (Step::Conv(_, w), Some(Some(dw))) = (s, all.next()) {
-                        grads[*w] = dw;
+                    for (at, dw) in all.enumerate() {
+                        if let (Some(w), Some(dw)) = (s.weights(), dw) {
+                            grads[w + at] = dw;
+                        }
                     }
                 }
                 match unit.candidate {

@@ -9,10 +9,11 @@ use crate::ops::table::{Case, Entry, FACTOR, Gen, Planted, Refusal, scale_gradie
 use crate::tape::Op;
 use crate::tensor::{Shape, Tensor};
 
-const ALL: [Candidate; 7] = [
+const ALL: [Candidate; 8] = [
     Candidate::Pooled,
     Candidate::Pooled,
     Candidate::Skip,
+    Candidate::Reduced,
     Candidate::Separable(3),
     Candidate::Separable(5),
     Candidate::Dilated(3),
@@ -36,7 +37,7 @@ fn case(g: &mut Gen) -> Case {
 fn draw(g: &mut Gen) -> (MixedNode, Vec<Tensor>) {
     let large = g.side > 9;
     // A normalisation undoes the pointwise weight of a single channel, whose gradient would be zero.
-    let (n, k, a) = (g.int(1, 2), g.pick(&[1, 2, 4]), g.int(2, 3));
+    let (n, k, a) = (g.int(1, 2), g.pick(&[1, 2, 4]), g.pick(&[2, 2, 3, 4]));
     let (mut h, mut w) = (g.int(1, 4), g.int(2, 5));
     if large {
         (h, w) = (g.int(8, g.side / 2), g.int(8, g.side / 2));
@@ -59,16 +60,41 @@ fn draw(g: &mut Gen) -> (MixedNode, Vec<Tensor>) {
             continue;
         }
         // Away from the kink of the first ReLU.
-        x.push(g.off_zero([n, a * k, h, w]));
+        let halves = g.rng.coin(0.3);
+        let mut start = 0;
+        if halves {
+            let more = if k > 1 { g.int(0, 2) } else { 0 };
+            x.push(g.off_zero([n, a + more, 2 * h, 2 * w]));
+            if k > 1 {
+                start = g.int(0, 1);
+                x.push(g.normal([n, start + a * (k - 1), h, w]));
+            }
+        } else {
+            x.push(g.off_zero([n, a * k, h, w]));
+        }
+        let stride = if halves { 2 } else { 1 };
+        let fits = |c: &Candidate| {
+            c.goes_with(stride) && (*c != Candidate::Reduced || a.is_multiple_of(2))
+        };
         let mut candidates = vec![];
-        for (at, candidate) in ALL.into_iter().enumerate() {
+        for (at, candidate) in ALL.into_iter().enumerate().filter(|(_, c)| fits(c)) {
             let double = matches!(candidate, Candidate::Separable(_));
             if !g.rng.coin(0.4) || (large && double) {
                 continue;
             }
-            candidates.push((candidate, 7 * beta + at));
-            if candidate == Candidate::Pooled {
-                own.push(g.normal([n, a, h, w]));
+            candidates.push((candidate, ALL.len() * beta + at));
+        }
+        if candidates.is_empty() {
+            let one = if halves { 6 } else { 2 };
+            candidates.push((ALL[one], ALL.len() * beta + one));
+        }
+        for &(candidate, _) in &candidates {
+            match candidate {
+                Candidate::Pooled => own.push(g.normal([n, a, h, w])),
+                Candidate::Reduced => {
+                    own.extend([0, 1].map(|_| g.normal([a / 2, a, 1, 1])));
+                }
+                _ => {}
             }
             if let Some((side, _)) = candidate.kernel() {
                 for _ in 0..candidate.operands() / 2 {
@@ -77,13 +103,13 @@ fn draw(g: &mut Gen) -> (MixedNode, Vec<Tensor>) {
                 }
             }
         }
-        if candidates.is_empty() {
-            candidates.push((Candidate::Skip, 7 * beta + 2));
-        }
-        let source = Source::State(candidates);
+        let source = match halves {
+            true => Source::Halved { candidates, start },
+            false => Source::State(candidates),
+        };
         edges.push(Edge { beta, source });
     }
-    x.push(g.off_zero([count, 7]));
+    x.push(g.off_zero([count, ALL.len()]));
     x.push(g.off_zero([count]));
     x.extend(own);
     let eps = g.pick(&[1e-5, 1e-3]);
@@ -95,13 +121,13 @@ fn draw(g: &mut Gen) -> (MixedNode, Vec<Tensor>) {
 fn far_from_kinks((op, x): &(MixedNode, Vec<Tensor>)) -> bool {
     let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
     let plan = Plan::new(op, &shapes);
-    let alive = |t: usize, c: usize| {
+    let alive = |t: usize, inside: usize, c: usize| {
         let (state, channels) = (x[t].f64s(), x[t].dims()[1]);
-        let planes = state.chunks(plan.plane).skip(c).step_by(channels);
-        planes.flatten().filter(|v| **v > 0.0).count() * 4 >= plan.n * plan.plane
+        let planes = state.chunks(inside).skip(c).step_by(channels);
+        planes.flatten().filter(|v| **v > 0.0).count() * 4 >= plan.n * inside
     };
     let mut states = plan.edges.iter().filter(|e| !e.units.is_empty());
-    if !states.all(|e| (0..plan.a).all(|c| alive(e.x, c))) {
+    if !states.all(|e| (0..plan.a).all(|c| alive(e.x, plan.plane_of(e), c))) {
         return false;
     }
     let saved = op.forward(x).expect("operands that fit").saved;
@@ -137,6 +163,10 @@ fn refusals() -> Vec<Refusal> {
     };
     let skip = |at| Source::State(vec![(Candidate::Skip, at)]);
     let dilated = Source::State(vec![(Candidate::Dilated(3), 0)]);
+    let halved = |c| Source::Halved {
+        candidates: vec![(c, 0)],
+        start: 0,
+    };
     vec![
         refuse(
             2,
@@ -161,6 +191,36 @@ fn refusals() -> Vec<Refusal> {
             Source::Mixed { start: 1 },
             &[&[1, 2, 4, 4], &[1, 2, 4, 4], &[1, 7], &[1]],
             "(1, 3, 4, 4)",
+        ),
+        refuse(
+            1,
+            Source::State(vec![(Candidate::Reduced, 0)]),
+            &[&[1, 2, 4, 4], &[1, 7], &[1], &[1, 2, 1, 1], &[1, 2, 1, 1]],
+            "Reduced of 2 channels on an edge of stride 1",
+        ),
+        refuse(
+            1,
+            halved(Candidate::Reduced),
+            &[&[1, 3, 4, 4], &[1, 7], &[1], &[1, 3, 1, 1], &[1, 3, 1, 1]],
+            "Reduced of 3 channels",
+        ),
+        refuse(
+            1,
+            halved(Candidate::Pooled),
+            &[&[1, 2, 5, 4], &[1, 7], &[1], &[1, 2, 3, 2]],
+            "has an odd side",
+        ),
+        refuse(
+            2,
+            halved(Candidate::Pooled),
+            &[&[1, 1, 4, 4], &[1, 2, 2, 2], &[1, 7], &[1], &[1, 2, 2, 2]],
+            "has no 2 channels to mix",
+        ),
+        refuse(
+            1,
+            Source::State(vec![]),
+            &[&[1, 2, 4, 4], &[1, 7], &[1]],
+            "no candidate over (1, 2, 4, 4)",
         ),
     ]
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::half::{Half, Weights};
 use super::plan::{Mixture, Plan};
+use super::tool::Tool;
 use super::{Candidate, MixedNode};
 use crate::backend::host::norm::{Moments, plane_moments};
 use crate::backend::host::{Float, combine};
@@ -87,10 +87,13 @@ fn halves<T: Float>(
     p: &Plan,
     x: &[&Tensor],
     half: usize,
-    load: impl Fn(usize, usize, &Half, &mut super::half::Scratch<T>) + Sync + Send,
+    load: impl Fn(usize, usize, &mut Tool<T>) + Sync + Send,
 ) -> Result<Stored> {
     let row = p.active();
-    let has = |u: &usize| p.units[*u].candidate.kernel().is_some() && p.units[*u].maps.len() > half;
+    let has = |u: &usize| {
+        let unit = &p.units[*u];
+        unit.candidate != Candidate::Pooled && unit.maps.len() > half
+    };
     let units: Vec<usize> = (0..p.units.len()).filter(has).collect();
     let groups = groups(p.n, units.len());
     let mut maps: Vec<Buffer> = units
@@ -108,16 +111,13 @@ fn halves<T: Float>(
     }
     let work = 100 * p.n * row * units.len();
     let parts = map_tasks(jobs, work, |job| {
-        let unit = &p.units[job.unit];
-        let tool = Half::of(unit.candidate, p).expect("a convolution");
-        let weights = Weights::of(x, unit, half, p.a, false);
-        let mut s = tool.scratch(false);
+        let mut tool = Tool::of(p, x, job.unit, half, false).expect("a convolution");
         let mut out = job.out.chunks_mut(row.max(1));
         let shard = |images: &Range<usize>| {
             let mut moments = vec![Moments::default(); p.a];
             for (i, z) in images.clone().zip(&mut out) {
-                load(job.unit, i, &tool, &mut s);
-                tool.forward(&weights, &mut s, z);
+                load(job.unit, i, &mut tool);
+                tool.forward(z);
                 add_moments(&mut moments, z, p.plane);
             }
             moments
@@ -154,9 +154,10 @@ pub fn run<T: Float>(op: &MixedNode, p: &Plan, x: &[Tensor]) -> Result<Output> {
     let x: Vec<&Tensor> = x.iter().collect();
     let (row, plane) = (p.active(), p.plane);
     let plain = |_: usize| (T::ONE, T::ZERO);
-    let mut first = halves::<T>(p, &x, 0, |u, i, half, s| {
-        let state = x[p.edges[p.units[u].edge].x].data::<T>();
-        half.load(&state[i * p.c * plane..][..row], plain, s);
+    let mut first = halves::<T>(p, &x, 0, |u, i, tool| {
+        let e = &p.edges[p.units[u].edge];
+        let (state, inside) = (x[e.x].data::<T>(), p.plane_of(e));
+        tool.load(&state[i * e.channels * inside..][..p.a * inside], plain);
     })?;
     for (u, unit) in p.units.iter().enumerate() {
         if unit.candidate == Candidate::Pooled {
@@ -170,10 +171,10 @@ pub fn run<T: Float>(op: &MixedNode, p: &Plan, x: &[Tensor]) -> Result<Output> {
         stored.iter().map(of).collect()
     };
     let first_norms = norms(&first);
-    let second = halves::<T>(p, &x, 1, |u, i, half, s| {
+    let second = halves::<T>(p, &x, 1, |u, i, tool| {
         let (stored, norm) = (first[u].as_ref(), first_norms[u].as_ref());
         let (z, norm) = stored.zip(norm).expect("first halves ran");
-        half.load(&z.0.data::<T>()[i * row..][..row], |c| norm.affine(c), s);
+        tool.load(&z.0.data::<T>()[i * row..][..row], |c| norm.affine(c));
     })?;
     let second_norms = norms(&second);
 

@@ -1,4 +1,4 @@
-//! A depthwise convolution that keeps the size of the map and the pointwise one behind it, over one image's channels.
+//! A depthwise convolution that keeps or halves the size of the map and the pointwise one behind it, over one image's channels.
 
 use super::Candidate;
 use super::plan::{Plan, Unit};
@@ -7,12 +7,14 @@ use crate::backend::host::depthwise::{self, Geometry, Layout};
 use crate::backend::host::gemm::{gemm, gemm_bt};
 use crate::tensor::Tensor;
 
-/// Layouts of a depthwise convolution and of its input gradient.
+/// Layouts of a depthwise convolution and, at stride 1, of its input gradient.
 pub struct Half {
     forward: Layout,
-    flipped: Layout,
+    flipped: Option<Layout>,
     taps: usize,
     a: usize,
+    /// Values of a channel, of the input and of the output.
+    inside: usize,
     plane: usize,
 }
 
@@ -22,6 +24,7 @@ pub struct Weights<'a, T> {
     depthwise: &'a [T],
     /// `(a, a)`.
     pointwise: &'a [T],
+    /// Filters turned around, the pointwise weight transposed.
     back: Option<(Vec<T>, Vec<T>)>,
 }
 
@@ -37,32 +40,29 @@ pub struct Scratch<T> {
     between: Vec<T>,
 }
 
-/// Gradients of a half's weights.
-#[derive(Clone)]
-pub struct Gradients<T> {
-    pub depthwise: Vec<T>,
-    pub pointwise: Vec<T>,
-}
+/// Gradients of both weights, in the order of the operands.
+pub type Gradients<T> = [Vec<T>; 2];
 
 impl Half {
-    /// That of a candidate.
-    pub fn of(candidate: Candidate, p: &Plan) -> Option<Half> {
+    /// That of a candidate, with the stride of its first or only half, or 1.
+    pub fn of(candidate: Candidate, stride: usize, p: &Plan) -> Option<Half> {
         let (k, dilation) = candidate.kernel()?;
         let g = Geometry {
-            h: p.h,
-            w: p.w,
+            h: p.h * stride,
+            w: p.w * stride,
             ho: p.h,
             wo: p.w,
             k,
-            stride: 1,
+            stride,
             padding: dilation * (k / 2),
             dilation,
         };
         Some(Half {
             forward: Layout::new(g),
-            flipped: Layout::new(depthwise::flipped(&g).expect("stride 1, size kept")),
+            flipped: depthwise::flipped(&g).map(Layout::new),
             taps: k * k,
             a: p.a,
+            inside: g.h * g.w,
             plane: p.plane,
         })
     }
@@ -71,27 +71,28 @@ impl Half {
     pub fn scratch<T: Float>(&self, back: bool) -> Scratch<T> {
         let zeros = |n| vec![T::ZERO; n];
         let for_back = |n| zeros(if back { n } else { 0 });
+        let (padded, out) = match &self.flipped {
+            Some(l) => (l.scratch_len, l.out_len),
+            None => (self.forward.scratch_len, 0),
+        };
         Scratch {
             padded: zeros(self.a * self.forward.scratch_len),
             out: zeros(self.forward.out_len),
             rows: for_back(self.forward.out_len),
-            back: for_back(self.flipped.scratch_len),
-            back_out: for_back(self.flipped.out_len),
+            back: for_back(padded),
+            back_out: for_back(out),
             between: zeros(self.a * self.plane),
         }
     }
 
     pub fn zeros<T: Float>(&self) -> Gradients<T> {
-        Gradients {
-            depthwise: vec![T::ZERO; self.a * self.taps],
-            pointwise: vec![T::ZERO; self.a * self.a],
-        }
+        [self.taps, self.a].map(|n| vec![T::ZERO; self.a * n])
     }
 
     /// Takes `max(a x + b, 0)` of an image's channels as the input; `affine` gives a and b of a channel.
     pub fn load<T: Float>(&self, x: &[T], affine: impl Fn(usize) -> (T, T), s: &mut Scratch<T>) {
         let planes = s.padded.chunks_mut(self.forward.scratch_len);
-        for (c, (x, padded)) in x.chunks(self.plane).zip(planes).enumerate() {
+        for (c, (x, padded)) in x.chunks(self.inside).zip(planes).enumerate() {
             let (a, b) = affine(c);
             depthwise::pad_rectified(&self.forward, x, a, b, padded);
         }
@@ -125,20 +126,30 @@ impl Half {
         let (flipped, transposed) = w.back.as_ref().expect("weights for the way back");
         if let Some(g) = &mut grads {
             self.depthwise(w.depthwise, s);
-            gemm_bt(a, a, plane, dz, &s.between, &mut g.pointwise);
+            gemm_bt(a, a, plane, dz, &s.between, &mut g[1]);
         }
         gemm(a, a, plane, transposed, a, 1, dz, &mut s.between, false);
+        let scattered = self.flipped.is_none();
         for c in 0..a {
             let dt = &s.between[c * plane..][..plane];
+            if grads.is_some() || scattered {
+                depthwise::pad_rows(&self.forward, dt, &mut s.rows);
+            }
             if let Some(g) = &mut grads {
                 let padded = &s.padded[c * self.forward.scratch_len..][..self.forward.scratch_len];
-                let dw = &mut g.depthwise[c * self.taps..][..self.taps];
-                depthwise::pad_rows(&self.forward, dt, &mut s.rows);
+                let dw = &mut g[0][c * self.taps..][..self.taps];
                 depthwise::weight_gradient(&self.forward, &s.rows, padded, dw);
             }
+            let dr = &mut dr[c * self.inside..][..self.inside];
+            let Some(layout) = &self.flipped else {
+                s.back.fill(T::ZERO);
+                let taps = &w.depthwise[c * self.taps..][..self.taps];
+                depthwise::scatter(&self.forward, &s.rows, taps, &mut s.back);
+                depthwise::unpad_plane(&self.forward, &s.back, dr);
+                continue;
+            };
             let taps = &flipped[c * self.taps..][..self.taps];
-            let dr = &mut dr[c * plane..][..plane];
-            depthwise::forward(&self.flipped, dt, taps, &mut s.back, &mut s.back_out, dr);
+            depthwise::forward(layout, dt, taps, &mut s.back, &mut s.back_out, dr);
         }
     }
 }

@@ -24,8 +24,11 @@ pub struct Unit {
 /// An edge's operands.
 #[derive(Debug, Clone)]
 pub struct EdgePlan {
-    /// State, or the mixed channels.
+    /// State, or the mixed channels, and the channels of that operand.
     pub x: usize,
+    pub channels: usize,
+    /// Sides of the state over those of the node.
+    pub stride: usize,
     /// Index of its weight in beta.
     pub beta: usize,
     /// Operand of the bypassing channels and the first of them.
@@ -62,32 +65,30 @@ impl Plan {
         let operands: usize = op.edges.iter().map(|e| op.operands(e)).sum();
         let (mut at, mut own, mut maps) = (0, operands + 2, 0);
         let (mut units, mut edges) = (vec![], vec![]);
-        let d = x[0].dims();
-        let a = match op.edges[0].source {
-            Source::State(_) => d[1] / op.k,
-            Source::Mixed { .. } => d[1],
-        };
+        let y = op.node_of(&op.edges[0], x).expect("operands that fit");
+        let d = y.dims();
+        let a = d[1] / op.k;
         for (edge, e) in op.edges.iter().enumerate() {
             let first = units.len();
-            let bypass = match &e.source {
-                Source::State(candidates) => {
-                    for &(candidate, alpha) in candidates {
-                        units.push(Unit {
-                            edge,
-                            candidate,
-                            alpha,
-                            own,
-                            maps: maps..maps + candidate.norms(),
-                        });
-                        own += candidate.operands();
-                        maps += candidate.norms();
-                    }
-                    (at, a)
-                }
-                Source::Mixed { start } => (at + 1, *start),
+            for &(candidate, alpha) in e.source.candidates() {
+                units.push(Unit {
+                    edge,
+                    candidate,
+                    alpha,
+                    own,
+                    maps: maps..maps + candidate.norms(),
+                });
+                own += candidate.operands();
+                maps += candidate.norms();
+            }
+            let bypass = match e.source {
+                Source::State(_) => (at, a),
+                Source::Mixed { start } | Source::Halved { start, .. } => (at + 1, start),
             };
             edges.push(EdgePlan {
                 x: at,
+                channels: x[at].dims()[1],
+                stride: e.source.stride(),
                 beta: e.beta,
                 bypass,
                 units: first..units.len(),
@@ -124,6 +125,19 @@ impl Plan {
     /// Channel of the node that channel `c` of `concat(mixed, bypass)` becomes.
     pub fn lands(&self, c: usize) -> usize {
         shuffled_from(c, self.c, self.c / self.k)
+    }
+
+    /// Elements of a channel of an edge's state.
+    pub fn plane_of(&self, e: &EdgePlan) -> usize {
+        self.plane * e.stride * e.stride
+    }
+
+    /// Channels of an edge's state that have a gradient by it: all, or the active ones where what bypasses is another operand.
+    pub fn reached(&self, e: &EdgePlan) -> usize {
+        match e.stride {
+            1 => self.c,
+            _ => self.a,
+        }
     }
 
     /// Elements of the active channels of an image.

@@ -13,7 +13,8 @@ pub struct DilConv {
     depthwise: Conv2d,
     pointwise: Conv2d,
     norm: BatchNorm,
-    candidate: Option<Candidate>,
+    stride: usize,
+    candidate: Candidate,
 }
 
 impl DilConv {
@@ -33,7 +34,8 @@ impl DilConv {
                 depthwise,
                 pointwise,
                 norm,
-                candidate: (site.stride == 1).then_some(Candidate::Dilated(k)),
+                stride: site.stride,
+                candidate: Candidate::Dilated(k),
             };
             Ok((op, y))
         })
@@ -48,12 +50,9 @@ impl Operation for DilConv {
     }
 
     fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
-        let Some(candidate) = self.candidate else {
-            return Ok(None);
-        };
-        let y = x.x().shape();
+        let y = &x.strided(self.stride);
         Ok(Some(Parts {
-            candidate,
+            candidate: self.candidate,
             operands: vec![self.depthwise.within(p, y), self.pointwise.within(p, y)],
             norms: vec![&self.norm],
         }))

@@ -1,11 +1,13 @@
 //! Factorised reduction: ReLU, two 1x1 convolutions of stride 2 with half the filters each, the second on the map shifted
 //! by one row and column; concat; BN.
 
-use super::{Norms, Operation, State};
+use super::{Norms, Operation, Parts, State};
 use crate::error::{Code, Error, Result};
 use crate::nn::{BatchNorm, Bias, Builder, Conv2d, Map, Pass};
+use crate::ops::mixed_node::Candidate;
 use crate::ops::{self, Conv2dParams};
 use crate::tape::Var;
+use crate::tensor::Shape;
 
 /// `skip_connect` at stride 2, and the first input of a cell that follows a reduction cell.
 #[derive(Debug)]
@@ -52,5 +54,16 @@ impl Operation for FactorizedReduce {
         let a = self.conv[0].forward(p, &x.subsampled_relu(0)?)?;
         let b = self.conv[1].forward(p, &x.subsampled_relu(1)?)?;
         self.norm.forward(p, &ops::concat(&[&a, &b])?)
+    }
+
+    fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
+        let whole = x.strided(2);
+        let d = whole.dims();
+        let y = Shape::new(&[d[0], d[1] / 2, d[2], d[3]]);
+        Ok(Some(Parts {
+            candidate: Candidate::Reduced,
+            operands: self.conv.iter().map(|c| c.within(p, &y)).collect(),
+            norms: vec![&self.norm],
+        }))
     }
 }

@@ -57,12 +57,12 @@ impl Operation for Pool {
     }
 
     fn parts(&self, _p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
-        let Some(norm) = self.norm.as_ref().filter(|_| self.stride == 1) else {
+        let Some(norm) = &self.norm else {
             return Ok(None);
         };
         Ok(Some(Parts {
             candidate: Candidate::Pooled,
-            operands: vec![x.pool(self.kind, 1)?],
+            operands: vec![x.pool(self.kind, self.stride)?],
             norms: vec![norm],
         }))
     }

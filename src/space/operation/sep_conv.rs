@@ -13,7 +13,8 @@ pub struct SepConv {
     depthwise: [Conv2d; 2],
     pointwise: [Conv2d; 2],
     norm: [BatchNorm; 2],
-    candidate: Option<Candidate>,
+    stride: usize,
+    candidate: Candidate,
 }
 
 impl SepConv {
@@ -42,7 +43,8 @@ impl SepConv {
                 depthwise: [dw1, dw2],
                 pointwise: [pw1, pw2],
                 norm: [norm1, norm2],
-                candidate: (site.stride == 1).then_some(Candidate::Separable(k)),
+                candidate: Candidate::Separable(k),
+                stride: site.stride,
             };
             Ok((op, y))
         })
@@ -60,13 +62,10 @@ impl Operation for SepConv {
     }
 
     fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
-        let Some(candidate) = self.candidate else {
-            return Ok(None);
-        };
-        let y = x.x().shape();
+        let y = &x.strided(self.stride);
         let halves = self.depthwise.iter().zip(&self.pointwise);
         Ok(Some(Parts {
-            candidate,
+            candidate: self.candidate,
             operands: halves
                 .flat_map(|(d, w)| [d.within(p, y), w.within(p, y)])
                 .collect(),

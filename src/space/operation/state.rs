@@ -6,6 +6,7 @@ use super::PoolKind;
 use crate::error::Result;
 use crate::ops;
 use crate::tape::Var;
+use crate::tensor::Shape;
 
 /// A node's value with the parameter-free intermediate results that operations on its outgoing edges share: rectified,
 /// pooled, subsampled. Sharing changes no value: each is a pure function of the node.
@@ -33,6 +34,12 @@ impl State {
     /// The value.
     pub fn x(&self) -> &Var {
         &self.x
+    }
+
+    /// Shape of what an operation of this stride makes of it, sides rounded up.
+    pub fn strided(&self, stride: usize) -> Shape {
+        let d = self.x.dims();
+        Shape::new(&[d[0], d[1], d[2].div_ceil(stride), d[3].div_ceil(stride)])
     }
 
     /// `max(x, 0)`.
