@@ -15,6 +15,7 @@
 
 mod backward;
 mod definition;
+pub mod device;
 mod entry;
 mod forward;
 mod half;
@@ -27,7 +28,7 @@ use super::shape_rules::{refuse, same};
 use crate::backend::host::by_float;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Path, Var};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Engine, Shape, Tensor};
 pub use entry::ENTRY;
 use plan::Plan;
 
@@ -235,7 +236,20 @@ impl Op for MixedNode {
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
         let plan = Plan::new(self, b.shapes);
+        if b.saved.len() == plan.maps + 1 {
+            let saved = device::on_host(&plan, b.saved, b.dy.dtype());
+            let b = Backward {
+                saved: &saved,
+                ..*b
+            };
+            return self.backward(&b);
+        }
         Ok(by_float!(b.dy.dtype(), T => backward::run::<T>(self, &plan, b)))
+    }
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
+        device::forward(e, self, &Plan::new(self, &shapes), x)
     }
 
     crate::reference_path!();

@@ -1,0 +1,224 @@
+// What the launches of a node of a search cell share (src/ops/mixed_node): capacities, tables, statistics, tiles.
+//
+// A node has edges, an edge candidates (`units`), a candidate a map before each of its normalisations. Maps are (n, a, h, w), `a` the
+// channels that are mixed. Blocks of NODE_THREADS.
+#pragma once
+#include "norm.cuh"
+
+// Capacities, as src/ops/mixed_node/device/mod.rs has them.
+constexpr int NODE_EDGES = 8, NODE_UNITS = 64, NODE_MAPS = 64, NODE_WEIGHTS = 96, NODE_CHANNELS = 64;
+constexpr int NODE_THREADS = 256, NODE_WARPS = NODE_THREADS / WARP_SIZE;
+
+// Pointers handed over by value.
+#define NODE_LIST(type, count, name) const __grid_constant__ List<type, count> name
+
+// Kinds of candidates.
+constexpr int NODE_SKIP = 0, NODE_POOLED = 1, NODE_SEP3 = 2, NODE_SEP5 = 3, NODE_DIL3 = 4, NODE_DIL5 = 5;
+
+// Row of the table of candidates: kind; edge; index in alpha; its first weight among the pointers to weights (depthwise, pointwise of each
+// half); its first map and how many it has.
+constexpr int NODE_UNIT = 6;
+struct NodeUnit {
+    int kind, edge, alpha, weight, map, maps;
+};
+__device__ inline NodeUnit node_unit(const int *units, int u) {
+    const int *r = units + u * NODE_UNIT;
+    return NodeUnit{r[0], r[1], r[2], r[3], r[4], r[5]};
+}
+
+// Row of the table of edges: index in beta; first candidate and end of them, the same where the edge comes mixed; first bypassing
+// channel of the operand that bypasses; channels of the state; channels of that operand.
+constexpr int NODE_EDGE = 6;
+struct NodeEdge {
+    int beta, first, end, start, channels, rest;
+};
+__device__ inline NodeEdge node_edge(const int *edges, int e) {
+    const int *r = edges + e * NODE_EDGE;
+    return NodeEdge{r[0], r[1], r[2], r[3], r[4], r[5]};
+}
+
+// Channel of the node that channel c of concat(mixed, bypass) becomes: channels = k a.
+__device__ inline int node_lands(int c, int a, int k) { return c % a * k + c / a; }
+
+// Statistics of a channel of a map; mean + rest is the mean in two floats.
+struct NodeNorm {
+    float mean, rest, var, count;
+};
+
+// Merges the chunks of channel c of a map, in every lane of the warp. part (maps, chunks, a, 4): count, shift, mean of the deviations from
+// the shift, sum of squares about the mean; no chunk is empty.
+__device__ inline NodeNorm node_merged(const float *part, int map, int chunks, int a, int c) {
+    const float *p = part + ((long long)map * chunks * a + c) * 4;
+    const float shift = p[1];
+    Moments w = {0.0f, 0.0f, 0.0f};
+    for (int k = threadIdx.x % WARP_SIZE; k < chunks; k += WARP_SIZE) {
+        const float4 q = load4(p + (long long)k * a * 4);
+        w = norm_merged(w, Moments{q.x, (q.y - shift) + q.z, q.w});
+    }
+    w = norm_warp(w);
+    NormChannel s;
+    norm_centre(s, shift, __shfl_sync(FULL_WARP, w.mean, 0));
+    const float count = __shfl_sync(FULL_WARP, w.n, 0);
+    return NodeNorm{s.mean, s.rest, __shfl_sync(FULL_WARP, w.m2, 0) / count, count};
+}
+
+// stats (maps, 4, a): mean, biased variance, low part of the mean, count.
+__device__ inline void node_note(float *stats, int map, int a, int c, const NodeNorm &s) {
+    float *p = stats + map * 4 * a + c;
+    p[0] = s.mean, p[a] = s.var, p[2 * a] = s.rest, p[3 * a] = s.count;
+}
+__device__ inline NodeNorm node_known(const float *stats, int map, int a, int c) {
+    const float *p = stats + map * 4 * a + c;
+    return NodeNorm{p[0], p[2 * a], p[a], p[3 * a]};
+}
+
+// Sizes of the maps, and tiles of th rows (even) of tw pixels (a multiple of 4).
+struct NodeMaps {
+    int n, a, h, w, th, tw;
+    __device__ inline int across() const { return (w + tw - 1) / tw; }
+    __device__ inline int down() const { return (h + th - 1) / th; }
+    __device__ inline long long plane() const { return (long long)h * w; }
+};
+// A tile: image, first row and first pixel.
+struct NodeTile {
+    int image, y, x;
+};
+__device__ inline NodeTile node_tile(const NodeMaps &m, int tile) {
+    const int across = m.across(), down = m.down(), row = tile / across;
+    return NodeTile{row / down, row % down * m.th, (tile - row * across) * m.tw};
+}
+
+// Columns of a tile in shared memory left of its first pixel, and right of its last: room for the widest reach.
+constexpr int NODE_MARGIN = 4;
+__device__ inline int node_wide(const NodeMaps &m) { return m.tw + 2 * NODE_MARGIN; }
+
+// Fills `in`, (count, th + 2 PAD, tw + 2 NODE_MARGIN), from channels `first`, ... of the image whose first plane is `x`, around `t`.
+// f(c, v) is what is stored of value v of channel c (of the image); outside of the map that is 0. A barrier has to follow.
+template <int PAD, typename T, typename F>
+__device__ __forceinline__ void node_fill(const T *x, float *in, const NodeMaps &m, const NodeTile &t, int first, int count, F f) {
+    const unsigned wide = node_wide(m) / 4, high = m.th + 2 * PAD, all = wide * high * count;
+    const unsigned columns = NODE_THREADS % wide, rows = NODE_THREADS / wide;
+    const bool whole = m.w % 4 == 0;
+    // Four values of row r of channel c; a step is `rows` rows and `columns` times four values on.
+    unsigned column = threadIdx.x % wide, r = threadIdx.x / wide;
+    int c = first;
+    for (unsigned i = threadIdx.x; i < all; i += NODE_THREADS) {
+        for (; r >= high; r -= high) c++;
+        const int iy = t.y - PAD + (int)r, ix = t.x - NODE_MARGIN + (int)column * 4;
+        float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+        if (iy >= 0 && iy < m.h) {
+            const T *from = x + ((long long)c * m.h + iy) * m.w;
+            if (whole) {
+                if (ix >= 0 && ix < m.w) {
+                    const float4 q = load4(from + ix);
+                    v = float4{f(c, q.x), f(c, q.y), f(c, q.z), f(c, q.w)};
+                }
+            } else {
+                if (ix >= 0 && ix < m.w) v.x = f(c, to_float(from[ix]));
+                if (ix + 1 >= 0 && ix + 1 < m.w) v.y = f(c, to_float(from[ix + 1]));
+                if (ix + 2 >= 0 && ix + 2 < m.w) v.z = f(c, to_float(from[ix + 2]));
+                if (ix + 3 >= 0 && ix + 3 < m.w) v.w = f(c, to_float(from[ix + 3]));
+            }
+        }
+        store4(in + i * 4, v);
+        column += columns, r += rows;
+        if (column >= wide) column -= wide, r++;
+    }
+}
+
+// Calls f(o, j, tap, v) for every product of the outputs (row o, pixel j) of 2 x 4, whose first is at row y and pixel x (a multiple of 4) of the
+// tile; `in` is the tile of their channel with PAD = K / 2 D rows around it. `wide` is node_wide.
+template <int K, int D, typename F> __device__ __forceinline__ void node_each(const float *in, int wide, int y, int x, F f) {
+    constexpr int PAD = K / 2 * D, REACH = (K - 1) * D + 2;
+    UNROLL
+    for (int r = 0; r < REACH; r++) {
+        float v[12];
+        UNROLL
+        for (int i = 0; i < 3; i++) {
+            const float4 q = load4(in + (y + r) * wide + x + 4 * i);
+            v[4 * i] = q.x, v[4 * i + 1] = q.y, v[4 * i + 2] = q.z, v[4 * i + 3] = q.w;
+        }
+        UNROLL
+        for (int o = 0; o < 2; o++) {
+            if (r < o || (r - o) % D != 0 || (r - o) / D >= K) continue;
+            UNROLL
+            for (int kx = 0; kx < K; kx++)
+                UNROLL
+                for (int j = 0; j < 4; j++) f(o, j, (r - o) / D * K + kx, v[NODE_MARGIN - PAD + j + kx * D]);
+        }
+    }
+}
+
+// Depthwise convolution of the `count` channels in `in` to `out`, (count, th tw): taps (count, K K).
+template <int K, int D>
+__device__ __forceinline__ void node_depthwise(const float *in, const float *taps, float *out, const NodeMaps &m, int count) {
+    const unsigned fours = m.tw / 4, each = m.th / 2 * fours;
+    const int wide = node_wide(m), size = (m.th + K / 2 * D * 2) * wide;
+    for (unsigned i = threadIdx.x; i < each * count; i += NODE_THREADS) {
+        const unsigned c = i / each, at = i - c * each, row = at / fours, y = row * 2, x = (at - row * fours) * 4;
+        float w[K * K], acc[2][4];
+        UNROLL
+        for (int k = 0; k < K * K; k++) w[k] = taps[c * K * K + k];
+        UNROLL
+        for (int o = 0; o < 2; o++)
+            UNROLL
+            for (int j = 0; j < 4; j++) acc[o][j] = 0.0f;
+        node_each<K, D>(in + c * size, wide, y, x, [&](int o, int j, int k, float v) { acc[o][j] = fmaf(w[k], v, acc[o][j]); });
+        UNROLL
+        for (int o = 0; o < 2; o++)
+            store4(out + (c * m.th + y + o) * m.tw + x, float4{acc[o][0], acc[o][1], acc[o][2], acc[o][3]});
+    }
+}
+
+// Size and dilation of a convolution, as a type.
+template <int K, int D> struct NodeTaps {
+    static constexpr int SIDE = K, DILATION = D, PAD = K / 2 * D;
+};
+// f(NodeTaps of a kind of convolution).
+template <typename F> __device__ __forceinline__ void node_by_kind(int kind, F f) {
+    if (kind == NODE_SEP3) f(NodeTaps<3, 1>{});
+    else if (kind == NODE_SEP5) f(NodeTaps<5, 1>{});
+    else if (kind == NODE_DIL3) f(NodeTaps<3, 2>{});
+    else if (kind == NODE_DIL5) f(NodeTaps<5, 2>{});
+}
+
+// Products with a pointwise weight in shared memory, (a, ap), from input channel to output channel, ap a multiple of CO: for four pixels
+// of `t`, (a, pixels), from `at` on, and CO output channels from `to` on.
+template <int CO>
+__device__ __forceinline__ void node_pointwise(const float *t, int pixels, int at, const float *weight, int a, int ap, int to,
+                                               float (&acc)[CO][4]) {
+    UNROLL
+    for (int o = 0; o < CO; o++)
+        UNROLL
+        for (int j = 0; j < 4; j++) acc[o][j] = 0.0f;
+    for (int c = 0; c < a; c++) {
+        const float4 v = load4(t + c * pixels + at);
+        UNROLL
+        for (int o = 0; o < CO; o += 4) {
+            const float4 q = load4(weight + c * ap + to + o);
+            const float w[4] = {q.x, q.y, q.z, q.w};
+            UNROLL
+            for (int i = 0; i < 4; i++) {
+                acc[o + i][0] = fmaf(w[i], v.x, acc[o + i][0]), acc[o + i][1] = fmaf(w[i], v.y, acc[o + i][1]);
+                acc[o + i][2] = fmaf(w[i], v.z, acc[o + i][2]), acc[o + i][3] = fmaf(w[i], v.w, acc[o + i][3]);
+            }
+        }
+    }
+}
+
+// Fills a pointwise weight in shared memory from (a, a), output channel first, or, `back`, its transpose: zeros in channels from a to ap.
+__device__ inline void node_weight(const float *from, float *weight, int a, int ap, bool back) {
+    for (int i = threadIdx.x; i < a * ap; i += NODE_THREADS) {
+        const int in = i / ap, out = i - in * ap;
+        weight[i] = out < a ? from[back ? in * a + out : out * a + in] : 0.0f;
+    }
+}
+
+// Four values to p where they are inside of a row of w: from pixel x on. `whole`: w is a multiple of 4.
+template <typename T> __device__ __forceinline__ void node_store(T *p, int x, int w, bool whole, const float (&v)[4]) {
+    if (whole) store4(p, float4{v[0], v[1], v[2], v[3]});
+    else
+        UNROLL
+        for (int j = 0; j < 4; j++)
+            if (x + j < w) p[j] = from_float<T>(v[j]);
+}
