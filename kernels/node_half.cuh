@@ -3,9 +3,9 @@
 #pragma once
 #include "node.cuh"
 
-// Output channels padded to what a thread takes at a time, CO: four, or eight where there are more than 32, so that there are at most as
-// many such groups as warps.
-__device__ inline int node_padded(int a) { return a > 32 ? (a + 7) / 8 * 8 : (a + 3) / 4 * 4; }
+// Output channels that a thread takes at a time, and all of them padded to that.
+constexpr int NODE_OUTPUTS = 4;
+__device__ inline int node_padded(int a) { return (a + NODE_OUTPUTS - 1) / NODE_OUTPUTS * NODE_OUTPUTS; }
 
 // What lies in the shared memory of a block, in this order; `group` channels go through `in` at a time. As `Tiling::bytes` of
 // src/ops/mixed_node/device/mod.rs counts it.
@@ -20,7 +20,7 @@ struct NodeShared {
         shift = pointwise + m.a * ap;
         norm = shift + ap;
         warps = norm + 3 * ap;
-        depthwise = warps + 3 * 8 * NODE_WARPS;
+        depthwise = warps + 2 * 3 * NODE_OUTPUTS * NODE_WARPS;
     }
 };
 
@@ -57,20 +57,25 @@ __device__ inline int node_first_tile(int tiles, int chunk, int chunks) { return
 
 // The half over the tiles of a chunk. x: the input, `image` values from one image to the next, of which f makes the depthwise
 // convolution's input (node_fill); z: the map; `part`, (a, 4): its partial statistics (node_merged).
-template <int CO, typename T, typename F>
+// A warp takes SLOTS groups of output channels, NODE_WARPS groups apart.
+template <int SLOTS, typename T, typename F>
 __device__ __forceinline__ void node_half_of(int kind, const T *x, long long image, const float *depthwise, const float *pointwise, T *z,
                                              float *part, const NodeShared &s, const NodeMaps &m, int group, int chunk, int chunks, F f) {
+    constexpr int CO = NODE_OUTPUTS;
     const int ap = node_padded(m.a), pixels = m.th * m.tw, tiles = m.n * m.down() * m.across();
     const int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE;
-    // Groups of CO output channels, each with as many warps as there are for all of them.
-    const int groups = ap / CO, each = NODE_WARPS / groups, to = warp / each * CO;
-    const bool works = to < ap, whole = m.w % 4 == 0;
+    // Groups of output channels, each with as many warps as there are for all of them.
+    const int groups = ap / CO, each = groups < NODE_WARPS ? NODE_WARPS / groups : 1, to = warp / each * CO;
+    const bool whole = m.w % 4 == 0;
     const unsigned fours = m.tw / 4;
     const int first = node_first_tile(tiles, chunk, chunks), end = node_first_tile(tiles, chunk + 1, chunks);
-    NodeTally<CO> tally;
-    tally.n = 0.0f;
+    NodeTally<CO> tally[SLOTS];
     UNROLL
-    for (int o = 0; o < CO; o++) tally.mean[o] = tally.m2[o] = 0.0f;
+    for (int k = 0; k < SLOTS; k++) {
+        tally[k].n = 0.0f;
+        UNROLL
+        for (int o = 0; o < CO; o++) tally[k].mean[o] = tally[k].m2[o] = 0.0f;
+    }
 
     node_weight(pointwise, s.pointwise, m.a, ap, false);
     node_by_kind(kind, [&](auto taps) {
@@ -98,28 +103,34 @@ __device__ __forceinline__ void node_half_of(int kind, const T *x, long long ima
             }
             __syncthreads();
         }
-        for (unsigned i = warp % each * WARP_SIZE + lane; works && i < pixels / 4u; i += each * WARP_SIZE) {
-            const unsigned row = i / fours;
-            const int iy = t.y + (int)row, ix = t.x + (int)(i - row * fours) * 4;
-            if (iy >= m.h || ix >= m.w) continue;
-            float v[CO][4];
-            node_pointwise<CO>(s.t, pixels, i * 4, s.pointwise, m.a, ap, to, v);
-            UNROLL
-            for (int o = 0; o < CO; o++) {
-                // As they are stored: what is normalised later has these statistics.
+        UNROLL
+        for (int k = 0; k < SLOTS; k++) {
+            const int out = to + k * NODE_WARPS * CO;
+            for (unsigned i = warp % each * WARP_SIZE + lane; out < ap && i < pixels / 4u; i += each * WARP_SIZE) {
+                const unsigned row = i / fours;
+                const int iy = t.y + (int)row, ix = t.x + (int)(i - row * fours) * 4;
+                if (iy >= m.h || ix >= m.w) continue;
+                float v[CO][4];
+                node_pointwise<CO>(s.t, pixels, i * 4, s.pointwise, m.a, ap, out, v);
                 UNROLL
-                for (int j = 0; j < 4; j++) v[o][j] = to_float(from_float<T>(v[o][j]));
-                if (to + o < m.a) node_store(z + (((long long)t.image * m.a + to + o) * m.h + iy) * m.w + ix, ix, m.w, whole, v[o]);
+                for (int o = 0; o < CO; o++) {
+                    // As they are stored: what is normalised later has these statistics.
+                    UNROLL
+                    for (int j = 0; j < 4; j++) v[o][j] = to_float(from_float<T>(v[o][j]));
+                    if (out + o < m.a) node_store(z + (((long long)t.image * m.a + out + o) * m.h + iy) * m.w + ix, ix, m.w, whole, v[o]);
+                }
+                node_include<CO>(tally[k], v, s.shift + out, min(4, m.w - ix));
             }
-            node_include<CO>(tally, v, s.shift + to, min(4, m.w - ix));
         }
     }
     UNROLL
-    for (int o = 0; o < CO; o++) {
-        const Moments w = norm_warp(Moments{tally.n, tally.mean[o], tally.m2[o]});
-        float *mine = s.warps + (warp * CO + o) * 3;
-        if (lane == 0) mine[0] = w.n, mine[1] = w.mean, mine[2] = w.m2;
-    }
+    for (int k = 0; k < SLOTS; k++)
+        UNROLL
+        for (int o = 0; o < CO; o++) {
+            const Moments w = norm_warp(Moments{tally[k].n, tally[k].mean[o], tally[k].m2[o]});
+            float *mine = s.warps + ((k * NODE_WARPS + warp) * CO + o) * 3;
+            if (lane == 0) mine[0] = w.n, mine[1] = w.mean, mine[2] = w.m2;
+        }
     __syncthreads();
     const int c = threadIdx.x;
     if (c < m.a) {
@@ -135,8 +146,8 @@ __device__ __forceinline__ void node_half_of(int kind, const T *x, long long ima
 template <typename T, typename F>
 __device__ __forceinline__ void node_half(int kind, const T *x, long long image, const float *depthwise, const float *pointwise, T *z,
                                           float *part, const NodeShared &s, const NodeMaps &m, int group, int chunk, int chunks, F f) {
-    if (m.a > 32) node_half_of<8>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);
-    else node_half_of<4>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);
+    if (m.a > NODE_OUTPUTS * NODE_WARPS) node_half_of<2>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);
+    else node_half_of<1>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);
 }
 
 // The partial statistics of map `map` by chunk `chunk`.

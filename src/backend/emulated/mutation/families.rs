@@ -12,6 +12,7 @@ use crate::gradcheck::{DeviceOptions, run_on};
 use crate::microbench::check_ceilings;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
+use crate::ops::mixed_node::device::tests as node;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
 use crate::task::decode::device::tests as decoding;
@@ -130,6 +131,21 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             ops(e, &["scale", "mul", "scale_rows", "to_rows"], 7)
         },
+    },
+    Family {
+        file: "node_first.cu",
+        headers: &["node.cuh", "node_half.cuh"],
+        cases: |d| node::forward_cases(Engine::new(d, true)),
+    },
+    Family {
+        file: "node_second.cu",
+        headers: &[],
+        cases: |d| node::forward_cases(Engine::new(d, true)),
+    },
+    Family {
+        file: "node_sum.cu",
+        headers: &[],
+        cases: |d| node::forward_cases(Engine::new(d, true)),
     },
     Family {
         file: "norm.cu",

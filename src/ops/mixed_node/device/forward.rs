@@ -40,7 +40,7 @@ pub struct Tiling {
 
 /// Output channels with those that are there only to fill a thread's: as `node_padded` of node_half.cuh.
 fn padded(a: usize) -> usize {
-    a.next_multiple_of(if a > 32 { 8 } else { 4 })
+    a.next_multiple_of(4)
 }
 
 impl Tiling {
@@ -73,7 +73,7 @@ impl Tiling {
             + a * self.rows * self.columns
             + a * ap
             + 4 * ap
-            + 3 * 8 * THREADS / 32
+            + 2 * 3 * 4 * THREADS / 32
             + 25 * a;
         4 * floats as u32
     }
