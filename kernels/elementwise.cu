@@ -38,39 +38,5 @@ template <typename A, typename B> __device__ void cast(const A *x, B *y, long lo
     for (long long i = global_index(); i < n; i += global_size()) y[i] = from_float<B>(to_float(x[i]));
 }
 
-// acc += x.
-template <typename A, typename B> __device__ void accumulate(A *acc, const B *x, long long n) {
-    for (long long i = global_index(); i < n; i += global_size()) acc[i] = from_float<A>(to_float(acc[i]) + to_float(x[i]));
-}
-
-// acc (images, whole) += x (images, part) from `start` on in each image; n = images * part.
-template <typename A, typename B>
-__device__ void accumulate_part(A *acc, const B *x, long long part, long long whole, long long start, long long n) {
-    for (long long i = global_index(); i < n; i += global_size()) {
-        A *a = acc + i / part * whole + start + i % part;
-        *a = from_float<A>(to_float(*a) + to_float(x[i]));
-    }
-}
-
 extern "C" __global__ void cast_f32_bf16(const float *x, bf16 *y, long long n) { cast(x, y, n); }
 extern "C" __global__ void cast_bf16_f32(const bf16 *x, float *y, long long n) { cast(x, y, n); }
-extern "C" __global__ void accumulate_f32(float *acc, const float *x, long long n) { accumulate(acc, x, n); }
-extern "C" __global__ void accumulate_bf16(bf16 *acc, const bf16 *x, long long n) { accumulate(acc, x, n); }
-extern "C" __global__ void accumulate_f32_bf16(float *acc, const bf16 *x, long long n) { accumulate(acc, x, n); }
-extern "C" __global__ void accumulate_bf16_f32(bf16 *acc, const float *x, long long n) { accumulate(acc, x, n); }
-extern "C" __global__ void accumulate_part_f32(float *acc, const float *x, long long part, long long whole, long long start,
-                                               long long n) {
-    accumulate_part(acc, x, part, whole, start, n);
-}
-extern "C" __global__ void accumulate_part_bf16(bf16 *acc, const bf16 *x, long long part, long long whole, long long start,
-                                                long long n) {
-    accumulate_part(acc, x, part, whole, start, n);
-}
-extern "C" __global__ void accumulate_part_f32_bf16(float *acc, const bf16 *x, long long part, long long whole, long long start,
-                                                    long long n) {
-    accumulate_part(acc, x, part, whole, start, n);
-}
-extern "C" __global__ void accumulate_part_bf16_f32(bf16 *acc, const float *x, long long part, long long whole, long long start,
-                                                    long long n) {
-    accumulate_part(acc, x, part, whole, start, n);
-}

@@ -21,16 +21,6 @@ template <typename T> __device__ __forceinline__ bool sum_packs(const SumTerm<T>
     return all % PACK<T> == 0;
 }
 
-// V values of f32, 16 bytes at a time, from `p` on and to it.
-template <int V> __device__ __forceinline__ void load_sums(const float *p, float *v) {
-    if constexpr (V == 1) v[0] = *p;
-    else UNROLL for (int j = 0; j < V; j += 4) load_pack(p + j, v + j);
-}
-template <int V, typename O> __device__ __forceinline__ void store_sums(O *p, const float *v) {
-    if constexpr (V == 1) *p = from_float<O>(v[0]);
-    else UNROLL for (int j = 0; j < V; j += PACK<O>) store_pack(p + j, v + j);
-}
-
 template <typename T, int V, typename O>
 __device__ __forceinline__ void weighted_sum_values(const SumTerm<T> (&t)[SUM_TERMS], const float *w, const float *before, O *y,
                                                     int terms, int add, long long row, long long n) {

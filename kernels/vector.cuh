@@ -12,6 +12,16 @@ template <int V, typename T> __device__ inline void store_values(T *p, const flo
     else store_pack(p, v);
 }
 
+// V values of f32, 16 bytes at a time, from `p` on and to it.
+template <int V> __device__ __forceinline__ void load_sums(const float *p, float *v) {
+    if constexpr (V == 1) v[0] = *p;
+    else UNROLL for (int j = 0; j < V; j += 4) load_pack(p + j, v + j);
+}
+template <int V, typename O> __device__ __forceinline__ void store_sums(O *p, const float *v) {
+    if constexpr (V == 1) *p = from_float<O>(v[0]);
+    else UNROLL for (int j = 0; j < V; j += PACK<O>) store_pack(p + j, v + j);
+}
+
 // a / b for a >= 0, b > 0: by the short division where both fit, which costs a third.
 __device__ inline long long quotient(long long a, long long b) {
     if (((a | b) >> 32) == 0) return (unsigned)a / (unsigned)b;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Context, running};
 use crate::backend::Device;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::microbench::copy_bandwidth;
 use crate::search::classes;
 use crate::search::config::Config;
@@ -17,6 +17,7 @@ use crate::search::forecast::{Forecast, Gpu, Where, forecast};
 Examples:
   mtnas plan configs/demo.toml --device cpu
   mtnas plan configs/mtnas-paper.toml --gpu-memory 80 --bandwidth 2000
+  mtnas plan configs/mtnas-paper.toml --kernels
 
 For a GPU a step of full size runs on a device that only counts: launches, the
 bytes that they move at least, the most memory in use at one time. Its time is
@@ -35,6 +36,9 @@ pub(super) struct Arguments {
     /// Classes of an image folder that is not there
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     classes: Option<u16>,
+    /// List the kernels of a step: launches and bytes, most launches first
+    #[arg(long)]
+    kernels: bool,
 }
 
 /// An H200: memory, copy bandwidth as measured on one.
@@ -69,8 +73,13 @@ pub(super) fn run(a: Arguments, context: &Context) -> Result<u8> {
     let presearch = config.data.get(&config.search.presearch.data);
     let presearch = presearch.map(classes::known).transpose()?.flatten();
     let presearch = presearch.map(|names| names.len()).or(given);
-    let asked = a.gpu_memory.is_some() || a.bandwidth.is_some();
+    let asked = a.gpu_memory.is_some() || a.bandwidth.is_some() || a.kernels;
     let at = match (config.run.device, config.run.device.resolve()) {
+        (Device::Cpu, _) if a.kernels => {
+            let text = "the processor launches no kernels";
+            let e = Error::new(Code::Usage, text).at("--kernels");
+            return Err(e.help("plan for a GPU, there or not: `--device auto`"));
+        }
         (Device::Cpu, _) => Where::Cpu,
         (Device::Auto, Device::Cpu) if !asked => Where::Cpu,
         (_, device) => Where::Gpu(gpu(&a, device, context)?),
@@ -78,7 +87,12 @@ pub(super) fn run(a: Arguments, context: &Context) -> Result<u8> {
     let all = forecast(&config, &heads, presearch, at)?;
     match context.json() {
         true => context.print_json(&all)?,
-        false => context.print(&table(&all))?,
+        false => {
+            context.print(&table(&all))?;
+            if a.kernels {
+                context.print(&kernels(&all))?;
+            }
+        }
     }
     Ok(0)
 }
@@ -140,4 +154,69 @@ fn table(all: &[Forecast]) -> String {
         }
     }
     text
+}
+
+/// The kernels of each stage's and task's step.
+fn kernels(all: &[Forecast]) -> String {
+    let mut text = String::new();
+    for f in all {
+        let launches: u64 = f.kernels.iter().map(|k| k.launches).sum();
+        text += &format!(
+            "\n{}, {}: {launches} launches a step\n{:32} {:>9} {:>10} {:>10}\n",
+            f.stage, f.task, "kernel", "launches", "MB read", "MB written"
+        );
+        let mb = |bytes: u64| bytes as f64 * 1e-6;
+        for k in &f.kernels {
+            text += &format!(
+                "{:32} {:>9} {:>10.2} {:>10.2}\n",
+                k.kernel,
+                k.launches,
+                mb(k.read),
+                mb(k.written)
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::forecast::KernelWork;
+
+    #[test]
+    fn kernels_are_listed_for_every_step() {
+        let kernel = |kernel, launches, read, written| KernelWork {
+            kernel,
+            launches,
+            read,
+            written,
+        };
+        let step = Forecast {
+            stage: "4-backbone",
+            task: "detection".into(),
+            batch: 32,
+            steps: 10,
+            seconds: 0.001,
+            memory: 1 << 30,
+            launches: Some(5),
+            traffic: Some(6_500_000),
+            uploaded: Some(0),
+            graphs: Some(2),
+            fetched: Some(0),
+            by_host: vec![],
+            kernels: vec![
+                kernel("relu_bf16", 3, 3_000_000, 1_500_000),
+                kernel("fill", 2, 0, 2_000_000),
+            ],
+            note: None,
+        };
+        let text = kernels(&[step]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "4-backbone, detection: 5 launches a step");
+        let words = |i: usize| lines[i].split_whitespace().collect::<Vec<_>>();
+        assert_eq!(words(3), ["relu_bf16", "3", "3.00", "1.50"]);
+        assert_eq!(words(4), ["fill", "2", "0.00", "2.00"]);
+        assert_eq!(lines.len(), 5);
+    }
 }

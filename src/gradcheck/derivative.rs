@@ -40,6 +40,14 @@ impl Op for Arc<dyn Op> {
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
         (**self).backward_device(e, b)
     }
+    fn take_second(&self) -> Option<Tensor> {
+        (**self).take_second()
+    }
+
+    fn takes_terms(&self) -> bool {
+        (**self).takes_terms()
+    }
+
     fn forward_dual(&self, x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
         (**self).forward_dual(x)
     }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::on_device::{Part, copy_part, one_type};
+use super::on_device::one_type;
 use super::reference::{Arr, Reference};
 use super::shape_rules::{has_dim, refuse, same_but, split, with_dim};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
+use crate::backend::engine::{Beside, Slab};
 use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::Result;
@@ -116,51 +117,49 @@ impl Op for Concat {
     crate::reference_path!();
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        let maps = [DType::F32, DType::Bf16].contains(&x[0].dtype());
-        if !maps || !one_type(x) {
+        if !on_device(x) {
             return Ok(None);
         }
         let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
-        let mut y = Tensor::scratch_on(e, self.infer(&shapes)?, x[0].dtype())?;
-        let whole = split(y.shape(), 1).row();
-        let mut start = 0;
-        for x in x {
-            let row = split(x.shape(), 1).row();
-            let from = Part {
-                whole: row,
-                start: 0,
-            };
-            copy_part(e, x, from, &mut y, Part { whole, start }, row)?;
-            start += row;
-        }
-        Ok(Some(y.into()))
+        let shape = self.infer(&shapes)?;
+        Ok(Some(joined(e, x, &shape, Beside::default())?.into()))
     }
 
-    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
-        if ![DType::F32, DType::Bf16].contains(&b.dy.dtype()) {
-            return Ok(None);
-        }
-        let whole = split(b.dy.shape(), 1).row();
-        let mut start = 0;
-        let mut grads = Vec::new();
-        for (s, &need) in b.shapes.iter().zip(b.need) {
-            let row = split(s, 1).row();
-            grads.push(match need {
-                true => {
-                    let mut dx = Tensor::scratch_on(e, *s, b.dy.dtype())?;
-                    let to = Part {
-                        whole: row,
-                        start: 0,
-                    };
-                    copy_part(e, b.dy, Part { whole, start }, &mut dx, to, row)?;
-                    Some(Grad::Whole(dx))
-                }
-                false => None,
-            });
-            start += row;
-        }
-        Ok(Some(grads))
+    fn backward_device(&self, _e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        let there = on_device(std::slice::from_ref(b.dy));
+        Ok(there.then(|| cut(b.dy, b.shapes, b.need)))
     }
+}
+
+/// Whether kernels join these, or sum them.
+pub(super) fn on_device(x: &[Tensor]) -> bool {
+    [DType::F32, DType::Bf16].contains(&x[0].dtype()) && one_type(x)
+}
+
+/// The concatenation, `shape`, in one launch.
+pub(super) fn joined(e: Engine, x: &[Tensor], shape: &Shape, beside: Beside) -> Result<Tensor> {
+    let (mut terms, mut to) = (vec![], 0);
+    for x in x {
+        let channels = x.dims()[1];
+        let whole = Slab::whole(x.on(e)?, channels);
+        terms.push(Slab { to, ..whole });
+        to += channels;
+    }
+    let v = split(shape, 1);
+    let y = e.sum_beside([shape.dims()[0], v.len, v.inner], &terms, beside)?;
+    Ok(Tensor::from_device(*shape, y))
+}
+
+/// The gradients of operands of these shapes, within `dy`.
+pub(super) fn cut(dy: &Tensor, shapes: &[Shape], need: &[bool]) -> Vec<Option<Grad>> {
+    let mut next = 0;
+    let mut grads = vec![];
+    for (s, &need) in shapes.iter().zip(need) {
+        let (start, dx) = (next, dy.clone());
+        grads.push(need.then_some(Grad::Within { start, dx }));
+        next += s.dims()[1];
+    }
+    grads
 }
 
 /// Registry entry.

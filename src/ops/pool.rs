@@ -2,7 +2,7 @@
 //! the taps inside the map (systems.md 2.1: `avg_pool_3x3`, padding not counted).
 
 #[path = "pool_device.rs"]
-mod device;
+pub(super) mod device;
 
 use std::sync::Arc;
 

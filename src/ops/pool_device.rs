@@ -107,7 +107,7 @@ fn launch(
     over_units(e, kernel, units, &args)
 }
 
-pub(super) fn forward(op: &Pool, e: Engine, x: &Tensor) -> Result<Option<Output>> {
+pub(in crate::ops) fn forward(op: &Pool, e: Engine, x: &Tensor) -> Result<Option<Output>> {
     let g = op.geometry(x.shape())?;
     if !known(&g, x.dtype()) {
         return Ok(None);
@@ -127,7 +127,11 @@ pub(super) fn forward(op: &Pool, e: Engine, x: &Tensor) -> Result<Option<Output>
     Ok(Some(Output { y, saved }))
 }
 
-pub(super) fn backward(op: &Pool, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+pub(in crate::ops) fn backward(
+    op: &Pool,
+    e: Engine,
+    b: &Backward,
+) -> Result<Option<Vec<Option<Grad>>>> {
     let g = op.geometry(&b.shapes[0])?;
     let taps = b.saved.first();
     let told = taps.is_some() || op.kind == Kind::Average;

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::driver::{self as k, Arg, Launch, Scalar};
+use crate::backend::driver::{self as k, Arg, DevicePtr, Launch, Scalar};
 use crate::error::Result;
 use crate::nn::{ParamId, ParamSet};
 use crate::tensor::{DType, DeviceBuffer, Engine, Tensor};
@@ -254,12 +254,12 @@ impl Teller {
     }
 }
 
-/// Running statistics `[mean, variance]` on a device and the `[mean, variance, rest]` of a batch that they move to.
+/// Running statistics `[mean, variance]` on a device and those of a batch that they move to.
 pub struct Moving<'a> {
     /// Where they are; they change in place.
     pub running: [&'a DeviceBuffer; 2],
-    /// Of the batch.
-    pub batch: [&'a DeviceBuffer; 3],
+    /// Where the batch's mean, variance and rest are, f32.
+    pub batch: [DevicePtr; 3],
     /// Share of the batch.
     pub momentum: f64,
 }
@@ -279,7 +279,8 @@ pub fn move_statistics(
     }
     let mut words = vec![];
     for m in all {
-        words.extend(m.batch.iter().chain(&m.running).map(|b| address(b.arg())));
+        let running = m.running.map(DeviceBuffer::address);
+        words.extend(m.batch.iter().chain(&running).map(|at| at.0 as i64));
         let momentum = (m.momentum as f32).to_bits();
         words.extend([m.running[0].len() as i64, i64::from(momentum)]);
     }

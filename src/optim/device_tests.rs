@@ -157,7 +157,7 @@ fn halts_and_moves(e: Engine) {
         let to = up(Tensor::scalar(DType::F32, factor));
         let moving = Moving {
             running: [running_mean.on(e).unwrap(), running_var.on(e).unwrap()],
-            batch: [&mean, &var, &rest].map(|t| t.on(e).unwrap()),
+            batch: [&mean, &var, &rest].map(|t| t.on(e).unwrap().address()),
             momentum: 0.1,
         };
         move_statistics(e, &Mirror::default(), &[moving], to.on(e).unwrap()).unwrap();

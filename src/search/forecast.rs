@@ -1,6 +1,7 @@
 //! What the stages of a configuration will need: memory and time, before anything runs. On a GPU a step of full size is put on a
 //! device that only counts; on the processor steps of one and of two images are taken and extended in a straight line.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -47,6 +48,32 @@ pub enum Where {
     Gpu(Gpu),
 }
 
+/// What a step launches of one kernel; copies and fills are listed like kernels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KernelWork {
+    /// Its name.
+    pub kernel: &'static str,
+    /// Launches in a step.
+    pub launches: u64,
+    /// Bytes of the buffers that they read, all launches together.
+    pub read: u64,
+    /// Bytes of the buffers that they write.
+    pub written: u64,
+}
+
+/// The work of a step by kernel, most launches first, of as many the most bytes.
+fn by_kernel(work: BTreeMap<&'static str, Work>) -> Vec<KernelWork> {
+    let row = |(kernel, w): (&'static str, Work)| KernelWork {
+        kernel,
+        launches: w.launches,
+        read: w.read,
+        written: w.written,
+    };
+    let mut all: Vec<KernelWork> = work.into_iter().map(row).collect();
+    all.sort_by_key(|k| std::cmp::Reverse((k.launches, k.read + k.written)));
+    all
+}
+
 /// One task's steps in one stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
@@ -74,6 +101,8 @@ pub struct Forecast {
     pub fetched: Option<u64>,
     /// As above.
     pub by_host: Vec<&'static str>,
+    /// The kernels of a step, those that are launched most often first.
+    pub kernels: Vec<KernelWork>,
     /// What is not yet known and what stands in its place.
     pub note: Option<&'static str>,
 }
@@ -216,10 +245,11 @@ impl Workload<'_> {
             path: Path::Device(engine),
             ..Cx::default()
         };
-        let (mut work, mut moved, mut replayed) = (Work::default(), [0; 2], 0);
+        let (mut work, mut kernels) = (Work::default(), BTreeMap::new());
+        let (mut moved, mut replayed) = ([0; 2], 0);
         let (mut before, mut replays) = (engine.counts(), 0);
         self.run(cx, batch, 3, |graphs| {
-            work = counted.total();
+            (work, kernels) = (counted.total(), counted.work());
             counted.reset();
             let now = engine.counts();
             moved = [
@@ -237,6 +267,7 @@ impl Workload<'_> {
         (f.uploaded, f.fetched) = (Some(moved[0]), Some(moved[1]));
         f.graphs = Some(replayed);
         f.by_host = engine.fallbacks().into_keys().collect();
+        f.kernels = by_kernel(kernels);
         Ok(())
     }
 
@@ -347,6 +378,7 @@ pub fn forecast(
                 graphs: None,
                 fetched: None,
                 by_host: vec![],
+                kernels: vec![],
                 note: p.note,
             };
             match at {
@@ -405,6 +437,11 @@ mod tests {
             // Losses, their parts and the norms come back, nothing else; every operation has kernels.
             assert!(f.fetched.unwrap() <= 256, "{f:?}");
             assert!(f.by_host.is_empty(), "{f:?}");
+            // Kernel by kernel it is the same step.
+            let sum = |of: fn(&KernelWork) -> u64| f.kernels.iter().map(of).sum::<u64>();
+            assert_eq!(Some(sum(|k| k.launches)), f.launches);
+            assert_eq!(Some(sum(|k| k.read + k.written)), f.traffic);
+            assert!(f.kernels.windows(2).all(|p| p[0].launches >= p[1].launches));
             // What goes up is little more than the images; every phase is a graph.
             let phases = 1 + u64::from(f.stage != "5-finetune");
             let pixels = match f.stage {

@@ -181,10 +181,9 @@ impl Learner {
                 let text = "running statistics of a normalisation that no kernel computed";
                 Error::new(Code::Internal, text)
             };
-            let [mean, var, rest] = m.batch.on_device().ok_or_else(by_host)?;
             all.push(Moving {
                 running: [buffers.get(m.ids[0]).on(e)?, buffers.get(m.ids[1]).on(e)?],
-                batch: [mean.on(e)?, var.on(e)?, rest.on(e)?],
+                batch: m.batch.on_device()?.ok_or_else(by_host)?,
                 momentum: m.momentum,
             });
         }

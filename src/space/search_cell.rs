@@ -11,6 +11,7 @@ use super::candidates::Candidates;
 use super::genotype::{INPUTS, edge_index, nodes_of_edges};
 use super::mixed_op::MixedOp;
 use super::operation::{Norms, Site, State};
+use super::primitive::Primitive;
 use crate::error::{Code, Error, Result};
 use crate::nn::{Builder, Map, Pass};
 use crate::ops::mixed_node::{self, Edge, Source};
@@ -32,14 +33,17 @@ pub struct SearchBody {
 /// A node's value, its active channels where an operation of its own needs them, and the pooled others where a reduction does.
 struct Node {
     x: Var,
+    /// The active ones are pooled both ways.
+    pools: bool,
     active: OnceCell<State>,
     pooled: OnceCell<Var>,
 }
 
 impl Node {
-    fn new(x: Var) -> Node {
+    fn new(x: Var, pools: bool) -> Node {
         Node {
             x,
+            pools,
             active: OnceCell::new(),
             pooled: OnceCell::new(),
         }
@@ -103,25 +107,22 @@ impl SearchBody {
     /// Those of the ops.
     pub fn forward(&self, p: &Pass, inputs: [Var; 2], mixture: &CellMixture) -> Result<Vec<Var>> {
         let mut states = vec![];
+        let has = |e: &MixedOp, p: Primitive| e.operations.iter().any(|o| o.0 == p);
+        let both = |e: &MixedOp| has(e, Primitive::MaxPool3) && has(e, Primitive::AvgPool3);
+        let pools = !mixture.is_sparse() && self.edges.iter().all(both);
         for x in inputs {
-            states.push(Node::new(x));
+            states.push(Node::new(x, pools));
         }
         for node in 0..self.nodes {
             let x = self.sum(p, node, &states, mixture)?;
-            states.push(Node::new(x));
+            states.push(Node::new(x, pools));
         }
         Ok(states.into_iter().skip(INPUTS).map(|s| s.x).collect())
     }
 
     fn active<'a>(&self, node: &'a Node) -> Result<&'a State> {
-        if let Some(state) = node.active.get() {
-            return Ok(state);
-        }
-        let active = match self.k {
-            1 => node.x.clone(),
-            _ => ops::slice(&node.x, 0, self.active)?,
-        };
-        Ok(node.active.get_or_init(|| State::new(active)))
+        let part = || State::part(node.x.clone(), self.active, node.pools);
+        Ok(node.active.get_or_init(part))
     }
 
     /// Whether an edge halves the map.

@@ -12,6 +12,7 @@ mod deferred;
 mod graph;
 mod node;
 mod op;
+mod pair;
 mod walk;
 
 use std::cell::RefCell;
@@ -186,14 +187,25 @@ impl Tape {
     /// # Errors
     /// Those of the op's shape rule; [`Code::Diverged`] when outputs are checked and one is not finite.
     pub fn apply(&self, op: impl Op + 'static, x: &[&Var]) -> Result<Var> {
-        self.record(Arc::new(op), x, None)
+        self.record(Arc::new(op), x, None, false)
     }
 
     /// Like [`Tape::apply`]; also returns what the forward saved (batch statistics, for example).
     pub fn apply_saving(&self, op: impl Op + 'static, x: &[&Var]) -> Result<(Var, Saved)> {
         let saved = Arc::new(OnceLock::new());
-        let y = self.record(Arc::new(op), x, Some(saved.clone()))?;
+        let y = self.record(Arc::new(op), x, Some(saved.clone()), false)?;
         Ok((y, Saved(saved)))
+    }
+
+    /// Like [`Tape::apply_saving`] for an op with two results of one shape and type ([`Op::take_second`]).
+    ///
+    /// # Errors
+    /// As [`Tape::apply`].
+    pub fn apply_pair(&self, op: impl Op + 'static, x: &[&Var]) -> Result<([Var; 2], Saved)> {
+        let (op, saved): (Arc<dyn Op>, _) = (Arc::new(op), Arc::new(OnceLock::new()));
+        let first = self.record(op.clone(), x, Some(saved.clone()), false)?;
+        let second = self.record(Arc::new(pair::Second(op)), &[&first], None, true)?;
+        Ok(([first, second], Saved(saved)))
     }
 
     fn record(
@@ -201,6 +213,7 @@ impl Tape {
         op: Arc<dyn Op>,
         x: &[&Var],
         saved: Option<Arc<OnceLock<Vec<Tensor>>>>,
+        second: bool,
     ) -> Result<Var> {
         assert!(
             x.iter().all(|v| Rc::ptr_eq(&v.tape.0, &self.0)),
@@ -216,7 +229,8 @@ impl Tape {
             let nodes = self.0.nodes.borrow();
             inputs.iter().any(|&i| nodes[i].needs_grad)
         };
-        let node = Node::of(op, inputs, shapes, dtypes, needs_grad);
+        let mut node = Node::of(op, inputs, shapes, dtypes, needs_grad);
+        node.second = second;
         let y = self.push(node, Slot::empty(shape, dtype));
         let node = self.0.nodes.borrow()[y.id].clone();
         let operands = x.iter().map(|v| v.slot.clone()).collect();

@@ -47,6 +47,8 @@ pub(super) struct Node {
     pub shapes: Vec<Shape>,
     pub dtypes: Vec<DType>,
     pub needs_grad: bool,
+    /// It is the second result of its input, which takes its gradients over.
+    pub second: bool,
     pub kept: Mutex<Option<Kept>>,
 }
 
@@ -58,6 +60,7 @@ impl Node {
             shapes: vec![],
             dtypes: vec![],
             needs_grad,
+            second: false,
             kept: Mutex::default(),
         }
     }
@@ -75,6 +78,7 @@ impl Node {
             shapes,
             dtypes,
             needs_grad,
+            second: false,
             kept: Mutex::default(),
         }
     }

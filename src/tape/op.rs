@@ -94,6 +94,9 @@ pub struct Backward<'a> {
     pub saved: &'a [Tensor],
     /// Gradient of the loss with respect to the output.
     pub dy: &'a Tensor,
+    /// Gradients of the output and of the second one, if there is one ([`super::Tape::apply_pair`]): those of one add up. One or none
+    /// each, but on a device as many as there are where [`Op::takes_terms`]; `dy` is one of them then.
+    pub terms: [&'a [Tensor]; 2],
     /// Which inputs want a gradient.
     pub need: &'a [bool],
 }
@@ -116,6 +119,14 @@ pub enum Grad {
         /// First channel.
         start: usize,
         /// Their gradient, `(N, C', H, W)`.
+        dx: Tensor,
+    },
+    /// The channels from `start` on of a larger tensor, as many as the input has. For backwards on a device: there the sum of
+    /// gradients reads them where they are.
+    Within {
+        /// First channel.
+        start: usize,
+        /// Has the input's size but for its channels.
         dx: Tensor,
     },
 }
@@ -170,6 +181,16 @@ pub trait Op: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// The second of two results, of the shape and type of the first, which the forward put aside; it is handed out once.
+    fn take_second(&self) -> Option<Tensor> {
+        None
+    }
+
+    /// Whether the backward on a device adds gradients of its results itself, [`Backward::terms`].
+    fn takes_terms(&self) -> bool {
+        false
+    }
+
     /// The forward over dual numbers, if there is one. Inputs of integers come as constants.
     fn forward_dual(&self, _x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
         None
@@ -193,7 +214,7 @@ pub trait Op: Debug + Send + Sync {
 impl Grad {
     pub(super) fn tensor(&self) -> &Tensor {
         match self {
-            Grad::Whole(t) | Grad::Channels { dx: t, .. } => t,
+            Grad::Whole(t) | Grad::Channels { dx: t, .. } | Grad::Within { dx: t, .. } => t,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::graph::{self, Followers, Graph};
 use super::node::{Kept, Node, Shared, lock, up};
 use super::op::{Backward, Grad, Op, Path};
-use crate::backend::engine::labelled;
+use crate::backend::engine::{Slab, labelled};
 use crate::backend::host::elementwise;
 use crate::error::{Code, Error, Result};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
@@ -17,6 +17,14 @@ struct Arrival {
     grad: Grad,
     shape: Shape,
     dtype: DType,
+    /// It is of the node's second result.
+    second: bool,
+}
+
+/// What reached a node: its gradient, and the terms of those of both results ([`Backward::terms`]).
+struct Reached {
+    dy: Tensor,
+    terms: [Vec<Tensor>; 2],
 }
 
 /// Gradients on their way. Step `i` is the i-th node that is reached, last node first.
@@ -101,11 +109,17 @@ impl Graph for Walk<'_> {
 
     fn run(&self, i: usize) -> Result<()> {
         let (id, node) = (self.reached[i], &self.nodes[self.reached[i]]);
-        let Some(dy) = self.sum(i)? else {
+        if let (true, &[Some(first)]) = (node.second, &self.targets[i][..]) {
+            let all = std::mem::take(&mut *lock(&self.arrivals[i]));
+            let moved = all.into_iter().map(|a| Arrival { second: true, ..a });
+            lock(&self.arrivals[first]).extend(moved);
+            return Ok(());
+        }
+        let Some(dy) = self.reached(i)? else {
             return Ok(());
         };
         let (Some(op), Some(kept)) = (&node.op, lock(&node.kept).take()) else {
-            *lock(&self.grads[i]) = Some(dy);
+            *lock(&self.grads[i]) = Some(dy.dy);
             return Ok(());
         };
         let need: Vec<bool> = self.targets[i].iter().map(|t| t.is_some()).collect();
@@ -133,6 +147,7 @@ impl Graph for Walk<'_> {
                 grad,
                 shape,
                 dtype,
+                second: false,
             });
         }
         Ok(())
@@ -146,17 +161,18 @@ impl Walk<'_> {
         op: &dyn Op,
         kept: Kept,
         shapes: &[Shape],
-        dy: Tensor,
+        dy: Reached,
         need: &[bool],
     ) -> Result<Vec<Option<Grad>>> {
-        let backward = |x: &[Option<Tensor>], y: Option<&Tensor>, dy: &Tensor, path| {
+        let backward = |x: &[Option<Tensor>], y: Option<&Tensor>, dy: &Reached, path| {
             let saved = &kept.saved;
             let b = Backward {
                 x,
                 shapes,
                 y,
                 saved,
-                dy,
+                dy: &dy.dy,
+                terms: dy.terms.each_ref().map(|t| &t[..]),
                 need,
             };
             match path {
@@ -176,7 +192,11 @@ impl Walk<'_> {
         }
         // bf16 operands compute in f32, like the forward.
         let x: Vec<Option<Tensor>> = kept.x.iter().map(|t| t.clone().map(up)).collect();
-        let (y, dy) = (kept.y.clone().map(up), up(dy));
+        let y = kept.y.clone().map(up);
+        let dy = Reached {
+            dy: up(dy.dy),
+            terms: dy.terms.map(|t| t.into_iter().map(up).collect()),
+        };
         let dx = backward(&x, y.as_ref(), &dy, host)?.expect("a host path has every operation");
         if let Path::Device(e) = path {
             e.healthy()?;
@@ -185,22 +205,61 @@ impl Walk<'_> {
     }
 
     /// The gradient of a node whose consumers have all sent theirs, summed from the last consumer to the first.
-    fn sum(&self, step: usize) -> Result<Option<Tensor>> {
+    fn reached(&self, step: usize) -> Result<Option<Reached>> {
         let mut all = std::mem::take(&mut *lock(&self.arrivals[step]));
-        let mut sum = lock(&self.grads[step]).take();
+        let given = lock(&self.grads[step]).take();
         all.sort_by_key(|a| (a.from, a.k));
         let start = self.shared.start();
-        for a in all {
-            match self.shared.cx.path {
-                Path::Device(e) if a.dtype != DType::F64 => {
-                    labelled("(sum of gradients)", || accumulate_on(e, &mut sum, a))?
-                }
-                _ => accumulate(&mut sum, a.grad, a.shape, a.dtype),
+        let (second, first): (Vec<_>, Vec<_>) = all.into_iter().partition(|a| a.second);
+        let takes = |op: &Arc<dyn Op>| (**op).takes_terms();
+        let own = self.nodes[self.reached[step]]
+            .op
+            .as_ref()
+            .is_some_and(takes);
+        let mut terms: [Vec<Tensor>; 2] = match self.shared.cx.path {
+            Path::Device(_) if own && first.iter().chain(&second).all(Arrival::is_stored) => {
+                [first, second].map(|all| all.into_iter().map(Arrival::into_tensor).collect())
             }
-        }
+            _ => [
+                self.sum(first)?.into_iter().collect(),
+                self.sum(second)?.into_iter().collect(),
+            ],
+        };
+        terms[0].extend(given);
         self.shared
             .note("(sum of gradients)", start, |t, s| t.backward += s);
+        let [a, b] = &terms;
+        let dy = a.iter().chain(b).next().cloned();
+        Ok(dy.map(|dy: Tensor| Reached { dy, terms }))
+    }
+
+    /// The sum of gradients of one value, in their order.
+    fn sum(&self, all: Vec<Arrival>) -> Result<Option<Tensor>> {
+        let mut sum = None;
+        match self.shared.cx.path {
+            Path::Device(e) if all.first().is_some_and(|a| a.dtype != DType::F64) => {
+                sum = Some(labelled("(sum of gradients)", || sum_on(e, all))?);
+            }
+            _ => {
+                for a in all {
+                    accumulate(&mut sum, a.grad, a.shape, a.dtype);
+                }
+            }
+        }
         Ok(sum)
+    }
+}
+
+impl Arrival {
+    /// Whether it is as the value is stored.
+    fn is_stored(&self) -> bool {
+        matches!(&self.grad, Grad::Whole(t) if t.dtype() == self.dtype)
+    }
+
+    fn into_tensor(self) -> Tensor {
+        match self.grad {
+            Grad::Whole(t) | Grad::Channels { dx: t, .. } | Grad::Within { dx: t, .. } => t,
+        }
     }
 }
 
@@ -220,25 +279,43 @@ fn accumulate(slot: &mut Option<Tensor>, g: Grad, shape: Shape, dtype: DType) {
             });
             elementwise::add_channels_into(acc, start, &dx);
         }
+        Grad::Within { .. } => unreachable!("a backward on the host cut its gradients"),
     }
 }
 
-/// [`accumulate`] on a device.
-fn accumulate_on(e: Engine, slot: &mut Option<Tensor>, a: Arrival) -> Result<()> {
-    match a.grad {
-        Grad::Whole(t) => match slot {
-            None => *slot = Some(t.cast(a.dtype)),
-            Some(acc) => e.accumulate(acc.on_mut(e)?, t.on(e)?)?,
+/// The sum of gradients of one value on a device, in one launch: what reads them is the kernel, so none is cut out or filled up.
+fn sum_on(e: Engine, all: Vec<Arrival>) -> Result<Tensor> {
+    let (shape, dtype) = (all[0].shape, all[0].dtype);
+    if let [
+        Arrival {
+            grad: Grad::Whole(t),
+            ..
         },
-        Grad::Channels { start, dx } => {
-            let mut acc = match slot.take() {
-                Some(acc) => acc,
-                None => Tensor::zeros_on(e, a.shape, a.dtype)?,
-            };
-            let (n, _, h, w) = a.shape.nchw("gradient")?;
-            e.accumulate_part(acc.on_mut(e)?, dx.on(e)?, n, start * h * w)?;
-            *slot = Some(acc);
-        }
+    ] = &all[..]
+    {
+        return Ok(t.cast(dtype));
     }
-    Ok(())
+    let parts = all.iter().any(|a| !matches!(a.grad, Grad::Whole(_)));
+    let size = match *shape.dims() {
+        [images, channels, ref plane @ ..] if parts => [images, channels, plane.iter().product()],
+        _ => [1, 1, shape.numel()],
+    };
+    let stored: Vec<Tensor> = (all.iter().map(|a| a.grad.tensor().cast(dtype))).collect();
+    let mut terms = vec![];
+    for (a, t) in all.iter().zip(&stored) {
+        let held = if parts { t.dims()[1] } else { 1 };
+        let (from, channels, to) = match a.grad {
+            Grad::Whole(_) => (0, held, 0),
+            Grad::Channels { start, .. } => (0, held, start),
+            Grad::Within { start, .. } => (start, size[1], 0),
+        };
+        terms.push(Slab {
+            x: t.on(e)?,
+            held,
+            from,
+            channels,
+            to,
+        });
+    }
+    Ok(Tensor::from_device(shape, e.sum(size, &terms)?))
 }

@@ -3,6 +3,7 @@
 
 pub(super) mod ceiling;
 pub(super) mod elementwise;
+pub(super) mod slabs;
 
 use half::bf16;
 

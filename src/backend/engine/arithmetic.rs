@@ -1,12 +1,52 @@
-//! What the tape itself computes: casts between storage types, sums of gradients.
+//! What the tape itself computes: casts between storage types, sums of gradients (`kernels/slabs.cu`).
 
 use super::{DeviceBuffer, Engine};
 use crate::backend::buffer::DType;
-use crate::backend::driver::{self as k, Arg, Kernel, Launch};
+use crate::backend::driver::{self as k, Arg, Kernel, Launch, Scalar};
 use crate::error::Result;
 
 /// Threads of a block of a kernel with one value a thread.
 const THREADS: u32 = 256;
+
+/// Terms of a launch (`SLABS` of slabs.cu).
+const SLABS: usize = 16;
+
+/// A term of [`Engine::sum`]: of a buffer `(images, held, plane)` some channels.
+#[derive(Debug, Clone, Copy)]
+pub struct Slab<'a> {
+    /// The buffer.
+    pub x: &'a DeviceBuffer,
+    /// Its channels.
+    pub held: usize,
+    /// The first of those that are added.
+    pub from: usize,
+    /// How many are added.
+    pub channels: usize,
+    /// The channel of the sum that the first is added to.
+    pub to: usize,
+}
+
+/// What a sum does besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// Takes max(sum, 0), of the sum's type and size.
+    pub rectified: Option<&'a DeviceBuffer>,
+    /// As large as the sum: terms from this one on count where it is positive, as gradients of a rectifier that gave it.
+    pub mask: Option<(&'a DeviceBuffer, usize)>,
+}
+
+impl<'a> Slab<'a> {
+    /// All of a buffer, to a sum of as many channels.
+    pub fn whole(x: &'a DeviceBuffer, channels: usize) -> Slab<'a> {
+        Slab {
+            x,
+            held: channels,
+            from: 0,
+            channels,
+            to: 0,
+        }
+    }
+}
 
 impl Engine {
     /// The values in another float type, f32 or bf16, rounded to nearest even.
@@ -24,49 +64,86 @@ impl Engine {
         Ok(y)
     }
 
-    /// `acc += x`; both f32 or bf16, each by itself; asserts equal lengths.
+    /// The sum of `terms`, in their order and in f32, stored as they are: a buffer `(images, channels, plane)`, 0 where no term reaches.
+    /// One launch for sixteen terms. Asserts that there is a term, that all are f32 or all bf16, and that they fit.
     ///
     /// # Errors
     /// A fault of the device.
-    pub fn accumulate(&self, acc: &mut DeviceBuffer, x: &DeviceBuffer) -> Result<()> {
-        assert_eq!(acc.len(), x.len());
-        let kernel = match (acc.dtype(), x.dtype()) {
-            (DType::F32, DType::F32) => k::ACCUMULATE_F32,
-            (DType::F32, _) => k::ACCUMULATE_F32_BF16,
-            (_, DType::F32) => k::ACCUMULATE_BF16_F32,
-            _ => k::ACCUMULATE_BF16,
-        };
-        self.over(kernel, x.len(), &[acc.arg_out(), x.arg()])
+    pub fn sum(&self, size: [usize; 3], terms: &[Slab]) -> Result<DeviceBuffer> {
+        self.sum_beside(size, terms, Beside::default())
     }
 
-    /// Adds `x`, `(images, part)` values, into `acc`, `(images, whole)` values, from `start` on in each image.
+    /// [`Engine::sum`] with more done on the way.
     ///
     /// # Errors
-    /// A fault of the device.
-    pub fn accumulate_part(
+    /// As there.
+    pub fn sum_beside(
         &self,
-        acc: &mut DeviceBuffer,
-        x: &DeviceBuffer,
-        images: usize,
-        start: usize,
-    ) -> Result<()> {
-        let kernel = match (acc.dtype(), x.dtype()) {
-            (DType::F32, DType::F32) => k::ACCUMULATE_PART_F32,
-            (DType::F32, _) => k::ACCUMULATE_PART_F32_BF16,
-            (_, DType::F32) => k::ACCUMULATE_PART_BF16_F32,
-            _ => k::ACCUMULATE_PART_BF16,
+        [images, channels, plane]: [usize; 3],
+        terms: &[Slab],
+        beside: Beside,
+    ) -> Result<DeviceBuffer> {
+        let dtype = terms[0].x.dtype();
+        let fits = |t: &Slab| {
+            t.x.dtype() == dtype
+                && t.x.len() == images * t.held * plane
+                && t.from + t.channels <= t.held
+                && t.to + t.channels <= channels
         };
-        let whole = acc.len() / images.max(1);
-        let part = x.len() / images.max(1);
-        assert!(start + part <= whole);
-        let args = [
-            acc.arg_out(),
-            x.arg(),
-            Arg::I64(part as i64),
-            Arg::I64(whole as i64),
-            Arg::I64(start as i64),
-        ];
-        self.over(kernel, x.len(), &args)
+        assert!(terms.iter().all(fits), "terms that do not fit their sum");
+        let n = images * channels * plane;
+        let alike = |b: &DeviceBuffer| b.dtype() == dtype && b.len() == n;
+        assert!(beside.rectified.into_iter().all(alike));
+        assert!(beside.mask.into_iter().all(|(m, _)| alike(m)));
+        let mut masked = beside.mask.map_or(usize::MAX, |(_, from)| from);
+        let mut before: Option<DeviceBuffer> = None;
+        let mut rest = terms;
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(SLABS));
+            let (kernel, stored) = match (dtype, later) {
+                (DType::F32, _) => (k::SUM_SLABS_F32, DType::F32),
+                (_, []) => (k::SUM_SLABS_BF16, dtype),
+                _ => (k::SUM_SLABS_BF16_F32, DType::F32),
+            };
+            let y = DeviceBuffer::scratch(*self, stored, n)?;
+            if n > 0 {
+                let row = |t: &Slab| [t.to, t.channels, t.from, t.held].map(|v| v as i32);
+                let rows: Vec<i32> = now.iter().flat_map(row).collect();
+                let rows = self.constant(&rows)?;
+                // In place of pointers that are not looked at.
+                let (some, of) = (rows.address(), dtype.scalar());
+                let nothing = Arg::In(some, Scalar::F32);
+                let last = later.is_empty();
+                let rectified = beside.rectified.filter(|_| last);
+                let rectify = i32::from(rectified.is_some());
+                let own = Arg::Out(some, stored.scalar());
+                let rectified = rectified.map_or(own, DeviceBuffer::arg_out);
+                let mask = beside.mask.map_or(Arg::In(some, of), |(m, _)| m.arg());
+                let mut args: Vec<Arg> = now.iter().map(|t| t.x.arg()).collect();
+                args.resize(SLABS, args[0].null());
+                args.extend([
+                    rows.arg(),
+                    before.as_ref().map_or(nothing, DeviceBuffer::arg),
+                    y.arg_out(),
+                    rectified,
+                    mask,
+                    Arg::I32(now.len() as i32),
+                    Arg::I32(i32::from(before.is_some())),
+                    Arg::I32(rectify),
+                    Arg::I32(masked.min(SLABS) as i32),
+                    Arg::I32(channels as i32),
+                    Arg::I64(plane as i64),
+                    Arg::I64(n as i64),
+                ]);
+                let packs = n.div_ceil(16 / dtype.size());
+                self.launch(kernel, Launch::over(packs, THREADS), &args)?;
+            }
+            if later.is_empty() {
+                return Ok(y);
+            }
+            (before, rest) = (Some(y), later);
+            masked = masked.saturating_sub(SLABS);
+        }
     }
 
     /// Launches a kernel with one value a thread, whose last parameter is the number of values (`long long`); none: no launch.

@@ -1,7 +1,7 @@
 //! Batch normalisation by kernels (`kernels/norm.cu`): two launches forward, two backward, nothing comes back to the host.
 
 use super::BatchNormParams;
-use crate::backend::driver::{self as k, Arg, Launch};
+use crate::backend::driver::{self as k, Arg, DevicePtr, Launch, Scalar};
 use crate::error::Result;
 use crate::ops::on_device::{int, long, pick, untouched};
 use crate::tape::{Backward, Grad, Output};
@@ -335,10 +335,10 @@ pub(super) fn backward(
     back.gradients(e, sums.as_ref(), b.need).map(Some)
 }
 
-/// New running statistics: `old + momentum (batch - old)`, of the batch's `[mean, var, rest]`; one launch.
+/// New running statistics: `old + momentum (batch - old)`, of the batch's mean, variance and rest, f32; one launch.
 pub(super) fn running(
     e: Engine,
-    batch: [&Tensor; 3],
+    batch: [DevicePtr; 3],
     old: [&Tensor; 2],
     momentum: f64,
 ) -> Result<[Tensor; 2]> {
@@ -346,10 +346,11 @@ pub(super) fn running(
         Tensor::scratch_on(e, *old[0].shape(), DType::F32)?,
         Tensor::scratch_on(e, *old[1].shape(), DType::F32)?,
     ];
+    let [mean, var, rest] = batch.map(|at| Arg::In(at, Scalar::F32));
     let args = [
-        batch[0].arg(e)?,
-        batch[1].arg(e)?,
-        batch[2].arg(e)?,
+        mean,
+        var,
+        rest,
         old[0].arg(e)?,
         old[1].arg(e)?,
         new[0].arg_out(e)?,

@@ -440,8 +440,8 @@ mod tests {
         let (b, sb) = super::super::batch_norm(&x, None, params).unwrap();
         for (a, b) in [
             (a.value(), b.value()),
-            (sa.mean(), sb.mean()),
-            (sa.var(), sb.var()),
+            (&sa.mean(), &sb.mean()),
+            (&sa.var(), &sb.var()),
         ] {
             for (a, b) in a.f64s().iter().zip(b.f64s()) {
                 assert!((a - b).abs() <= 1e-13);

@@ -108,8 +108,8 @@ fn several_devices_are_one() {
             let grads = tape.backward_from(&y, wide(&dy)).unwrap();
             let of = |v: &Var| grads.get(v).unwrap().to_f64();
             Ran {
-                mean: s.mean().clone(),
-                var: s.var().clone(),
+                mean: s.mean(),
+                var: s.var(),
                 y: y.value().to_f64(),
                 dx: of(&x),
                 affine: [of(&g), of(&b)],
@@ -129,8 +129,8 @@ fn several_devices_are_one() {
             let of = |v: &Var| grads.get(v).unwrap().to_f64();
             assert!(e.fallbacks().is_empty());
             Ran {
-                mean: s.mean().clone(),
-                var: s.var().clone(),
+                mean: s.mean(),
+                var: s.var(),
                 y: y.value().to_f64(),
                 dx: of(&xv),
                 affine: [of(&g), of(&b)],

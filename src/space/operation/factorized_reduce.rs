@@ -49,11 +49,21 @@ impl FactorizedReduce {
     }
 }
 
-impl Operation for FactorizedReduce {
-    fn forward(&self, p: &Pass, x: &State) -> Result<Var> {
+impl FactorizedReduce {
+    fn reduced(&self, p: &Pass, x: &State) -> Result<Var> {
         let a = self.conv[0].forward(p, &x.subsampled_relu(0)?)?;
         let b = self.conv[1].forward(p, &x.subsampled_relu(1)?)?;
-        self.norm.forward(p, &ops::concat(&[&a, &b])?)
+        ops::concat(&[&a, &b])
+    }
+}
+
+impl Operation for FactorizedReduce {
+    fn forward(&self, p: &Pass, x: &State) -> Result<Var> {
+        self.norm.forward(p, &self.reduced(p, x)?)
+    }
+
+    fn before_norm(&self, p: &Pass, x: &State) -> Result<Option<(Var, &BatchNorm)>> {
+        Ok(Some((self.reduced(p, x)?, &self.norm)))
     }
 
     fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {

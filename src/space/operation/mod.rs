@@ -39,6 +39,14 @@ pub trait Operation: std::fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// What it normalises last, and the normalisation, where that is its last step.
+    ///
+    /// # Errors
+    /// Those of its ops.
+    fn before_norm(&self, _p: &Pass, _x: &State) -> Result<Option<(Var, &BatchNorm)>> {
+        Ok(None)
+    }
+
     /// True for the identity, which drop path leaves alone.
     fn is_identity(&self) -> bool {
         false

@@ -38,4 +38,8 @@ impl Operation for ReluConvBn {
     fn forward(&self, p: &Pass, x: &State) -> Result<Var> {
         self.norm.forward(p, &self.conv.forward(p, &x.relu()?)?)
     }
+
+    fn before_norm(&self, p: &Pass, x: &State) -> Result<Option<(Var, &BatchNorm)>> {
+        Ok(Some((self.conv.forward(p, &x.relu()?)?, &self.norm)))
+    }
 }

@@ -1,18 +1,30 @@
 //! What several edges that start at one node compute alike is computed once.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use super::PoolKind;
 use crate::error::Result;
 use crate::ops;
-use crate::tape::Var;
+use crate::tape::{Path, Var};
 use crate::tensor::Shape;
 
 /// A node's value with the parameter-free intermediate results that operations on its outgoing edges share: rectified,
 /// pooled, subsampled. Sharing changes no value: each is a pure function of the node.
 pub struct State {
-    x: Var,
+    x: Value,
     shared: RefCell<Vec<(Shared, Var)>>,
+}
+
+enum Value {
+    Own(Var),
+    /// The first channels of a value.
+    Part {
+        whole: Var,
+        channels: usize,
+        /// Both poolings are asked for.
+        pools: bool,
+        cut: OnceCell<Var>,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -26,20 +38,85 @@ impl State {
     /// The state of a node whose value is `x`, `(N, C, H, W)`.
     pub fn new(x: Var) -> State {
         State {
-            x,
+            x: Value::Own(x),
             shared: RefCell::default(),
         }
     }
 
-    /// The value.
+    /// The state of `nodes` concatenated, `(N, C, H, W)` each, of which operations will ask the rectified value: on a device both are
+    /// computed together.
+    ///
+    /// # Errors
+    /// Those of the op.
+    pub fn joined(nodes: &[&Var]) -> Result<State> {
+        let on_device = nodes
+            .first()
+            .is_some_and(|x| matches!(x.tape().cx().path, Path::Device(_)));
+        if !on_device {
+            return Ok(State::new(ops::concat(nodes)?));
+        }
+        let [y, rectified] = ops::concat_relu(nodes)?;
+        let state = State::new(y);
+        state.shared.borrow_mut().push((Shared::Relu, rectified));
+        Ok(state)
+    }
+
+    /// The state of the first channels of `whole`, cut out when an operation asks for them alone. `pools`: both poolings will be
+    /// asked for, and may be computed together.
+    pub fn part(whole: Var, channels: usize, pools: bool) -> State {
+        State {
+            x: Value::Part {
+                whole,
+                channels,
+                pools,
+                cut: OnceCell::new(),
+            },
+            shared: RefCell::default(),
+        }
+    }
+
+    /// The value; asserts that it is no part of another.
     pub fn x(&self) -> &Var {
-        &self.x
+        match &self.x {
+            Value::Own(x) => x,
+            Value::Part { .. } => unreachable!("a part of a value has to be cut out"),
+        }
+    }
+
+    /// The value, cut out where it is a part of another.
+    ///
+    /// # Errors
+    /// Those of the op.
+    pub fn value(&self) -> Result<&Var> {
+        match &self.x {
+            Value::Own(x) => Ok(x),
+            Value::Part {
+                whole,
+                channels,
+                cut,
+                ..
+            } => {
+                if cut.get().is_none() {
+                    let own = match *channels == whole.dims()[1] {
+                        true => whole.clone(),
+                        false => ops::slice(whole, 0, *channels)?,
+                    };
+                    let _ = cut.set(own);
+                }
+                Ok(cut.get().expect("just set"))
+            }
+        }
     }
 
     /// Shape of what an operation of this stride makes of it, sides rounded up.
     pub fn strided(&self, stride: usize) -> Shape {
-        let d = self.x.dims();
-        Shape::new(&[d[0], d[1], d[2].div_ceil(stride), d[3].div_ceil(stride)])
+        let (d, channels) = match &self.x {
+            Value::Own(x) => (x.dims(), x.dims()[1]),
+            Value::Part {
+                whole, channels, ..
+            } => (whole.dims(), *channels),
+        };
+        Shape::new(&[d[0], channels, d[2].div_ceil(stride), d[3].div_ceil(stride)])
     }
 
     /// `max(x, 0)`.
@@ -47,7 +124,7 @@ impl State {
     /// # Errors
     /// Those of the op.
     pub fn relu(&self) -> Result<Var> {
-        self.share(Shared::Relu, |s| ops::relu(&s.x))
+        self.share(Shared::Relu, |s| ops::relu(s.value()?))
     }
 
     /// The 3x3 pooling with padding 1.
@@ -55,10 +132,34 @@ impl State {
     /// # Errors
     /// Those of the op.
     pub fn pool(&self, kind: PoolKind, stride: usize) -> Result<Var> {
+        self.pair(stride)?;
         self.share(Shared::Pool(kind, stride), |s| match kind {
-            PoolKind::Max => ops::max_pool(&s.x, 3, stride, 1),
-            PoolKind::Average => ops::avg_pool(&s.x, 3, stride, 1),
+            PoolKind::Max => ops::max_pool(s.value()?, 3, stride, 1),
+            PoolKind::Average => ops::avg_pool(s.value()?, 3, stride, 1),
         })
+    }
+
+    /// Computes both poolings together, where both will be asked for and a device saves launches by it.
+    fn pair(&self, stride: usize) -> Result<()> {
+        let Value::Part {
+            whole,
+            channels,
+            pools: true,
+            ..
+        } = &self.x
+        else {
+            return Ok(());
+        };
+        let max = Shared::Pool(PoolKind::Max, stride);
+        let there = self.shared.borrow().iter().any(|s| s.0 == max);
+        if !there && matches!(whole.tape().cx().path, Path::Device(_)) {
+            let [maxima, means] = ops::pools(whole, *channels, stride)?;
+            let average = Shared::Pool(PoolKind::Average, stride);
+            self.shared
+                .borrow_mut()
+                .extend([(max, maxima), (average, means)]);
+        }
+        Ok(())
     }
 
     /// Every second row and column of the rectified value, from row and column `offset` on.

@@ -14,7 +14,7 @@ pub struct Identity;
 
 impl Operation for Identity {
     fn forward(&self, _p: &Pass, x: &State) -> Result<Var> {
-        Ok(x.x().clone())
+        Ok(x.value()?.clone())
     }
 
     fn parts(&self, _p: &Pass, _x: &State) -> Result<Option<Parts<'_>>> {
@@ -56,9 +56,10 @@ impl Zero {
 
 impl Operation for Zero {
     fn forward(&self, p: &Pass, x: &State) -> Result<Var> {
-        let (n, c, h, w) = x.x().shape().nchw("none")?;
+        let x = x.value()?;
+        let (n, c, h, w) = x.shape().nchw("none")?;
         let shape = [n, c, h.div_ceil(self.stride), w.div_ceil(self.stride)];
-        let dtype = x.x().dtype();
+        let dtype = x.dtype();
         Ok(p.tape.leaf(Tensor::zeros(shape, dtype)))
     }
 }

@@ -3,16 +3,18 @@
 
 use std::ops::Range;
 
-use super::super::agreement_tests::{ceiling, elementwise};
+use super::super::agreement_tests::{ceiling, elementwise, slabs};
 use super::{cases, map_cases};
 use crate::backend::driver::Driver;
 use crate::backend::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::gradcheck::{DeviceOptions, run_on};
 use crate::microbench::check_ceilings;
+use crate::ops::batch_norm::pair::tests as norm_pair;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
 use crate::ops::mixed_node::device::tests as node;
+use crate::ops::pools::tests as pools;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
 use crate::task::decode::device::tests as decoding;
@@ -149,7 +151,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         file: "norm.cu",
-        headers: &["norm.cuh"],
+        headers: &["norm.cuh", "norm_maps.cuh"],
         cases: |d| {
             let e = Engine::new(d, true);
             ops(e, &["batch_norm", "batch_norm_eval"], 7)?;
@@ -157,6 +159,11 @@ pub const FAMILIES: &[Family] = &[
             batch_norm::mutation_cases(e);
             ops_from(e, &["batch_norm", "batch_norm_eval"], 7..8)
         },
+    },
+    Family {
+        file: "norm_pair.cu",
+        headers: &[],
+        cases: |d| norm_pair::mutation_cases(Engine::new(d, true)),
     },
     Family {
         file: "norm_sync.cu",
@@ -186,8 +193,13 @@ pub const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        file: "pool_pair.cu",
+        headers: &[],
+        cases: |d| pools::mutation_cases(Engine::new(d, true)),
+    },
+    Family {
         file: "pool_strips.cu",
-        headers: &["strips.cuh"],
+        headers: &["strips.cuh", "pool.cuh"],
         cases: |d| map_cases::pools(Engine::new(d, true)),
     },
     Family {
@@ -231,6 +243,15 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             cases::corners_of_single_lines(e)?;
             ops(e, &["upsample_nearest", "upsample_bilinear"], 8)
+        },
+    },
+    Family {
+        file: "slabs.cu",
+        headers: &[],
+        cases: |d| {
+            let e = Engine::new(d, true);
+            slabs::mutation_cases(e)?;
+            ops(e, &["concat", "concat_relu"], 4)
         },
     },
     Family {
