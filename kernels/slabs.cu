@@ -23,7 +23,7 @@ __device__ __forceinline__ void sum_slabs_values(const List<const T, SLABS> &x, 
     for (long long i = global_index() * V; i < n; i += global_size() * V) {
         long long p = quotient(i, plane), image = quotient(p, channels), at = i - p * plane;
         int c = (int)(p - image * channels);
-        float acc[V], v[V], mask[V];
+        float acc[V], v[V], mask[V] = {};
         UNROLL for (int j = 0; j < V; j++) acc[j] = 0.0f;
         if (add) load_sums<V>(s.before + i, acc);
         if (s.masked < terms) load_values<V>(s.mask + i, mask);
