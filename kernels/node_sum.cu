@@ -11,6 +11,11 @@ template <typename T> struct NodeTerm {
     const T *x;
     long long image;
     float scale, mean, rest;
+
+    // Value by value: it lies in shared memory.
+    __device__ inline void set(const T *from, long long apart, float by, float m, float r) {
+        x = from, image = apart, scale = by, mean = m, rest = r;
+    }
 };
 constexpr int NODE_TERMS = NODE_UNITS + NODE_EDGES;
 
@@ -26,11 +31,12 @@ __device__ __forceinline__ void node_sums(const NodeTerm<T> *terms, int count, T
 #pragma unroll 4
 #endif
         for (int k = 0; k < count; k++) {
-            const NodeTerm<T> t = terms[k];
+            const NodeTerm<T> &t = terms[k];
+            const float scale = t.scale, mean = t.mean, rest = t.rest;
             float v[V];
             load_values<V>(t.x + of * t.image + at, v);
             UNROLL
-            for (int j = 0; j < V; j++) sum[j] = fmaf(t.scale, (v[j] - t.mean) - t.rest, sum[j]);
+            for (int j = 0; j < V; j++) sum[j] = fmaf(scale, (v[j] - mean) - rest, sum[j]);
         }
         store_values<V>(y + of * image + at, sum);
     }
@@ -46,16 +52,15 @@ __device__ __forceinline__ void node_sum(const List<const T, NODE_EDGES> &x, con
     for (int i = threadIdx.x / WARP_SIZE; mixed && i < count; i += NODE_WARPS) {
         const NodeUnit u = node_unit(units, i);
         const NodeEdge e = node_edge(edges, u.edge);
-        NodeTerm<T> t = {nullptr, 0, alpha[u.alpha] * beta[e.beta], 0.0f, 0.0f};
-        if (u.maps == 0) t.x = x.at[u.edge] + c * plane, t.image = e.channels * plane;
-        else {
+        const float weight = alpha[u.alpha] * beta[e.beta];
+        if (u.maps == 0) {
+            if (lane == 0) terms[i].set(x.at[u.edge] + c * plane, e.channels * plane, weight, 0.0f, 0.0f);
+        } else {
             const int last = u.map + u.maps - 1;
             const NodeNorm s = node_merged(part, last, chunks, a, c);
-            t.x = z.at[last] + c * plane, t.image = a * plane;
-            t.scale /= sqrtf(s.var + eps), t.mean = s.mean, t.rest = s.rest;
+            if (lane == 0) terms[i].set(z.at[last] + c * plane, a * plane, weight / sqrtf(s.var + eps), s.mean, s.rest);
             if (blockIdx.y == 0 && lane == 0) node_note(stats, last, a, c, s);
         }
-        if (lane == 0) terms[i] = t;
     }
     // Of the edges all take part in a channel that bypasses; in a mixed one those without candidates, behind the candidates.
     int terms_of = mixed ? count : arriving;
@@ -64,8 +69,8 @@ __device__ __forceinline__ void node_sum(const List<const T, NODE_EDGES> &x, con
         if (mixed && e.first < e.end) continue;
         const int to = mixed ? terms_of++ : i;
         if (threadIdx.x != 0) continue;
-        if (mixed) terms[to] = NodeTerm<T>{x.at[i] + c * plane, e.channels * plane, beta[e.beta], 0.0f, 0.0f};
-        else terms[to] = NodeTerm<T>{rest.at[i] + (e.start + c - a) * plane, e.rest * plane, beta[e.beta], 0.0f, 0.0f};
+        if (mixed) terms[to].set(x.at[i] + c * plane, e.channels * plane, beta[e.beta], 0.0f, 0.0f);
+        else terms[to].set(rest.at[i] + (e.start + c - a) * plane, e.rest * plane, beta[e.beta], 0.0f, 0.0f);
     }
     __syncthreads();
     const long long image = (long long)a * k * plane;
