@@ -3,6 +3,103 @@
 #pragma once
 #include "node.cuh"
 
+// Calls f(o, j, tap, v) for every product of the outputs (row o, pixel j) of 2 x 4, whose first is at row y and pixel x (a multiple of 4) of the
+// tile; `in` is the tile of their channel with PAD = K / 2 D rows around it. `wide` is node_wide.
+template <int K, int D, typename F> __device__ __forceinline__ void node_each(const float *in, int wide, int y, int x, F f) {
+    constexpr int PAD = K / 2 * D, REACH = (K - 1) * D + 2;
+    UNROLL
+    for (int r = 0; r < REACH; r++) {
+        float v[12];
+        UNROLL
+        for (int i = 0; i < 3; i++) {
+            const float4 q = load4(in + (y + r) * wide + x + 4 * i);
+            v[4 * i] = q.x, v[4 * i + 1] = q.y, v[4 * i + 2] = q.z, v[4 * i + 3] = q.w;
+        }
+        UNROLL
+        for (int o = 0; o < 2; o++) {
+            if (r < o || (r - o) % D != 0 || (r - o) / D >= K) continue;
+            UNROLL
+            for (int kx = 0; kx < K; kx++)
+                UNROLL
+                for (int j = 0; j < 4; j++) f(o, j, (r - o) / D * K + kx, v[NODE_MARGIN - PAD + j + kx * D]);
+        }
+    }
+}
+
+// Depthwise convolution of the `count` channels in `in` to `out`, (count, th tw): taps (count, K K).
+template <int K, int D>
+__device__ __forceinline__ void node_depthwise(const float *in, const float *taps, float *out, const NodeMaps &m, int count) {
+    const unsigned fours = m.tw / 4, each = m.th / 2 * fours;
+    const int wide = node_wide(m), size = (m.th + K / 2 * D * 2) * wide;
+    for (unsigned i = threadIdx.x; i < each * count; i += NODE_THREADS) {
+        const unsigned c = i / each, at = i - c * each, row = at / fours, y = row * 2, x = (at - row * fours) * 4;
+        float w[K * K], acc[2][4];
+        UNROLL
+        for (int k = 0; k < K * K; k++) w[k] = taps[c * K * K + k];
+        UNROLL
+        for (int o = 0; o < 2; o++)
+            UNROLL
+            for (int j = 0; j < 4; j++) acc[o][j] = 0.0f;
+        node_each<K, D>(in + c * size, wide, y, x, [&](int o, int j, int k, float v) { acc[o][j] = fmaf(w[k], v, acc[o][j]); });
+        UNROLL
+        for (int o = 0; o < 2; o++)
+            store4(out + (c * m.th + y + o) * m.tw + x, float4{acc[o][0], acc[o][1], acc[o][2], acc[o][3]});
+    }
+}
+
+// Size and dilation of a convolution, as a type.
+template <int K, int D> struct NodeTaps {
+    static constexpr int SIDE = K, DILATION = D, PAD = K / 2 * D;
+};
+// f(NodeTaps of a kind of convolution).
+template <typename F> __device__ __forceinline__ void node_by_kind(int kind, F f) {
+    if (kind == NODE_SEP3) f(NodeTaps<3, 1>{});
+    else if (kind == NODE_SEP5) f(NodeTaps<5, 1>{});
+    else if (kind == NODE_DIL3) f(NodeTaps<3, 2>{});
+    else if (kind == NODE_DIL5) f(NodeTaps<5, 2>{});
+}
+
+// Products with a pointwise weight in shared memory, (a, ap), from input channel to output channel, ap a multiple of CO: for four pixels
+// of `t`, (a, pixels), from `at` on, and CO output channels from `to` on.
+template <int CO>
+__device__ __forceinline__ void node_pointwise(const float *t, int pixels, int at, const float *weight, int a, int ap, int to,
+                                               float (&acc)[CO][4]) {
+    UNROLL
+    for (int o = 0; o < CO; o++)
+        UNROLL
+        for (int j = 0; j < 4; j++) acc[o][j] = 0.0f;
+    for (int c = 0; c < a; c++) {
+        const float4 v = load4(t + c * pixels + at);
+        UNROLL
+        for (int o = 0; o < CO; o += 4) {
+            const float4 q = load4(weight + c * ap + to + o);
+            const float w[4] = {q.x, q.y, q.z, q.w};
+            UNROLL
+            for (int i = 0; i < 4; i++) {
+                acc[o + i][0] = fmaf(w[i], v.x, acc[o + i][0]), acc[o + i][1] = fmaf(w[i], v.y, acc[o + i][1]);
+                acc[o + i][2] = fmaf(w[i], v.z, acc[o + i][2]), acc[o + i][3] = fmaf(w[i], v.w, acc[o + i][3]);
+            }
+        }
+    }
+}
+
+// Fills a pointwise weight in shared memory from (a, a), output channel first: zeros in output channels from a to ap.
+__device__ inline void node_weight(const float *from, float *weight, int a, int ap) {
+    for (int i = threadIdx.x; i < a * ap; i += NODE_THREADS) {
+        const int in = i / ap, out = i - in * ap;
+        weight[i] = out < a ? from[out * a + in] : 0.0f;
+    }
+}
+
+// Four values to p where they are inside of a row of w: from pixel x on. `whole`: w is a multiple of 4.
+template <typename T> __device__ __forceinline__ void node_store(T *p, int x, int w, bool whole, const float (&v)[4]) {
+    if (whole) store4(p, float4{v[0], v[1], v[2], v[3]});
+    else
+        UNROLL
+        for (int j = 0; j < 4; j++)
+            if (x + j < w) p[j] = from_float<T>(v[j]);
+}
+
 // Output channels that a thread takes at a time, and all of them padded to that.
 constexpr int NODE_OUTPUTS = 4;
 __device__ inline int node_padded(int a) { return (a + NODE_OUTPUTS - 1) / NODE_OUTPUTS * NODE_OUTPUTS; }
@@ -77,7 +174,7 @@ __device__ __forceinline__ void node_half_of(int kind, const T *x, long long ima
         for (int o = 0; o < CO; o++) tally[k].mean[o] = tally[k].m2[o] = 0.0f;
     }
 
-    node_weight(pointwise, s.pointwise, m.a, ap, false);
+    node_weight(pointwise, s.pointwise, m.a, ap);
     node_by_kind(kind, [&](auto taps) {
         constexpr int COUNT = decltype(taps)::SIDE * decltype(taps)::SIDE;
         for (int i = threadIdx.x; i < m.a * COUNT; i += NODE_THREADS) s.depthwise[i] = depthwise[i];

@@ -136,12 +136,12 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         file: "node_first.cu",
-        headers: &["node.cuh", "node_half.cuh"],
+        headers: &["node_half.cuh"],
         cases: |d| node::forward_cases(Engine::new(d, true)),
     },
     Family {
         file: "node_second.cu",
-        headers: &[],
+        headers: &["node.cuh"],
         cases: |d| node::forward_cases(Engine::new(d, true)),
     },
     Family {
