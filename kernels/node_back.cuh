@@ -1,0 +1,152 @@
+// What the backward kernels of a search node share: how a gradient passes a normalisation, and the way back through a pointwise and a
+// depthwise convolution.
+//
+// Channel c of concat(mixed, bypass) is channel node_lands(c) of dy: active channel o is channel o k. A block takes a group of at most 16
+// of the a active channels on tiles of the map; sums are of a block's tiles, then of blocks in order.
+#pragma once
+#include "node.cuh"
+
+// Channels of a group; floats of a channel's slope.
+constexpr int NODE_GROUP = 16, NODE_SLOPE = 8;
+
+// How entries take lists of pointers, and how templates hand them on.
+#define NODE_GIVEN const __grid_constant__
+#define NODE_SIZES int n, int a, int k, int h, int wd
+#define NODE_TILES NODE_SIZES, int th, int tw
+#define NODE_MAPS_READ NodeMaps{n, a, h, wd, th, tw}
+
+// Row of the table of halves: candidate; 0 for the first half, 1 for the second; where its weights begin among the partial sums of all.
+constexpr int NODE_HALF = 3;
+
+__device__ inline int node_tiles(const NodeMaps &m) { return m.n * m.down() * m.across(); }
+
+// Channels of the group that the block has, and how many.
+struct NodeGroup {
+    int from, count;
+};
+__device__ inline NodeGroup node_group(int group, int a) {
+    return NodeGroup{group * NODE_GROUP, min(NODE_GROUP, a - group * NODE_GROUP)};
+}
+
+// Sum over `chunks` values, `step` apart, in order.
+__device__ inline float node_chunks(const float *part, int chunks, long long step) {
+    float sum = 0.0f;
+    for (int i = 0; i < chunks; i++) sum += part[i * step];
+    return sum;
+}
+
+// How a gradient passes the normalisation of a channel: dz = p (g - s - ((z - mean) - rest) q), from the sums of g and of
+// g (z - mean).
+__device__ inline void node_slope(float *slope, const float *stats, int map, int a, int c, float weight, float sum, float dot, float eps) {
+    const NodeNorm norm = node_known(stats, map, a, c);
+    const float inverse = 1.0f / sqrtf(norm.var + eps);
+    slope[0] = weight * inverse, slope[1] = sum / norm.count, slope[2] = dot * inverse * inverse / norm.count;
+    slope[3] = norm.mean, slope[4] = norm.rest;
+}
+// That of `at` and z, from four and one of a channel's five.
+__device__ inline float node_through(float4 s, float rest, float g, float z) { return s.x * (g - s.y - ((z - s.w) - rest) * s.z); }
+
+// Slopes of all channels of the last normalisation of unit u, the `index`th: from the partial sums (chunks, a k, slots) of node_sums.
+__device__ inline void node_last_slopes(float *slopes, const NodeUnit &u, int index, const float *stats, const float *part, int chunks,
+                                        int slots, float weight, int a, int k, float eps) {
+    for (int c = threadIdx.x; c < a; c += NODE_THREADS) {
+        const float *mine = part + (long long)c * slots;
+        const long long step = (long long)a * k * slots;
+        const float sum = node_chunks(mine, chunks, step), dot = node_chunks(mine + 1 + index, chunks, step);
+        node_slope(slopes + c * NODE_SLOPE, stats, u.map + u.maps - 1, a, c, weight, sum, dot, eps);
+    }
+}
+// Slopes of the inner normalisation of a separable convolution: from the partial sums (maps, chunks, a, 2) of node_last.
+__device__ inline void node_inner_slopes(float *slopes, const NodeUnit &u, const float *stats, const float *inner, int chunks, int a,
+                                         float eps) {
+    for (int c = threadIdx.x; c < a; c += NODE_THREADS) {
+        const float *mine = inner + ((long long)u.map * chunks * a + c) * 2;
+        const float sum = node_chunks(mine, chunks, 2 * a), dot = node_chunks(mine + 1, chunks, 2 * a);
+        node_slope(slopes + c * NODE_SLOPE, stats, u.map, a, c, 1.0f, sum, dot, eps);
+    }
+}
+
+// Into shared memory: the columns of the pointwise weights (a, a) that are the group's, as (a, 16) with zeros, and its filters.
+__device__ inline void node_weights_load(const float *depthwise, const float *pointwise, float *taps, float *rows, int a, NodeGroup g,
+                                         int of_channel) {
+    for (int i = threadIdx.x; i < a * NODE_GROUP; i += NODE_THREADS) {
+        const int o = i / NODE_GROUP, j = i % NODE_GROUP;
+        rows[i] = j < g.count ? pointwise[o * a + g.from + j] : 0.0f;
+    }
+    for (int i = threadIdx.x; i < g.count * of_channel; i += NODE_THREADS) taps[i] = depthwise[g.from * of_channel + i];
+}
+
+// acc += d row over the first `count` of sixteen, in whole fours.
+__device__ __forceinline__ void node_add_row(float (&acc)[NODE_GROUP], const float *row, float d, int count) {
+    UNROLL for (int q = 0; q < NODE_GROUP; q += 4)
+        if (q < count) {
+            const float4 v = load4(row + q);
+            acc[q] = fmaf(v.x, d, acc[q]), acc[q + 1] = fmaf(v.y, d, acc[q + 1]);
+            acc[q + 2] = fmaf(v.z, d, acc[q + 2]), acc[q + 3] = fmaf(v.w, d, acc[q + 3]);
+        }
+}
+
+// A depthwise convolution K x K of dilation D that keeps the size.
+template <int K, int D> struct NodeHalf {
+    static constexpr int PAD = K / 2 * D, RING = 2 * PAD, TAPS = K * K;
+
+    // The gradient behind the depthwise convolution, pointwise^T dz, of the group's channels on the tile and the ring around it; zero
+    // outside of the map. Channel o of dz comes from g + o `step` and z + o plane.
+    template <typename T>
+    static __device__ __forceinline__ void behind(float *dt, const float *rows, const float *slopes, const T *g, long long step,
+                                                  const T *z, NodeGroup group, const NodeTile &t, const NodeMaps &m) {
+        const int wide = m.tw + RING, all = wide * (m.th + RING);
+        const long long plane = m.plane();
+        for (int i = threadIdx.x; i < all; i += NODE_THREADS) {
+            const int r = i / wide, y = t.y - PAD + r, x = t.x - PAD + i - r * wide;
+            float acc[NODE_GROUP];
+            UNROLL for (int j = 0; j < NODE_GROUP; j++) acc[j] = 0.0f;
+            if (y >= 0 && y < m.h && x >= 0 && x < m.w) {
+                const T *gradient = g + (long long)y * m.w + x, *value = z + (long long)y * m.w + x;
+                for (int o = 0; o < m.a; o++) {
+                    const float *slope = slopes + o * NODE_SLOPE;
+                    const float d = node_through(load4(slope), slope[4], to_float(gradient[o * step]), to_float(value[o * plane]));
+                    node_add_row(acc, rows + o * NODE_GROUP, d, group.count);
+                }
+            }
+            UNROLL for (int j = 0; j < NODE_GROUP; j++)
+                if (j < group.count) dt[j * all + i] = acc[j];
+        }
+    }
+
+    // Calls f(o, tap, v) for every value v that row o of a strip of R rows meets with a tap of the filter; `at` is where the first tap of
+    // its first row lies in the tile with its ring.
+    template <int R, typename F> static __device__ __forceinline__ void strip(const float *at, int wide, F f) {
+        UNROLL for (int r = 0; r < R + (K - 1) * D; r++) {
+            float v[K];
+            UNROLL for (int kx = 0; kx < K; kx++) v[kx] = at[r * wide + kx * D];
+            UNROLL for (int o = 0; o < R; o++) {
+                if (r < o || (r - o) % D != 0 || (r - o) / D >= K) continue;
+                UNROLL for (int kx = 0; kx < K; kx++) f(o, (r - o) / D * K + kx, v[kx]);
+            }
+        }
+    }
+
+    // Rows of the input gradient from the tile of `behind`: the filter turned by 180 degrees.
+    template <int R> static __device__ __forceinline__ void turned(const float *dt, const float *taps, int row, int column, int wide,
+                                                                  float (&acc)[R]) {
+        float filter[TAPS];
+        UNROLL for (int i = 0; i < TAPS; i++) filter[i] = taps[TAPS - 1 - i];
+        UNROLL for (int o = 0; o < R; o++) acc[o] = 0.0f;
+        strip<R>(dt + row * wide + column, wide, [&](int o, int tap, float v) { acc[o] = fmaf(filter[tap], v, acc[o]); });
+    }
+};
+
+// Rows of a strip that a lane computes on the way back to a map; a warp's lanes cover a row of the tile, and more strips where it is
+// narrower than a warp.
+constexpr int NODE_ROWS = 8;
+
+// Where a lane's strip lies in the tile: warps take (channel of the group, strip) in turn.
+struct NodeStrip {
+    int channel, row, column;
+};
+__device__ inline int node_strips(const NodeMaps &m, int rows) { return m.tw * m.th / (WARP_SIZE * rows); }
+__device__ inline NodeStrip node_strip(int item, int strips, int rows, const NodeMaps &m) {
+    const int lane = threadIdx.x % WARP_SIZE;
+    return NodeStrip{item / strips, (item % strips * (WARP_SIZE / m.tw) + lane / m.tw) * rows, lane % m.tw};
+}
