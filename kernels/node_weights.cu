@@ -17,16 +17,18 @@ constexpr int NODE_SHORT = 4, NODE_PIXELS = NODE_THREADS, NODE_STRIPS = NODE_PIX
         const float *part, const float *inner, float *sums, const int *units, const int *edges, const int *halves, int chunks,      \
         int slots, int inner_chunks, int total, NODE_TILES, float eps
 
+// Halves what each lane holds, H values from here and H from the lane that differs in bit H, until one is left.
+template <int H, int N> __device__ __forceinline__ void node_fold(float (&v)[N]) {
+    const bool upper = threadIdx.x & H;
+    UNROLL for (int i = 0; i < H; i++) {
+        const float give = upper ? v[i] : v[i + H], keep = upper ? v[i + H] : v[i];
+        v[i] = keep + __shfl_xor_sync(FULL_WARP, give, H);
+    }
+    if constexpr (H > 1) node_fold<H / 2>(v);
+}
 // Sums over groups of N lanes, a power of two: lane l has that of v[l % N].
 template <int N> __device__ __forceinline__ float node_scatter(float (&v)[N]) {
-    const int lane = threadIdx.x % WARP_SIZE;
-    UNROLL for (int half = N / 2; half > 0; half /= 2) {
-        const bool upper = lane & half;
-        UNROLL for (int i = 0; i < half; i++) {
-            const float give = upper ? v[i] : v[i + half], keep = upper ? v[i + half] : v[i];
-            v[i] = keep + __shfl_xor_sync(FULL_WARP, give, half);
-        }
-    }
+    node_fold<N / 2>(v);
     return v[0];
 }
 

@@ -1,14 +1,19 @@
 //! The way back in four or five launches: sums of `dy`; second halves of separable convolutions; gradients of states and of pooled
 //! maps; partial sums of the weights' gradients, where weights want one; all parameters' gradients.
 
+mod maps;
+mod parameters;
+mod tiles;
+
 use super::{EDGES, MAPS, Node, THREADS, WEIGHTS, weights};
 use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::error::Result;
-use crate::ops::mixed_node::plan::{Plan, Unit};
-use crate::ops::mixed_node::{Candidate, MixedNode};
-use crate::ops::on_device::{int, list, pick, stored, untouched};
+use crate::ops::mixed_node::MixedNode;
+use crate::ops::mixed_node::plan::Plan;
+use crate::ops::on_device::{int, list, pick, stored};
 use crate::tape::{Backward, Grad};
-use crate::tensor::{DType, Engine, Shape, Tensor};
+use crate::tensor::{DType, Engine, Tensor};
+use tiles::Tiles;
 
 /// Blocks that fill a large device.
 const BLOCKS: usize = 1024;
@@ -20,56 +25,6 @@ const GROUP: usize = 16;
 const SLOPE: usize = 8;
 const TAPS: usize = 25;
 const TERMS: usize = 8;
-/// Values of a lane's strip on the way back to a map.
-const STRIP: usize = 8;
-
-/// Tiles of a map: rows and columns.
-#[derive(Debug, Clone, Copy)]
-struct Tiles {
-    rows: usize,
-    columns: usize,
-}
-
-impl Tiles {
-    /// Of 256 pixels, or twice as many where the map is large enough and `tall`.
-    fn new(p: &Plan, tall: bool) -> Tiles {
-        let columns = match p.w {
-            17.. => 32,
-            9..17 => 16,
-            _ => 8,
-        };
-        let rows = THREADS / columns;
-        let twice = tall && p.w > 16 && p.h > STRIP;
-        Tiles {
-            rows: if twice { 2 * rows } else { rows },
-            columns,
-        }
-    }
-
-    fn count(self, p: &Plan) -> usize {
-        p.n * p.h.div_ceil(self.rows) * p.w.div_ceil(self.columns)
-    }
-
-    /// Values of a tile with the ring that a filter of `reach` pixels to each side reads.
-    fn ringed(self, reach: usize) -> usize {
-        (self.rows + 2 * reach) * (self.columns + 2 * reach)
-    }
-
-    fn args(self, p: &Plan) -> [Arg; 7] {
-        [p.n, p.a, p.k, p.h, p.w, self.rows, self.columns].map(int)
-    }
-}
-
-/// Pixels that the filter of a candidate reaches to each side.
-fn reach(u: &Unit) -> usize {
-    u.candidate.kernel().map_or(0, |(k, d)| k / 2 * d)
-}
-
-/// Values from one filter's weights to the next pair's: those of a half.
-fn half_weights(u: &Unit, a: usize) -> usize {
-    let (k, _) = u.candidate.kernel().unwrap_or_default();
-    a * k * k + a * a
-}
 
 /// What the launches have in common.
 struct Back<'a> {
@@ -238,225 +193,5 @@ impl Back<'_> {
             sums: Some(sums),
             chunks,
         })
-    }
-
-    /// The gradients at inner ReLUs, by map, and the sums of inner normalisations, `(maps, chunks, C/k, 2)`.
-    fn last(&self, part: &Part) -> Result<(Vec<Option<Tensor>>, Part)> {
-        let (e, p) = (self.node.e, self.node.p);
-        let mut g: Vec<Option<Tensor>> = (0..p.maps).map(|_| None).collect();
-        let double = |u: &usize| p.units[*u].maps.len() == 2;
-        let doubles: Vec<usize> = (0..p.units.len()).filter(double).collect();
-        if doubles.is_empty() || !(self.weights || self.states) {
-            return Ok((g, Part::none()));
-        }
-        for &u in &doubles {
-            let shape = [p.n, p.a, p.h, p.w];
-            g[p.units[u].maps.start] = Some(Tensor::scratch_on(e, shape, self.node.dtype)?);
-        }
-        let tiles = Tiles::new(p, true);
-        let mut launch = self.launch(tiles, CHUNKS, doubles.len());
-        let chunks = launch.grid[0] as usize;
-        let mut sums = Tensor::scratch_on(e, [p.maps, chunks, p.a, 2], DType::F32)?;
-        let none = untouched(self.dy.arg(e)?).null();
-        let mut out = vec![];
-        for t in &mut g {
-            out.push(t.as_mut().map_or(Ok(none), |t| t.arg_out(e))?);
-        }
-        let mut args = self.maps()?;
-        args.extend(self.weight_list()?);
-        args.extend(list(&out, MAPS, none));
-        args.extend([self.dy.arg(e)?, self.stats()?]);
-        args.extend(self.node.mixture()?);
-        args.extend([self.part(part)?, sums.arg_out(e)?]);
-        let table: Vec<i32> = doubles.iter().map(|&u| u as i32).collect();
-        let table = e.constant(&table)?;
-        args.extend([self.node.units(), self.node.edges(), table.arg()]);
-        args.extend([part.chunks, self.slots()].map(int));
-        args.extend(tiles.args(p));
-        args.push(self.eps);
-        let widest = doubles.iter().map(|&u| reach(&p.units[u])).max();
-        launch.shared = self.shared(1, tiles.ringed(widest.unwrap_or(0)), 4 * GROUP);
-        let kernel = self.pick(k::NODE_LAST_F32, k::NODE_LAST_BF16);
-        e.launch(kernel, launch, &args)?;
-        let sums = Some(sums);
-        Ok((g, Part { sums, chunks }))
-    }
-
-    /// Gradients of states and pooled maps.
-    fn x(
-        &self,
-        part: &Part,
-        inner: &Part,
-        g: &[Option<Tensor>],
-        all: &mut [Option<Grad>],
-    ) -> Result<()> {
-        let (e, p) = (self.node.e, self.node.p);
-        let make = |i: usize, shape: Shape| {
-            let make = || Tensor::scratch_on(e, shape, self.node.dtype);
-            self.b.need[i].then(make).transpose()
-        };
-        let rest = Shape::new(&[p.n, p.c - p.a, p.h, p.w]);
-        let (mut dx, mut dby, mut dz) = (vec![], vec![], vec![]);
-        for d in &p.edges {
-            dx.push(make(d.x, self.b.shapes[d.x])?);
-            let apart = d.units.is_empty() && p.k > 1;
-            dby.push(if apart { make(d.bypass.0, rest)? } else { None });
-        }
-        for u in &p.units {
-            for _ in u.maps.clone() {
-                let pooled = u.candidate == Candidate::Pooled;
-                let shape = self.b.shapes[u.own];
-                dz.push(if pooled { make(u.own, shape)? } else { None });
-            }
-        }
-        if [&dx, &dby, &dz].iter().all(|t| t.iter().all(Option::is_none)) {
-            return Ok(());
-        }
-        let none = untouched(self.dy.arg(e)?).null();
-        let out = |t: &mut Vec<Option<Tensor>>, most: usize| -> Result<Vec<Arg>> {
-            let of = |t: &mut Option<Tensor>| t.as_mut().map_or(Ok(none), |t| t.arg_out(e));
-            let all: Result<Vec<Arg>> = t.iter_mut().map(of).collect();
-            Ok(list(&all?, most, none))
-        };
-        let tiles = Tiles::new(p, true);
-        let mut args = self.maps()?;
-        args.extend(self.weight_list()?);
-        args.extend(self.aside(g)?);
-        args.extend(self.states()?);
-        args.push(self.dy.arg(e)?);
-        args.extend(out(&mut dx, EDGES)?);
-        args.extend(out(&mut dby, EDGES)?);
-        args.extend(out(&mut dz, MAPS)?);
-        args.push(self.stats()?);
-        args.extend(self.node.mixture()?);
-        args.extend([self.part(part)?, self.part(inner)?]);
-        args.extend([self.node.units(), self.node.edges()]);
-        args.extend([part.chunks, self.slots(), inner.chunks].map(int));
-        args.extend(tiles.args(p));
-        args.push(self.eps);
-        let units = p.edges.iter().map(|d| d.units.len()).max().unwrap_or(0);
-        let widest = p.units.iter().map(reach).max().unwrap_or(0);
-        let of_channel = tiles.ringed(0) + tiles.ringed(widest);
-        let mut launch = self.launch(tiles, usize::MAX, p.edges.len());
-        launch.shared = self.shared(units, of_channel, 0);
-        let kernel = self.pick(k::NODE_X_F32, k::NODE_X_BF16);
-        e.launch(kernel, launch, &args)?;
-        for (d, (dx, dby)) in p.edges.iter().zip(dx.into_iter().zip(dby)) {
-            all[d.x] = dx.map(Grad::Whole);
-            if let Some(dx) = dby {
-                let (t, start) = d.bypass;
-                all[t] = Some(match start {
-                    0 => Grad::Whole(dx),
-                    start => Grad::Channels { start, dx },
-                });
-            }
-        }
-        for u in p.units.iter().filter(|u| u.candidate == Candidate::Pooled) {
-            all[u.own] = dz[u.maps.start].take().map(Grad::Whole);
-        }
-        Ok(())
-    }
-
-    /// Rows of the table of halves, and how many weights all have.
-    fn halves(&self) -> (Vec<i32>, usize) {
-        let (p, mut total, mut table) = (self.node.p, 0, vec![]);
-        for (index, u) in p.units.iter().enumerate() {
-            if u.candidate.kernel().is_none() {
-                continue;
-            }
-            for half in 0..u.maps.len() {
-                table.extend([index, half, total].map(|v| v as i32));
-                total += half_weights(u, p.a);
-            }
-        }
-        (table, total)
-    }
-
-    /// Partial sums of the weights' gradients, `(chunks, total)`, where weights want one.
-    fn weights(&self, part: &Part, inner: &Part, g: &[Option<Tensor>]) -> Result<Part> {
-        if !self.weights {
-            return Ok(Part::none());
-        }
-        let (e, p) = (self.node.e, self.node.p);
-        let (table, total) = self.halves();
-        let tiles = Tiles::new(p, false);
-        let mut launch = self.launch(tiles, CHUNKS, table.len() / 3);
-        let chunks = launch.grid[0] as usize;
-        let mut sums = Tensor::scratch_on(e, [chunks, total], DType::F32)?;
-        let mut args = self.maps()?;
-        args.extend(self.weight_list()?);
-        args.extend(self.aside(g)?);
-        args.extend(self.states()?);
-        args.extend([self.dy.arg(e)?, self.stats()?]);
-        args.extend(self.node.mixture()?);
-        args.extend([self.part(part)?, self.part(inner)?, sums.arg_out(e)?]);
-        let table = e.constant(&table)?;
-        args.extend([self.node.units(), self.node.edges(), table.arg()]);
-        args.extend([part.chunks, self.slots(), inner.chunks, total].map(int));
-        args.extend(tiles.args(p));
-        args.push(self.eps);
-        let widest = p.units.iter().map(reach).max().unwrap_or(0);
-        let maps = 2 * p.a.next_multiple_of(4).min(GROUP) * THREADS;
-        let sums_of_block = p.a.div_ceil(GROUP) * THREADS + GROUP * 2 * 32;
-        let more = 4 * GROUP + sums_of_block + maps;
-        launch.shared = self.shared(1, tiles.ringed(widest), more);
-        let kernel = self.pick(k::NODE_WEIGHTS_F32, k::NODE_WEIGHTS_BF16);
-        e.launch(kernel, launch, &args)?;
-        let sums = Some(sums);
-        Ok(Part { sums, chunks })
-    }
-
-    /// Gradients of all parameters from their partial sums.
-    fn gradients(&self, part: &Part, weights: &Part, all: &mut [Option<Grad>]) -> Result<()> {
-        if !self.arch && !self.weights {
-            return Ok(());
-        }
-        let (node, e, p) = (self.node, self.node.e, self.node.p);
-        let none = untouched(self.stats()?).null();
-        let (table, total) = self.halves();
-        let halves = if self.weights { table.len() / 3 } else { 0 };
-        let (mut out, mut grads) = (vec![], vec![]);
-        for u in &p.units {
-            for i in u.own..u.own + super::weights(u) {
-                let wanted = self.b.need[i].then(|| self.b.shapes[i]);
-                let make = |s| Tensor::scratch_on(e, s, DType::F32);
-                let mut g = wanted.map(make).transpose()?;
-                out.push(g.as_mut().map_or(Ok(none), |g| g.arg_out(e))?);
-                grads.push((i, g));
-            }
-        }
-        let of = |i: usize| {
-            let make = || Tensor::scratch_on(e, self.b.shapes[i], DType::F32);
-            self.arch.then(make).transpose()
-        };
-        let mut arch = [of(p.alpha)?, of(p.beta)?];
-        let mut args = list(&out, WEIGHTS, none);
-        args.push(self.part(weights)?);
-        args.extend(node.mixture()?);
-        args.extend([self.stats()?, self.part(part)?]);
-        for t in &mut arch {
-            args.push(t.as_mut().map_or(Ok(none), |t| t.arg_out(e))?);
-        }
-        let table = e.constant(if table.is_empty() { &[0] } else { &table[..] })?;
-        args.extend([node.units(), node.edges(), table.arg()]);
-        let mixture = [p.alpha, p.beta].map(|i| self.b.shapes[i].numel());
-        args.extend([halves, p.units.len(), p.edges.len()].map(int));
-        args.extend([mixture[0], mixture[1], part.chunks, self.slots()].map(int));
-        args.extend([weights.chunks, total, p.a, p.k].map(int));
-        args.push(self.eps);
-        let largest = p.units.iter().map(|u| half_weights(u, p.a)).max();
-        let of_weights = largest.unwrap_or(0).div_ceil(THREADS) * usize::from(self.weights);
-        let of_mixture = mixture.iter().sum::<usize>() * usize::from(self.arch);
-        let blocks = of_weights.max(of_mixture).max(1);
-        let grid = [blocks, halves + usize::from(self.arch), 1].map(|v| v as u32);
-        let launch = Launch::new(grid, [THREADS as u32, 1, 1]);
-        e.launch(k::NODE_GRADIENTS_F32, launch, &args)?;
-        for (i, g) in grads {
-            all[i] = g.map(Grad::Whole);
-        }
-        for (i, g) in [p.alpha, p.beta].into_iter().zip(arch) {
-            all[i] = g.filter(|_| self.b.need[i]).map(Grad::Whole);
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,57 @@
+//! Pieces of maps that blocks take.
+
+use super::super::THREADS;
+use crate::backend::driver::Arg;
+use crate::ops::mixed_node::plan::{Plan, Unit};
+use crate::ops::on_device::int;
+
+/// Values of a lane's strip on the way back to a map: `NODE_ROWS` of `kernels/node_back.cuh`.
+const STRIP: usize = 8;
+
+/// Tiles of a map: rows and columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Tiles {
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl Tiles {
+    /// Of 256 pixels, or twice as many where the map is large enough and `tall`.
+    pub fn new(p: &Plan, tall: bool) -> Tiles {
+        let columns = match p.w {
+            17.. => 32,
+            9..17 => 16,
+            _ => 8,
+        };
+        let rows = THREADS / columns;
+        let twice = tall && p.w > 16 && p.h > STRIP;
+        Tiles {
+            rows: if twice { 2 * rows } else { rows },
+            columns,
+        }
+    }
+
+    pub fn count(self, p: &Plan) -> usize {
+        p.n * p.h.div_ceil(self.rows) * p.w.div_ceil(self.columns)
+    }
+
+    /// Values of a tile with the ring that a filter of `reach` pixels to each side reads.
+    pub fn ringed(self, reach: usize) -> usize {
+        (self.rows + 2 * reach) * (self.columns + 2 * reach)
+    }
+
+    pub fn args(self, p: &Plan) -> [Arg; 7] {
+        [p.n, p.a, p.k, p.h, p.w, self.rows, self.columns].map(int)
+    }
+}
+
+/// Pixels that the filter of a candidate reaches to each side.
+pub fn reach(u: &Unit) -> usize {
+    u.candidate.kernel().map_or(0, |(k, d)| k / 2 * d)
+}
+
+/// Values from one filter's weights to the next pair's: those of a half.
+pub fn half_weights(u: &Unit, a: usize) -> usize {
+    let (k, _) = u.candidate.kernel().unwrap_or_default();
+    a * k * k + a * a
+}
