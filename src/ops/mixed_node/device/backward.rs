@@ -195,3 +195,6 @@ impl Back<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

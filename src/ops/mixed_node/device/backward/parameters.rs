@@ -60,7 +60,7 @@ impl Back<'_> {
     }
 
     /// Gradients of all parameters from their partial sums.
-    pub(super) fn gradients(&self, part: &Part, weights: &Part, all: &mut [Option<Grad>]) -> Result<()> {
+    pub(super) fn gradients(&self, part: &Part, partial: &Part, all: &mut [Option<Grad>]) -> Result<()> {
         if !self.arch && !self.weights {
             return Ok(());
         }
@@ -84,7 +84,7 @@ impl Back<'_> {
         };
         let mut arch = [of(p.alpha)?, of(p.beta)?];
         let mut args = list(&out, WEIGHTS, none);
-        args.push(self.part(weights)?);
+        args.push(self.part(partial)?);
         args.extend(node.mixture()?);
         args.extend([self.stats()?, self.part(part)?]);
         for t in &mut arch {
@@ -95,7 +95,7 @@ impl Back<'_> {
         let mixture = [p.alpha, p.beta].map(|i| self.b.shapes[i].numel());
         args.extend([halves, p.units.len(), p.edges.len()].map(int));
         args.extend([mixture[0], mixture[1], part.chunks, self.slots()].map(int));
-        args.extend([weights.chunks, total, p.a, p.k].map(int));
+        args.extend([partial.chunks, total, p.a, p.k].map(int));
         args.push(self.eps);
         let largest = p.units.iter().map(|u| half_weights(u, p.a)).max();
         let of_weights = largest.unwrap_or(0).div_ceil(THREADS) * usize::from(self.weights);
