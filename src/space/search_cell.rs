@@ -141,16 +141,23 @@ impl SearchBody {
     ) -> Result<Option<Var>> {
         let edge = |from: usize| &self.edges[edge_index(node, from)];
         let dense = p.mode.training && !mixture.is_sparse() && p.mode.skip_dropout == 0.0;
-        let wide = states.iter().all(|s| s.x.dtype() != DType::Bf16);
+        let path = p.tape.cx().path;
+        let takes = match path {
+            Path::Fast => states.iter().all(|s| s.x.dtype() != DType::Bf16),
+            Path::Device(_) => self.active <= mixed_node::device::CHANNELS,
+            Path::Reference => false,
+        };
+        let apart = |from: usize| self.halves(from) && !mixed_node::takes_halved(path);
+        let whole = |from: usize| !apart(from);
         let alive = (0..states.len()).all(|from| edge(from).dense().next().is_some());
-        if !dense || !wide || !alive || p.tape.cx().path != Path::Fast {
+        if !dense || !takes || !alive || !(0..states.len()).any(whole) {
             return Ok(None);
         }
         let (mut edges, mut sources, mut own, mut norms) = (vec![], vec![], vec![], vec![]);
         for (from, state) in states.iter().enumerate() {
             let beta = edge_index(node, from);
             let halves = self.halves(from);
-            let apart = halves && !mixed_node::takes_halved(p.tape.cx().path);
+            let apart = apart(from);
             let mut candidates = vec![];
             for (alpha, op) in edge(from).dense().filter(|_| !apart) {
                 let Some(parts) = op.parts(p, self.active(state)?)? else {
@@ -188,6 +195,9 @@ impl SearchBody {
             k: self.k,
             eps,
         };
+        if matches!(path, Path::Device(_)) && !op.fits_device(self.active) {
+            return Ok(None);
+        }
         let sources: Vec<&Var> = sources.iter().collect();
         let own: Vec<&Var> = own.iter().collect();
         let (y, stats) = ops::mixed_node(op, &sources, [&mixture.alpha, &mixture.beta], &own)?;

@@ -151,8 +151,10 @@ pub fn mixed_node(
     let order: Vec<usize> = plan.statistics().collect();
     let count = plan.n * plan.plane;
     let (y, saved) = alpha.tape().apply_saving(op, &operands)?;
-    let of = |at: usize| BatchStats::at(saved.clone(), at, &y, count);
-    Ok((y.clone(), order.into_iter().map(of).collect()))
+    let of = |(map, at): (usize, usize)| {
+        BatchStats::at(saved.clone(), at, &y, count).of_map(map, plan.maps)
+    };
+    Ok((y.clone(), order.into_iter().enumerate().map(of).collect()))
 }
 
 /// Whether the operation takes edges that halve the map on this path; elsewhere they come to it mixed.
@@ -250,6 +252,10 @@ impl Op for MixedNode {
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
         device::forward(e, self, &Plan::new(self, &shapes), x)
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        device::backward(e, self, &Plan::new(self, b.shapes), b)
     }
 
     crate::reference_path!();

@@ -13,6 +13,7 @@ use crate::microbench::check_ceilings;
 use crate::ops::batch_norm::pair::tests as norm_pair;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
+use crate::ops::mixed_node::device::backward::tests as node_back;
 use crate::ops::mixed_node::device::tests as node;
 use crate::ops::pools::tests as pools;
 use crate::ops::sync_batch_norm::device::tests as merging;
@@ -140,6 +141,16 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| node::forward_cases(Engine::new(d, true)),
     },
     Family {
+        file: "node_grads.cu",
+        headers: &[],
+        cases: |d| node_back::backward_cases(Engine::new(d, true)),
+    },
+    Family {
+        file: "node_last.cu",
+        headers: &["node_back.cuh"],
+        cases: |d| node_back::backward_cases(Engine::new(d, true)),
+    },
+    Family {
         file: "node_second.cu",
         headers: &["node.cuh"],
         cases: |d| node::forward_cases(Engine::new(d, true)),
@@ -148,6 +159,21 @@ pub const FAMILIES: &[Family] = &[
         file: "node_sum.cu",
         headers: &[],
         cases: |d| node::forward_cases(Engine::new(d, true)),
+    },
+    Family {
+        file: "node_sums.cu",
+        headers: &[],
+        cases: |d| node_back::backward_cases(Engine::new(d, true)),
+    },
+    Family {
+        file: "node_weights.cu",
+        headers: &[],
+        cases: |d| node_back::backward_cases(Engine::new(d, true)),
+    },
+    Family {
+        file: "node_x.cu",
+        headers: &[],
+        cases: |d| node_back::backward_cases(Engine::new(d, true)),
     },
     Family {
         file: "norm.cu",

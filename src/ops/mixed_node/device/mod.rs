@@ -3,6 +3,7 @@
 //! Saved are the maps before each normalisation, in the order of [`Plan`] (a pooled map is the operand itself), and behind them one
 //! tensor `stats (maps, 4, C/k)` in f32: mean, biased variance, low part of the mean, count.
 
+pub mod backward;
 mod forward;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::backend::driver::Arg;
 use crate::backend::engine::DeviceBuffer;
 use crate::error::Result;
 use crate::tensor::{Buffer, DType, Engine, Tensor};
+pub use backward::backward;
 pub use forward::forward;
 
 /// Edges of a node at most: this and the capacities below as in `kernels/node.cuh`.
@@ -24,7 +26,7 @@ pub const MAPS: usize = 64;
 /// Weights of all convolutions.
 pub const WEIGHTS: usize = 96;
 /// Channels that are mixed.
-const CHANNELS: usize = 64;
+pub const CHANNELS: usize = 64;
 
 /// Threads of a block of the kernels of a node.
 pub const THREADS: usize = 256;

@@ -9,7 +9,7 @@ use crate::tensor::Shape;
 
 /// Sizes of a node: images, k, mixed channels, sides.
 #[derive(Debug, Clone, Copy)]
-struct Size {
+pub(super) struct Size {
     n: usize,
     k: usize,
     a: usize,
@@ -17,12 +17,12 @@ struct Size {
     w: usize,
 }
 
-fn size([n, k, a, h, w]: [usize; 5]) -> Size {
+pub(super) fn size([n, k, a, h, w]: [usize; 5]) -> Size {
     Size { n, k, a, h, w }
 }
 
 /// What the kernels compute, all kinds.
-const KINDS: [Candidate; 6] = [
+pub(super) const KINDS: [Candidate; 6] = [
     Candidate::Separable(3),
     Candidate::Skip,
     Candidate::Dilated(5),
@@ -31,14 +31,14 @@ const KINDS: [Candidate; 6] = [
     Candidate::Dilated(3),
 ];
 
-fn random(r: &mut Rng, shape: &[usize], offset: f64) -> Tensor {
+pub(super) fn random(r: &mut Rng, shape: &[usize], offset: f64) -> Tensor {
     let shape = Shape::new(shape);
     let v = (0..shape.numel()).map(|_| r.normal() + offset).collect();
     Tensor::from_f64(shape, v).unwrap().cast(DType::F32)
 }
 
 /// A node of edges with these candidates, of one that comes mixed where there are none.
-fn node(s: Size, edges: &[&[Candidate]], seed: u64) -> (MixedNode, Vec<Tensor>) {
+pub(super) fn node(s: Size, edges: &[&[Candidate]], seed: u64) -> (MixedNode, Vec<Tensor>) {
     let Size { n, k, a, h, w } = s;
     let mut r = Rng::new(seed, &[1]);
     let (mut all, mut x, mut own, mut at) = (vec![], vec![], vec![], 0);
@@ -82,14 +82,14 @@ fn node(s: Size, edges: &[&[Candidate]], seed: u64) -> (MixedNode, Vec<Tensor>) 
     (op, x)
 }
 
-fn plan(op: &MixedNode, x: &[Tensor]) -> Plan {
+pub(super) fn plan(op: &MixedNode, x: &[Tensor]) -> Plan {
     let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
     op.infer(&shapes).unwrap();
     Plan::new(op, &shapes)
 }
 
 /// Whether two tensors of one shape are as near as `most` times the largest of `want`.
-fn near(what: &str, got: &Tensor, want: &Tensor, most: f64) -> Result<()> {
+pub(super) fn near(what: &str, got: &Tensor, want: &Tensor, most: f64) -> Result<()> {
     assert_eq!(got.shape(), want.shape(), "{what}");
     let (got, want) = (got.to_f64(), want.to_f64());
     let large = want.iter().fold(1e-3, |m: f64, v| m.max(v.abs()));

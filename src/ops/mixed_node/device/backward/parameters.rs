@@ -88,7 +88,8 @@ impl Back<'_> {
         args.extend(node.mixture()?);
         args.extend([self.stats()?, self.part(part)?]);
         for t in &mut arch {
-            args.push(t.as_mut().map_or(Ok(none), |t| t.arg_out(e))?);
+            let other = untouched(self.stats()?);
+            args.push(t.as_mut().map_or(Ok(other), |t| t.arg_out(e))?);
         }
         let table = e.constant(if table.is_empty() { &[0] } else { &table[..] })?;
         args.extend([node.units(), node.edges(), table.arg()]);
