@@ -86,31 +86,58 @@ __device__ __forceinline__ void node_add_row(float (&acc)[NODE_GROUP], const flo
         }
 }
 
-// A depthwise convolution K x K of dilation D that keeps the size.
+// Four values from p on, those of pixels from x on that lie in a row of w; `whole`: w is a multiple of 4.
+template <typename T> __device__ __forceinline__ void node_load(const T *p, int x, int w, bool whole, float (&v)[4]) {
+    if (whole) {
+        const float4 q = load4(p);
+        v[0] = q.x, v[1] = q.y, v[2] = q.z, v[3] = q.w;
+    } else UNROLL for (int j = 0; j < 4; j++) v[j] = x + j < w ? to_float(p[j]) : 0.0f;
+}
+
+// A depthwise convolution K x K of dilation D that keeps the size. Tiles lie in shared memory with PAD rows more above and below and
+// NODE_MARGIN columns more on either side.
 template <int K, int D> struct NodeHalf {
     static constexpr int PAD = K / 2 * D, RING = 2 * PAD, TAPS = K * K;
 
-    // The gradient behind the depthwise convolution, pointwise^T dz, of the group's channels on the tile and the ring around it; zero
-    // outside of the map. Channel o of dz comes from g + o `step` and z + o plane.
+    // Values of a tile of a channel with what is around it.
+    static __device__ int size(const NodeMaps &m) { return (m.th + RING) * node_wide(m); }
+    // Where the first tap of an output reads, in the tile of `channel`.
+    static __device__ int at(int channel, int row, int column, const NodeMaps &m) {
+        return channel * size(m) + row * node_wide(m) + column + NODE_MARGIN - PAD;
+    }
+
+    // The gradient behind the depthwise convolution, pointwise^T dz, of the group's channels on the tile and around it; zero outside of the
+    // map. Channel o of dz comes from g + o `step` and z + o plane. A thread takes four pixels.
     template <typename T>
     static __device__ __forceinline__ void behind(float *dt, const float *rows, const float *slopes, const T *g, long long step,
                                                   const T *z, NodeGroup group, const NodeTile &t, const NodeMaps &m) {
-        const int wide = m.tw + RING, all = wide * (m.th + RING);
+        const int fours = node_wide(m) / 4, all = fours * (m.th + RING);
         const long long plane = m.plane();
+        const bool whole = m.w % 4 == 0;
         for (int i = threadIdx.x; i < all; i += NODE_THREADS) {
-            const int r = i / wide, y = t.y - PAD + r, x = t.x - PAD + i - r * wide;
-            float acc[NODE_GROUP];
-            UNROLL for (int j = 0; j < NODE_GROUP; j++) acc[j] = 0.0f;
+            const int r = i / fours, y = t.y - PAD + r, x = t.x - NODE_MARGIN + (i - r * fours) * 4;
+            float acc[NODE_GROUP][4];
+            UNROLL for (int c = 0; c < NODE_GROUP; c++)
+                UNROLL for (int j = 0; j < 4; j++) acc[c][j] = 0.0f;
             if (y >= 0 && y < m.h && x >= 0 && x < m.w) {
                 const T *gradient = g + (long long)y * m.w + x, *value = z + (long long)y * m.w + x;
                 for (int o = 0; o < m.a; o++) {
-                    const float *slope = slopes + o * NODE_SLOPE;
-                    const float d = node_through(load4(slope), slope[4], to_float(gradient[o * step]), to_float(value[o * plane]));
-                    node_add_row(acc, rows + o * NODE_GROUP, d, group.count);
+                    const float4 slope = load4(slopes + o * NODE_SLOPE);
+                    const float rest = slopes[o * NODE_SLOPE + 4];
+                    float d[4], v[4];
+                    node_load(gradient + o * step, x, m.w, whole, d), node_load(value + o * plane, x, m.w, whole, v);
+                    UNROLL for (int j = 0; j < 4; j++) d[j] = x + j < m.w ? node_through(slope, rest, d[j], v[j]) : 0.0f;
+                    UNROLL for (int q = 0; q < NODE_GROUP; q += 4)
+                        if (q < group.count) {
+                            const float4 row = load4(rows + o * NODE_GROUP + q);
+                            const float of[4] = {row.x, row.y, row.z, row.w};
+                            UNROLL for (int c = 0; c < 4; c++)
+                                UNROLL for (int j = 0; j < 4; j++) acc[q + c][j] = fmaf(of[c], d[j], acc[q + c][j]);
+                        }
                 }
             }
-            UNROLL for (int j = 0; j < NODE_GROUP; j++)
-                if (j < group.count) dt[j * all + i] = acc[j];
+            UNROLL for (int c = 0; c < NODE_GROUP; c++)
+                if (c < group.count) store4(dt + (c * all + i) * 4, float4{acc[c][0], acc[c][1], acc[c][2], acc[c][3]});
         }
     }
 
@@ -127,13 +154,14 @@ template <int K, int D> struct NodeHalf {
         }
     }
 
-    // Rows of the input gradient from the tile of `behind`: the filter turned by 180 degrees.
-    template <int R> static __device__ __forceinline__ void turned(const float *dt, const float *taps, int row, int column, int wide,
-                                                                  float (&acc)[R]) {
+    // Rows of the input gradient from the tiles of `behind`: the filter turned by 180 degrees.
+    template <int R> static __device__ __forceinline__ void turned(const float *dt, const float *taps, int channel, int row, int column,
+                                                                  const NodeMaps &m, float (&acc)[R]) {
         float filter[TAPS];
-        UNROLL for (int i = 0; i < TAPS; i++) filter[i] = taps[TAPS - 1 - i];
+        UNROLL for (int i = 0; i < TAPS; i++) filter[i] = taps[channel * TAPS + TAPS - 1 - i];
         UNROLL for (int o = 0; o < R; o++) acc[o] = 0.0f;
-        strip<R>(dt + row * wide + column, wide, [&](int o, int tap, float v) { acc[o] = fmaf(filter[tap], v, acc[o]); });
+        strip<R>(dt + at(channel, row, column, m), node_wide(m),
+                 [&](int o, int tap, float v) { acc[o] = fmaf(filter[tap], v, acc[o]); });
     }
 };
 

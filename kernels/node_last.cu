@@ -18,7 +18,7 @@ __device__ __forceinline__ void node_last_tiles(const T *z, const T *before, T *
                                                 NodeGroup group, int k, const NodeMaps &m, float eps) {
     typedef NodeHalf<K, 1> Half;
     const long long plane = m.plane();
-    const int tiles = node_tiles(m), strips = node_strips(m, NODE_ROWS), wide = m.tw + Half::RING, all = wide * (m.th + Half::RING);
+    const int tiles = node_tiles(m), strips = node_strips(m, NODE_ROWS);
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const NodeTile t = node_tile(m, tile);
         const long long active = t.image * (long long)m.a * plane;
@@ -30,7 +30,7 @@ __device__ __forceinline__ void node_last_tiles(const T *z, const T *before, T *
             const NodeNorm norm = node_known(stats, map, m.a, c);
             const float inverse = 1.0f / sqrtf(norm.var + eps);
             float acc[NODE_ROWS], sum = 0.0f, dot = 0.0f;
-            Half::turned(dt + p.channel * all, taps + p.channel * Half::TAPS, p.row, p.column, wide, acc);
+            Half::turned(dt, taps, p.channel, p.row, p.column, m, acc);
             UNROLL for (int o = 0; o < NODE_ROWS; o++) {
                 const int y = t.y + p.row + o;
                 if (y >= m.h || x >= m.w) continue;

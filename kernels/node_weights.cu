@@ -32,8 +32,8 @@ template <int N> __device__ __forceinline__ float node_scatter(float (&v)[N]) {
     return v[0];
 }
 
-// What lies in the shared memory of a block; as `weights_shared` of mixed_node/device/backward.rs counts it. `r`: the group's
-// channels with their ring; `t` (16, pixels): theirs behind the depthwise convolution; `dz` (16, pixels), later dt; `norm` (16, 4): how the
+// What lies in the shared memory of a block; as `weights` of mixed_node/device/backward/parameters.rs counts it. `r`: the group's
+// channels with what is around them; `t` (16, pixels): theirs behind the depthwise convolution; `dz` (16, pixels), later dt; `norm` (16, 4): how the
 // input is normalised; sums of a block: `products`, 16 x 16 of a thread each for each 16 channels o, and `filters` of a strip.
 struct NodeWeightsShared {
     float *slopes, *rows, *taps, *norm, *products, *filters, *t, *dz, *r;
@@ -83,20 +83,14 @@ __device__ __forceinline__ void node_weights_tiles(const T *input, int channels,
                                                    const NodeMaps &m) {
     typedef NodeHalf<K, D> Half;
     const long long plane = m.plane();
-    const int wide = m.tw + Half::RING, all = wide * (m.th + Half::RING), tiles = node_tiles(m), items = group.count * NODE_STRIPS;
+    const int wide = node_wide(m), tiles = node_tiles(m), items = group.count * NODE_STRIPS;
     const int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const NodeTile at = node_tile(m, tile);
-        for (int i = threadIdx.x; i < all; i += NODE_THREADS) {
-            const int row = i / wide, y = at.y - Half::PAD + row, x = at.x - Half::PAD + i - row * wide;
-            const bool there = y >= 0 && y < m.h && x >= 0 && x < m.w;
-            const T *from = input + (at.image * (long long)channels + group.from) * plane + (there ? (long long)y * m.w + x : 0);
-            for (int j = 0; j < group.count; j++) {
-                const float4 norm = load4(s.norm + j * 4);
-                const float v = there ? ((to_float(from[j * plane]) - norm.x) - norm.y) * norm.z : 0.0f;
-                s.r[j * all + i] = v > 0.0f ? v : 0.0f;
-            }
-        }
+        node_fill<Half::PAD>(input + at.image * (long long)channels * plane, s.r, m, at, group.from, group.count, [&](int c, float v) {
+            const float4 norm = load4(s.norm + (c - group.from) * 4);
+            return fmaxf(((v - norm.x) - norm.y) * norm.z, 0.0f);
+        });
         __syncthreads();
         for (int item = warp; item < items; item += NODE_WARPS) {
             const NodeStrip p = node_strip(item, NODE_STRIPS, NODE_SHORT, m);
@@ -104,7 +98,7 @@ __device__ __forceinline__ void node_weights_tiles(const T *input, int channels,
             float filter[Half::TAPS], acc[NODE_SHORT];
             UNROLL for (int i = 0; i < Half::TAPS; i++) filter[i] = taps[i];
             UNROLL for (int o = 0; o < NODE_SHORT; o++) acc[o] = 0.0f;
-            Half::template strip<NODE_SHORT>(s.r + p.channel * all + p.row * wide + p.column, wide,
+            Half::template strip<NODE_SHORT>(s.r + Half::at(p.channel, p.row, p.column, m), wide,
                                              [&](int o, int tap, float v) { acc[o] = fmaf(filter[tap], v, acc[o]); });
             UNROLL for (int o = 0; o < NODE_SHORT; o++) s.t[p.channel * NODE_PIXELS + (p.row + o) * m.tw + p.column] = acc[o];
         }
@@ -138,7 +132,7 @@ __device__ __forceinline__ void node_weights_tiles(const T *input, int channels,
             float d[NODE_SHORT], v[N];
             UNROLL for (int o = 0; o < NODE_SHORT; o++) d[o] = s.dz[p.channel * NODE_PIXELS + (p.row + o) * m.tw + p.column];
             UNROLL for (int i = 0; i < N; i++) v[i] = 0.0f;
-            Half::template strip<NODE_SHORT>(s.r + p.channel * all + p.row * wide + p.column, wide,
+            Half::template strip<NODE_SHORT>(s.r + Half::at(p.channel, p.row, p.column, m), wide,
                                              [&](int o, int tap, float r) { v[tap] = fmaf(d[o], r, v[tap]); });
             float sum = node_scatter<N>(v);
             if (N == 16) sum += __shfl_xor_sync(FULL_WARP, sum, 16);

@@ -58,13 +58,13 @@ template <typename T, int K, int D>
 __device__ __forceinline__ void node_x_half(float *sums, float *dt, const float *rows, const float *taps, const float *slopes, const T *g,
                                             long long step, const T *z, NodeGroup group, const NodeTile &t, const NodeMaps &m) {
     typedef NodeHalf<K, D> Half;
-    const int wide = m.tw + Half::RING, all = wide * (m.th + Half::RING), strips = node_strips(m, NODE_ROWS);
+    const int strips = node_strips(m, NODE_ROWS);
     Half::behind(dt, rows, slopes, g, step, z, group, t, m);
     __syncthreads();
     for (int item = threadIdx.x / WARP_SIZE; item < group.count * strips; item += NODE_WARPS) {
         const NodeStrip p = node_strip(item, strips, NODE_ROWS, m);
         float acc[NODE_ROWS], *to = sums + p.channel * m.tw * m.th + p.row * m.tw + p.column;
-        Half::turned(dt + p.channel * all, taps + p.channel * Half::TAPS, p.row, p.column, wide, acc);
+        Half::turned(dt, taps, p.channel, p.row, p.column, m, acc);
         UNROLL for (int o = 0; o < NODE_ROWS; o++) to[o * m.tw] += acc[o];
     }
 }

@@ -46,7 +46,7 @@ impl Back<'_> {
         args.extend(tiles.args(p));
         args.push(self.eps);
         let widest = doubles.iter().map(|&u| reach(&p.units[u])).max();
-        launch.shared = self.shared(1, tiles.ringed(widest.unwrap_or(0)), 4 * GROUP);
+        launch.shared = self.shared(1, tiles.around(widest.unwrap_or(0)), 4 * GROUP);
         let kernel = self.pick(k::NODE_LAST_F32, k::NODE_LAST_BF16);
         e.launch(kernel, launch, &args)?;
         let sums = Some(sums);
@@ -107,7 +107,7 @@ impl Back<'_> {
         args.push(self.eps);
         let units = p.edges.iter().map(|d| d.units.len()).max().unwrap_or(0);
         let widest = p.units.iter().map(reach).max().unwrap_or(0);
-        let of_channel = tiles.ringed(0) + tiles.ringed(widest);
+        let of_channel = tiles.pixels() + tiles.around(widest);
         let mut launch = self.launch(tiles, usize::MAX, p.edges.len());
         launch.shared = self.shared(units, of_channel, 0);
         let kernel = self.pick(k::NODE_X_F32, k::NODE_X_BF16);

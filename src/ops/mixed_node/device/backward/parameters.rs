@@ -52,7 +52,7 @@ impl Back<'_> {
         let maps = 2 * p.a.next_multiple_of(4).min(GROUP) * THREADS;
         let sums_of_block = p.a.div_ceil(GROUP) * THREADS + GROUP * 2 * 32;
         let more = 4 * GROUP + sums_of_block + maps;
-        launch.shared = self.shared(1, tiles.ringed(widest), more);
+        launch.shared = self.shared(1, tiles.around(widest), more);
         let kernel = self.pick(k::NODE_WEIGHTS_F32, k::NODE_WEIGHTS_BF16);
         e.launch(kernel, launch, &args)?;
         let sums = Some(sums);

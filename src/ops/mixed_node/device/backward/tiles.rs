@@ -7,6 +7,8 @@ use crate::ops::on_device::int;
 
 /// Values of a lane's strip on the way back to a map: `NODE_ROWS` of `kernels/node_back.cuh`.
 const STRIP: usize = 8;
+/// Columns of a tile in shared memory on either side: `NODE_MARGIN` of `kernels/node.cuh`.
+const MARGIN: usize = 4;
 
 /// Tiles of a map: rows and columns.
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +37,13 @@ impl Tiles {
         p.n * p.h.div_ceil(self.rows) * p.w.div_ceil(self.columns)
     }
 
-    /// Values of a tile with the ring that a filter of `reach` pixels to each side reads.
-    pub fn ringed(self, reach: usize) -> usize {
-        (self.rows + 2 * reach) * (self.columns + 2 * reach)
+    pub fn pixels(self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Values of a tile in shared memory, with what a filter of `reach` pixels to each side reads around it.
+    pub fn around(self, reach: usize) -> usize {
+        (self.rows + 2 * reach) * (self.columns + 2 * MARGIN)
     }
 
     pub fn args(self, p: &Plan) -> [Arg; 7] {
