@@ -142,7 +142,7 @@ template <int K, int D> struct NodeHalf {
     }
 
     // Calls f(o, tap, v) for every value v that row o of a strip of R rows meets with a tap of the filter; `at` is where the first tap of
-    // its first row lies in the tile with its ring.
+    // its first row lies in the tile.
     template <int R, typename F> static __device__ __forceinline__ void strip(const float *at, int wide, F f) {
         UNROLL for (int r = 0; r < R + (K - 1) * D; r++) {
             float v[K];
