@@ -80,7 +80,10 @@ impl Back<'_> {
                 dz.push(if pooled { make(u.own, shape)? } else { None });
             }
         }
-        if [&dx, &dby, &dz].iter().all(|t| t.iter().all(Option::is_none)) {
+        if [&dx, &dby, &dz]
+            .iter()
+            .all(|t| t.iter().all(Option::is_none))
+        {
             return Ok(());
         }
         let none = untouched(self.dy.arg(e)?).null();

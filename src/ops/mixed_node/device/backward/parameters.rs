@@ -60,7 +60,12 @@ impl Back<'_> {
     }
 
     /// Gradients of all parameters from their partial sums.
-    pub(super) fn gradients(&self, part: &Part, partial: &Part, all: &mut [Option<Grad>]) -> Result<()> {
+    pub(super) fn gradients(
+        &self,
+        part: &Part,
+        partial: &Part,
+        all: &mut [Option<Grad>],
+    ) -> Result<()> {
         if !self.arch && !self.weights {
             return Ok(());
         }

@@ -98,7 +98,11 @@ fn agree(
                 near(&at, g, w, most)?;
             }
             (None, None) => {}
-            _ => panic!("{at}: {} on the device, {} on the host", g.is_some(), w.is_some()),
+            _ => panic!(
+                "{at}: {} on the device, {} on the host",
+                g.is_some(),
+                w.is_some()
+            ),
         }
         let g = g.as_ref().map(|g| match g {
             Grad::Whole(t) | Grad::Channels { dx: t, .. } => t.dtype(),
