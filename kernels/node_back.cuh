@@ -28,11 +28,11 @@ __device__ inline NodeGroup node_group(int group, int a) {
     return NodeGroup{group * NODE_GROUP, min(NODE_GROUP, a - group * NODE_GROUP)};
 }
 
-// Sum over `chunks` values, `step` apart, in order.
+// Sum over `chunks` values, `step` apart, by a warp: in every lane.
 __device__ inline float node_chunks(const float *part, int chunks, long long step) {
     float sum = 0.0f;
-    for (int i = 0; i < chunks; i++) sum += part[i * step];
-    return sum;
+    for (int i = threadIdx.x % WARP_SIZE; i < chunks; i += WARP_SIZE) sum += part[i * step];
+    return warp_sum(sum);
 }
 
 // How a gradient passes the normalisation of a channel: dz = p (g - s - ((z - mean) - rest) q), from the sums of g and of
@@ -46,24 +46,21 @@ __device__ inline void node_slope(float *slope, const float *stats, int map, int
 // That of `at` and z, from four and one of a channel's five.
 __device__ inline float node_through(float4 s, float rest, float g, float z) { return s.x * (g - s.y - ((z - s.w) - rest) * s.z); }
 
-// Slopes of all channels of the last normalisation of unit u, the `index`th: from the partial sums (chunks, a k, slots) of node_sums.
-__device__ inline void node_last_slopes(float *slopes, const NodeUnit &u, int index, const float *stats, const float *part, int chunks,
-                                        int slots, float weight, int a, int k, float eps) {
-    for (int c = threadIdx.x; c < a; c += NODE_THREADS) {
-        const float *mine = part + (long long)c * slots;
-        const long long step = (long long)a * k * slots;
-        const float sum = node_chunks(mine, chunks, step), dot = node_chunks(mine + 1 + index, chunks, step);
-        node_slope(slopes + c * NODE_SLOPE, stats, u.map + u.maps - 1, a, c, weight, sum, dot, eps);
-    }
+// Slope of channel c of the last normalisation of unit u, the `index`th, by a warp: from the partial sums (chunks, a k, slots) of
+// node_sums.
+__device__ inline void node_last_slope(float *slope, const NodeUnit &u, int index, int c, const float *stats, const float *part,
+                                       int chunks, int slots, float weight, int a, int k, float eps) {
+    const float *mine = part + (long long)c * slots;
+    const long long step = (long long)a * k * slots;
+    const float sum = node_chunks(mine, chunks, step), dot = node_chunks(mine + 1 + index, chunks, step);
+    if (threadIdx.x % WARP_SIZE == 0) node_slope(slope, stats, u.map + u.maps - 1, a, c, weight, sum, dot, eps);
 }
-// Slopes of the inner normalisation of a separable convolution: from the partial sums (maps, chunks, a, 2) of node_last.
-__device__ inline void node_inner_slopes(float *slopes, const NodeUnit &u, const float *stats, const float *inner, int chunks, int a,
-                                         float eps) {
-    for (int c = threadIdx.x; c < a; c += NODE_THREADS) {
-        const float *mine = inner + ((long long)u.map * chunks * a + c) * 2;
-        const float sum = node_chunks(mine, chunks, 2 * a), dot = node_chunks(mine + 1, chunks, 2 * a);
-        node_slope(slopes + c * NODE_SLOPE, stats, u.map, a, c, 1.0f, sum, dot, eps);
-    }
+// Slope of the inner normalisation of a separable convolution, by a warp: from the partial sums (maps, chunks, a, 2) of node_last.
+__device__ inline void node_inner_slope(float *slope, const NodeUnit &u, int c, const float *stats, const float *inner, int chunks, int a,
+                                        float eps) {
+    const float *mine = inner + ((long long)u.map * chunks * a + c) * 2;
+    const float sum = node_chunks(mine, chunks, 2 * a), dot = node_chunks(mine + 1, chunks, 2 * a);
+    if (threadIdx.x % WARP_SIZE == 0) node_slope(slope, stats, u.map, a, c, 1.0f, sum, dot, eps);
 }
 
 // Into shared memory: the columns of the pointwise weights (a, a) that are the group's, as (a, 16) with zeros, and its filters.

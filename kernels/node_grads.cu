@@ -30,7 +30,8 @@ extern "C" __global__ void node_gradients_f32(NODE_GIVEN List<float, NODE_WEIGHT
         const int of_filters = a * (u.kind == NODE_SEP3 || u.kind == NODE_DIL3 ? 9 : 25), all = of_filters + a * a;
         float *filters = dw.at[u.weight + 2 * row[1]], *products = dw.at[u.weight + 2 * row[1] + 1];
         for (int i = blockIdx.x * NODE_THREADS + threadIdx.x; i < all; i += gridDim.x * NODE_THREADS) {
-            const float sum = node_chunks(sums + row[2] + i, blocks, total);
+            float sum = 0.0f;
+            for (int block = 0; block < blocks; block++) sum += sums[(long long)block * total + row[2] + i];
             if (i < of_filters) {
                 if (filters) filters[i] = sum;
             } else if (products) products[i - of_filters] = sum;

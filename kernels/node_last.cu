@@ -57,7 +57,8 @@ template <typename T> __device__ __forceinline__ void node_last(NODE_LAST(T, con
     float *slopes = shared, *rows = slopes + a * NODE_SLOPE, *taps = rows + a * NODE_GROUP;
     float *sums = taps + NODE_GROUP * 25, *dt = sums + NODE_GROUP * 4;
     const float weight = alpha[u.alpha] * beta[node_edge(edges, u.edge).beta];
-    node_last_slopes(slopes, u, index, stats, part, chunks, slots, weight, a, k, eps);
+    for (int channel = threadIdx.x / WARP_SIZE; channel < a; channel += NODE_WARPS)
+        node_last_slope(slopes + channel * NODE_SLOPE, u, index, channel, stats, part, chunks, slots, weight, a, k, eps);
     node_weights_load(w.at[u.weight + 2], w.at[u.weight + 3], taps, rows, a, group, u.kind == NODE_SEP3 ? 9 : 25);
     for (int i = threadIdx.x; i < NODE_GROUP * 4; i += NODE_THREADS) sums[i] = 0.0f;
     __syncthreads();

@@ -167,8 +167,12 @@ template <typename T> __device__ __forceinline__ void node_weights(NODE_WEIGHTS_
     const NodeEdge e = node_edge(edges, u.edge);
     const NodeWeightsShared s(shared, a);
     const bool last = half == u.maps - 1;
-    if (last) node_last_slopes(s.slopes, u, index, stats, part, chunks, slots, alpha[u.alpha] * beta[e.beta], a, k, eps);
-    else node_inner_slopes(s.slopes, u, stats, inner, inner_chunks, a, eps);
+    const float weight = alpha[u.alpha] * beta[e.beta];
+    for (int c = threadIdx.x / WARP_SIZE; c < a; c += NODE_WARPS) {
+        float *slope = s.slopes + c * NODE_SLOPE;
+        if (last) node_last_slope(slope, u, index, c, stats, part, chunks, slots, weight, a, k, eps);
+        else node_inner_slope(slope, u, c, stats, inner, inner_chunks, a, eps);
+    }
     const bool three = u.kind == NODE_SEP3 || u.kind == NODE_DIL3;
     node_weights_load(w.at[u.weight + 2 * half], w.at[u.weight + 2 * half + 1], s.taps, s.rows, a, group, three ? 9 : 25);
     if ((int)threadIdx.x < group.count) {

@@ -137,8 +137,12 @@ template <typename T> __device__ __forceinline__ void node_x(NODE_X(T, const, &)
         const NodeUnit u = node_unit(units, i);
         const float weight = alpha[u.alpha] * by_edge;
         if (u.kind == NODE_SKIP) skip += weight;
-        else if (u.maps == 1) node_last_slopes(mine, u, i, stats, part, chunks, slots, weight, a, k, eps);
-        else if (to) node_inner_slopes(mine, u, stats, inner, inner_chunks, a, eps);
+        // Warps go on where the candidate before left off.
+        for (int c = (threadIdx.x / WARP_SIZE + (NODE_WARPS - 1) * (i - e.first) * a) % NODE_WARPS; c < a; c += NODE_WARPS) {
+            float *slope = mine + c * NODE_SLOPE;
+            if (u.maps == 1) node_last_slope(slope, u, i, c, stats, part, chunks, slots, weight, a, k, eps);
+            if (u.maps == 2 && to) node_inner_slope(slope, u, c, stats, inner, inner_chunks, a, eps);
+        }
     }
     __syncthreads();
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
