@@ -113,15 +113,13 @@ fn agree(
 }
 
 /// Tiles of every width, tails, several tiles and chunks, more channels than a group.
-const SIZES: [[usize; 5]; 8] = [
+const SIZES: [[usize; 5]; 6] = [
     [2, 1, 2, 5, 6],
     [1, 4, 3, 9, 18],
-    [1, 2, 16, 10, 12],
-    [1, 2, 20, 6, 16],
-    [1, 1, 33, 4, 9],
-    [3, 4, 4, 17, 33],
-    [1, 2, 5, 40, 8],
-    [2, 2, 4, 8, 40],
+    [1, 2, 18, 3, 6],
+    [1, 2, 4, 17, 33],
+    [1, 2, 5, 33, 4],
+    [2, 2, 4, 4, 12],
 ];
 const WANTS: [Wants; 5] = [
     Wants::All,
@@ -133,10 +131,10 @@ const WANTS: [Wants; 5] = [
 
 /// Few cases that between them reach every line.
 pub fn backward_cases(e: Engine) -> Result<()> {
-    for (i, s) in [0, 1, 3, 5].into_iter().enumerate() {
+    for (i, s) in [0, 1, 2].into_iter().enumerate() {
         let edges: [&[Candidate]; 3] = [&KINDS, &[], &KINDS[2..4]];
         let dtype = [DType::F32, DType::Bf16][i % 2];
-        agree(e, size(SIZES[s]), &edges[..2 + i % 2], dtype, WANTS[i % 3])?;
+        agree(e, size(SIZES[s]), &edges[..2 + i % 2], dtype, WANTS[i])?;
     }
     Ok(())
 }
@@ -145,27 +143,21 @@ pub fn backward_cases(e: Engine) -> Result<()> {
 fn the_backward_agrees_with_the_hosts() {
     let e = Engine::emulated(2);
     for (i, s) in SIZES.into_iter().enumerate() {
-        for dtype in [DType::F32, DType::Bf16] {
-            let edges: [&[Candidate]; 3] = [&KINDS[i % 3..][..3 + i % 2], &[], &KINDS[3..4]];
-            let wants = WANTS[i % 5];
-            agree(e, size(s), &edges[..1 + i % 3], dtype, wants).unwrap();
-        }
+        let dtype = [DType::F32, DType::Bf16][i / 2 % 2];
+        let edges: [&[Candidate]; 3] = [&KINDS[i % 3..][..3 + i % 2], &[], &KINDS[3..4]];
+        agree(e, size(s), &edges[..1 + i % 3], dtype, WANTS[i % 5]).unwrap();
     }
 }
 
 #[test]
 fn whatever_is_wanted_of_nodes_of_one_kind_agrees() {
     let e = Engine::emulated(1);
-    for c in KINDS {
-        for wants in WANTS {
-            agree(e, size([1, 2, 4, 6, 9]), &[&[c]], DType::F32, wants).unwrap();
-        }
+    for (i, c) in KINDS.into_iter().enumerate() {
+        let wants = WANTS[i % 5];
+        agree(e, size([1, 2, 4, 6, 9]), &[&[c]], DType::F32, wants).unwrap();
     }
-    for wants in WANTS {
-        let edges: [&[Candidate]; 2] = [&[], &[]];
-        agree(e, size([2, 2, 4, 6, 9]), &edges, DType::Bf16, wants).unwrap();
-    }
-    backward_cases(e).unwrap();
+    let edges: [&[Candidate]; 2] = [&[], &[]];
+    agree(e, size([2, 2, 4, 6, 9]), &edges, DType::Bf16, Wants::Arch).unwrap();
 }
 
 #[test]
