@@ -93,16 +93,6 @@ impl Arg {
         }
     }
 
-    /// The pointer so many bytes on.
-    #[must_use]
-    pub fn further(self, bytes: usize) -> Arg {
-        match self {
-            Arg::In(p, t) => Arg::In(DevicePtr(p.0 + bytes), t),
-            Arg::Out(p, t) => Arg::Out(DevicePtr(p.0 + bytes), t),
-            other => other,
-        }
-    }
-
     /// Whether it points nowhere.
     pub fn is_null(&self) -> bool {
         matches!(self, Arg::In(DevicePtr(0), _) | Arg::Out(DevicePtr(0), _))

@@ -28,7 +28,7 @@ use super::shape_rules::{refuse, same};
 use crate::backend::host::by_float;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Path, Var};
-use crate::tensor::{Engine, Shape, Tensor};
+use crate::tensor::{DType, Engine, Shape, Tensor};
 pub use entry::ENTRY;
 use plan::Plan;
 
@@ -150,9 +150,13 @@ pub fn mixed_node(
     let plan = Plan::new(&op, &shapes);
     let order: Vec<usize> = plan.statistics().collect();
     let count = plan.n * plan.plane;
+    let path = alpha.tape().cx().path;
+    let dtypes: Vec<DType> = operands.iter().map(|v| v.dtype()).collect();
+    let rows = matches!(path, Path::Device(_)) && device::takes(&op, &plan, &dtypes);
     let (y, saved) = alpha.tape().apply_saving(op, &operands)?;
-    let of = |(map, at): (usize, usize)| {
-        BatchStats::at(saved.clone(), at, &y, count).of_map(map, plan.maps)
+    let of = |(map, at): (usize, usize)| match rows {
+        true => BatchStats::row(saved.clone(), [plan.maps, map], &y, count),
+        false => BatchStats::at(saved.clone(), at, &y, count),
     };
     Ok((y.clone(), order.into_iter().enumerate().map(of).collect()))
 }
