@@ -46,7 +46,8 @@ fn close(a: &Tensor, b: &Tensor, ulps: f32) {
 }
 
 fn sgd(e: Engine) {
-    for clip in [0.0, 5.0, 1e6] {
+    // The last leaves nothing of the gradients: momentum and decay act all the same.
+    for clip in [0.0, 0.5, 5.0, 1e6, 1e-45] {
         let c = SgdConfig {
             clip,
             ..SgdConfig::default()
@@ -73,8 +74,14 @@ fn sgd(e: Engine) {
 }
 
 fn adam(e: Engine) {
+    for clip in [3.0, 1e-45] {
+        adam_clipped(e, clip);
+    }
+}
+
+fn adam_clipped(e: Engine, clip: f64) {
     let c = AdamConfig {
-        clip: 3.0,
+        clip,
         ..AdamConfig::default()
     };
     let (mut host, mut device) = (set(2), set(2));
@@ -148,31 +155,40 @@ fn figures(e: Engine) {
 
 /// A step that halted changes nothing; running statistics move as one normalisation's do.
 fn halts_and_moves(e: Engine) {
-    let v = |seed| values(&mut Rng::new(seed, &[]), &[70]);
     let up = |t: Tensor| on(e, vec![(ParamId(0), t)]).remove(0).1;
-    let [mean, var, running_mean, running_var] = [1, 2, 3, 4].map(|i| up(v(i)));
-    let counts = (0..140).map(|i| (1 + i % 3) as f32).collect();
-    let rest = up(Tensor::from_f32([2, 70], counts).unwrap());
-    for factor in [-1.0, 0.5] {
+    let v = |seed, n| values(&mut Rng::new(seed, &[]), &[n]);
+    let counts = |n: usize| {
+        let counts = (0..2 * n).map(|i| (1 + i % 3) as f32).collect();
+        Tensor::from_f32([2, n], counts).unwrap()
+    };
+    // Mean and variance of the batch, running ones, counts.
+    let norms = [(1, 70), (5, 3)].map(|(first, n)| {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| v(first + i, n));
+        ([a, b, c, d, counts(n)].map(up), first, n)
+    });
+    for factor in [-1.0, 0.0] {
         let to = up(Tensor::scalar(DType::F32, factor));
-        let moving = Moving {
-            running: [running_mean.on(e).unwrap(), running_var.on(e).unwrap()],
-            batch: [&mean, &var, &rest].map(|t| t.on(e).unwrap().address()),
-            momentum: 0.1,
-        };
-        move_statistics(e, &Mirror::default(), &[moving], to.on(e).unwrap()).unwrap();
-        for i in 0..70 {
-            let (m, s) = (v(1).f32s()[i], v(2).f32s()[i]);
-            let (old_m, old_s) = (v(3).f32s()[i], v(4).f32s()[i]);
-            let count = (1 + (70 + i) % 3) as f32;
-            let s = s * (count / (count.max(2.0) - 1.0));
-            let moved = |old: f32, new: f32| 0.1f32.mul_add(new - old, old);
-            let want = match factor {
-                -1.0 => [old_m, old_s],
-                _ => [moved(old_m, m), moved(old_s, s)],
-            };
-            let now = |b: &Tensor| b.on(e).unwrap().download().values::<f32>()[i];
-            assert_eq!([now(&running_mean), now(&running_var)], want);
+        let moving = norms
+            .each_ref()
+            .map(|([mean, var, old, old_var, rest], ..)| Moving {
+                running: [old, old_var].map(|t| t.on(e).unwrap()),
+                batch: [mean, var, rest].map(|t| t.on(e).unwrap().address()),
+                momentum: 0.1,
+            });
+        move_statistics(e, &Mirror::default(), &moving, to.on(e).unwrap()).unwrap();
+        for (tensors, first, n) in &norms {
+            for i in 0..*n {
+                let [m, s, old_m, old_s] = [0, 1, 2, 3].map(|k| v(first + k, *n).f32s()[i]);
+                let count = (1 + (n + i) % 3) as f32;
+                let s = s * (count / (count.max(2.0) - 1.0));
+                let moved = |old: f32, new: f32| 0.1f32.mul_add(new - old, old);
+                let want = match factor {
+                    -1.0 => [old_m, old_s],
+                    _ => [moved(old_m, m), moved(old_s, s)],
+                };
+                let now = |k: usize| tensors[k].on(e).unwrap().download().values::<f32>()[i];
+                assert_eq!([now(2), now(3)], want);
+            }
         }
     }
     let (mut w, mut sgd, mut adam) = (set(1), Sgd::new(4), Adam::new(4));

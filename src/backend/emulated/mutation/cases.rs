@@ -14,8 +14,8 @@ use crate::ops::table::Case;
 use crate::ops::upsample_bilinear::UpsampleBilinear;
 use crate::ops::weighted_sum::{Term, WeightedSum};
 use crate::rng::Rng;
-use crate::tape::{Op, Path};
-use crate::tensor::{DType, DeviceBuffer, Engine, Tensor};
+use crate::tape::{Backward, Grad, Op, Path};
+use crate::tensor::{DType, DeviceBuffer, Engine, Shape, Tensor};
 
 pub(super) fn wrong(text: String) -> Error {
     Error::new(Code::CheckFailed, text)
@@ -124,13 +124,14 @@ pub fn statistics_of_one_block(e: Engine) -> Result<()> {
 pub fn more_terms_than_a_launch_takes(e: Engine) -> Result<()> {
     let mut r = Rng::new(10, &[]);
     // An operand whose values begin off 16 bytes, all else being on them; one that begins on them.
-    for (plane, wide, terms) in [(3, 0, 18), (8, 17, 33)] {
+    // An image of six values, which hold no whole number of vectors, though both images and the number of terms do.
+    for (plane, c, wide, start, terms) in [(3, 4, 0, 1, 18), (8, 4, 17, 1, 33), (2, 3, 1, 2, 4)] {
         let term = |i: usize| Term {
             weight: i % 11,
-            start: usize::from(i == wide),
+            start: if i == wide { start } else { 0 },
         };
         let terms: Vec<Term> = (0..terms).map(term).collect();
-        let map = |t: &Term| normal(&mut r, &[2, 4 + t.start, 1, plane]);
+        let map = |t: &Term| normal(&mut r, &[2, c + t.start, 1, plane]);
         let mut x = terms.iter().map(map).collect::<Result<Vec<_>>>()?;
         x.push(normal(&mut r, &[11])?);
         let case = Case {
@@ -139,6 +140,42 @@ pub fn more_terms_than_a_launch_takes(e: Engine) -> Result<()> {
         };
         agree(e, &case, DType::F32, &mut r)?;
         agree(e, &case, DType::Bf16, &mut r)?;
+    }
+    Ok(())
+}
+
+/// A sum of which some operands want a gradient: nothing else is written.
+pub fn some_gradients_of_a_sum(e: Engine) -> Result<()> {
+    let mut r = Rng::new(15, &[]);
+    let terms = (0..3).map(|weight| Term { weight, start: 0 }).collect();
+    let op = WeightedSum { terms };
+    let shapes = [[2, 2, 1, 4]; 3].map(Shape::from);
+    let maps = (0..3).map(|_| normal(&mut r, shapes[0].dims()));
+    let mut x = maps.collect::<Result<Vec<_>>>()?;
+    x.push(normal(&mut r, &[3])?);
+    let weights = x[3].f32s().to_vec();
+    let dy = normal(&mut r, shapes[0].dims())?;
+    let before = dy.f32s().to_vec();
+    let b = Backward {
+        x: &x.iter().cloned().map(Some).collect::<Vec<_>>(),
+        shapes: &[&shapes[..], &[Shape::from([3])]].concat(),
+        y: None,
+        saved: &[],
+        dy: &dy,
+        need: &[true, false, true, false],
+    };
+    let grads = op.backward_device(e, &b)?.unwrap_or_default();
+    let there: Vec<bool> = grads.iter().map(Option::is_some).collect();
+    let after = dy.on(e)?.download().values::<f32>().to_vec();
+    if there != [true, false, true, false] || after != before {
+        return Err(wrong(format!("{there:?}, dy {after:?} for {before:?}")));
+    }
+    for (i, g) in grads.into_iter().enumerate() {
+        let Some(Grad::Whole(g)) = g else { continue };
+        let mut pairs = g.f32s().iter().zip(&before);
+        if !pairs.all(|(g, dy)| *g == weights[i] * dy) {
+            return Err(wrong(format!("the gradient of operand {i}")));
+        }
     }
     Ok(())
 }
@@ -211,14 +248,33 @@ pub fn rows_of_one_block(e: Engine) -> Result<()> {
 /// Maps of a single row or column whose outermost pixels shall coincide with those of larger ones: no pixel lies beside another.
 pub fn corners_of_single_lines(e: Engine) -> Result<()> {
     for (h, w, height, width) in [(1, 3, 4, 5), (3, 1, 5, 4), (1, 1, 1, 3)] {
-        let mut r = Rng::new(14, &[h as u64, w as u64]);
-        let op = Arc::new(UpsampleBilinear {
-            height,
-            width,
-            align_corners: true,
-        });
-        let x = vec![normal(&mut r, &[1, 2, h, w])?];
-        agree(e, &Case { op, x }, DType::F32, &mut r)?;
+        bilinear(e, [h, w], [height, width], true)?;
     }
     Ok(())
+}
+
+/// Sizes that are no multiples of each other, larger and smaller, by both ways to lay maps over each other.
+pub fn any_size_to_any(e: Engine) -> Result<()> {
+    for (h, w, height, width) in [(2, 3, 5, 7), (5, 4, 3, 9), (4, 7, 4, 2), (2, 8, 1, 20)] {
+        for corners in [false, true] {
+            bilinear(e, [h, w], [height, width], corners)?;
+        }
+    }
+    Ok(())
+}
+
+fn bilinear(
+    e: Engine,
+    [h, w]: [usize; 2],
+    [height, width]: [usize; 2],
+    align_corners: bool,
+) -> Result<()> {
+    let mut r = Rng::new(14, &[h as u64, w as u64]);
+    let op = Arc::new(UpsampleBilinear {
+        height,
+        width,
+        align_corners,
+    });
+    let x = vec![normal(&mut r, &[1, 2, h, w])?];
+    agree(e, &Case { op, x }, DType::F32, &mut r).map(drop)
 }

@@ -268,6 +268,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             cases::corners_of_single_lines(e)?;
+            cases::any_size_to_any(e)?;
             ops(e, &["upsample_nearest", "upsample_bilinear"], 8)
         },
     },
@@ -294,6 +295,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             cases::more_terms_than_a_launch_takes(e)?;
+            cases::some_gradients_of_a_sum(e)?;
             ops(e, &["weighted_sum"], 8)
         },
     },

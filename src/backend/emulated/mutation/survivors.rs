@@ -17,6 +17,7 @@ pub struct Survivor {
 const COMMUTES: &str = "a sum or product of two numbers is the same in either order";
 const MEET: &str = "both pieces of smooth L1 have this value where they meet";
 const LOOSE: &str = "more positions are visited; those that do not read the value have the share 0";
+const SPARE: &str = "terms beyond the last repeat the first; what is made of them is not used";
 const NEVER: &str = "beyond the bend the difference is not 0";
 
 /// All of them.
@@ -26,6 +27,90 @@ pub fn survivors() -> impl Iterator<Item = &'static Survivor> {
 
 /// Those of other kernels than the products of convolutions.
 const SURVIVORS: &[Survivor] = &[
+    Survivor {
+        file: "optim.cu",
+        before: "if (!(norm * 0.0 + loss * 0.0 == 0.0)) halted[0] = 1;",
+        after: "if (!(norm * 0.0 - loss * 0.0 == 0.0)) halted[0] = 1;",
+        why: "either is 0 where both are finite and NaN elsewhere",
+    },
+    Survivor {
+        file: "optim.cu",
+        before: "factor[0] = halted[0] ? -1.0f : clip > 0.0f && !(by > 1.0) ? (float)by : 1.0f;",
+        after: "factor[0] = halted[0] ? -1.0f : clip > 0.0f && !(by >= 1.0) ? (float)by : 1.0f;",
+        why: "a factor of exactly 1 is 1 either way",
+    },
+    Survivor {
+        file: "optim.cu",
+        before: "float first = mul_rn(b1, m[i]) + mul_rn(c1, g), second = mul_rn(b2, v[i]) + mul_rn(mul_rn(c2, g), g);",
+        after: "float first = mul_rn(b1, m[i]) + mul_rn(g, c1), second = mul_rn(b2, v[i]) + mul_rn(mul_rn(c2, g), g);",
+        why: COMMUTES,
+    },
+    Survivor {
+        file: "optim.cu",
+        before: "p[i] -= mul_rn(step, first) / (sqrtf(second) / root + eps);",
+        after: "p[i] -= mul_rn(first, step) / (sqrtf(second) / root + eps);",
+        why: COMMUTES,
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (k < terms) all |= t[k].skip;",
+        after: "if (true) all |= t[k].skip;",
+        why: SPARE,
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (k < terms) all |= t[k].skip;",
+        after: "if (k <= terms) all |= t[k].skip;",
+        why: SPARE,
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (k < terms) weight[k] = w[t[k].weight];",
+        after: "if (k <= terms) weight[k] = w[t[k].weight];",
+        why: SPARE,
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (k < terms) {",
+        after: "if (k <= terms) {",
+        why: SPARE,
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (sum_packs(t, terms, row, n)) weighted_sum_bwd_values<T, PACK<T>>(t, w, dy, dot, terms, want, dots, row, n);",
+        after: "if (sum_packs(t, terms, n, row)) weighted_sum_bwd_values<T, PACK<T>>(t, w, dy, dot, terms, want, dots, row, n);",
+        why: COMMUTES,
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (!dots) return;",
+        after: "if (false) return;",
+        why: "the products that nobody asked for are written where nobody reads",
+    },
+    Survivor {
+        file: "optim.cu",
+        before: "float first = mul_rn(b1, m[i]) + mul_rn(c1, g), second = mul_rn(b2, v[i]) + mul_rn(mul_rn(c2, g), g);",
+        after: "float first = mul_rn(b1, m[i]) + mul_rn(c1, g), second = mul_rn(b2, v[i]) + mul_rn(mul_rn(g, c2), g);",
+        why: COMMUTES,
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (k < terms) weight[k] = w[t[k].weight];",
+        after: "if (true) weight[k] = w[t[k].weight];",
+        why: SPARE,
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (k < terms) {",
+        after: "if (true) {",
+        why: SPARE,
+    },
+    Survivor {
+        file: "sum.cu",
+        before: "if (sum_packs(t, terms, row, n)) weighted_sum_values<T, PACK<T>>(t, w, before, y, terms, add, row, n);",
+        after: "if (sum_packs(t, terms, n, row)) weighted_sum_values<T, PACK<T>>(t, w, before, y, terms, add, row, n);",
+        why: COMMUTES,
+    },
     Survivor {
         file: "detect_decode.cu",
         before: "return scores[i] > least;",
