@@ -13,10 +13,10 @@ constexpr int NODE_THREADS = 256, NODE_WARPS = NODE_THREADS / WARP_SIZE;
 #define NODE_LIST(type, count, name) const __grid_constant__ List<type, count> name
 
 // Kinds of candidates.
-constexpr int NODE_SKIP = 0, NODE_POOLED = 1, NODE_SEP3 = 2, NODE_SEP5 = 3, NODE_DIL3 = 4, NODE_DIL5 = 5;
+constexpr int NODE_SKIP = 0, NODE_POOLED = 1, NODE_SEP3 = 2, NODE_SEP5 = 3, NODE_DIL3 = 4, NODE_DIL5 = 5, NODE_REDUCED = 6;
 
 // Row of the table of candidates: kind; edge; index in alpha; its first weight among the pointers to weights (depthwise, pointwise of each
-// half); its first map and how many it has.
+// half; both pointwise ones of a reduction); its first map and how many it has.
 constexpr int NODE_UNIT = 6;
 struct NodeUnit {
     int kind, edge, alpha, weight, map, maps;
@@ -27,14 +27,14 @@ __device__ inline NodeUnit node_unit(const int *units, int u) {
 }
 
 // Row of the table of edges: index in beta; first candidate and end of them, the same where the edge comes mixed; first bypassing
-// channel of the operand that bypasses; channels of the state; channels of that operand.
-constexpr int NODE_EDGE = 6;
+// channel of the operand that bypasses; channels of the state; channels of that operand; sides of the state over those of the node.
+constexpr int NODE_EDGE = 7;
 struct NodeEdge {
-    int beta, first, end, start, channels, rest;
+    int beta, first, end, start, channels, rest, stride;
 };
 __device__ inline NodeEdge node_edge(const int *edges, int e) {
     const int *r = edges + e * NODE_EDGE;
-    return NodeEdge{r[0], r[1], r[2], r[3], r[4], r[5]};
+    return NodeEdge{r[0], r[1], r[2], r[3], r[4], r[5], r[6]};
 }
 
 // Channel of the node that channel c of concat(mixed, bypass) becomes: channels = k a.
@@ -78,6 +78,8 @@ struct NodeMaps {
     __device__ inline int across() const { return (w + tw - 1) / tw; }
     __device__ inline int down() const { return (h + th - 1) / th; }
     __device__ inline long long plane() const { return (long long)h * w; }
+    // The maps, and their tiles, of `stride` times the sides.
+    __device__ inline NodeMaps wider(int stride) const { return NodeMaps{n, a, h * stride, w * stride, th * stride, tw * stride}; }
 };
 // A tile: image, first row and first pixel.
 struct NodeTile {

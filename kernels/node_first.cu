@@ -1,5 +1,6 @@
 // The first launch of a node of a search cell: of every candidate of every edge that has a convolution ReLU, depthwise, pointwise and the
-// partial statistics of the result; of pooled maps the partial statistics.
+// partial statistics of the result; of pooled maps the partial statistics. Edges that halve the map have the stride in the depthwise
+// convolution, or a factorised reduction.
 //
 // Grid: (candidates of `work`, chunks of the tiles); blocks of NODE_THREADS; dynamic shared memory as NodeShared has it.
 #include "node_half.cuh"
@@ -49,21 +50,29 @@ __device__ __forceinline__ void node_pooled(const T *z, float *part, float *warp
     }
 }
 
-template <typename T>
+// HALVES: some edges halve the map; the others do without the registers that this takes.
+template <bool HALVES, typename T>
 __device__ __forceinline__ void node_first(const List<const float, NODE_WEIGHTS> &weights, const List<const T, NODE_EDGES> &x,
                                            const List<const T, NODE_MAPS> &pooled, const List<T, NODE_MAPS> &z, const int *units,
                                            const int *edges, const int *work, float *part, float *shared, const NodeMaps &m, int group) {
     const NodeUnit u = node_unit(units, work[blockIdx.x]);
     const int chunk = blockIdx.y, chunks = gridDim.y;
-    const NodeShared s(shared, m, group);
+    const NodeShared s(shared, m, group, HALVES ? 2 : 1);
     float *mine = node_part(part, u.map, chunk, chunks, m.a);
     if (u.kind == NODE_POOLED) {
         if (m.plane() % PACK<T> == 0) node_pooled<PACK<T>>(pooled.at[u.map], mine, s.warps, m, chunk, chunks);
         else node_pooled<1>(pooled.at[u.map], mine, s.warps, m, chunk, chunks);
     } else {
         const NodeEdge e = node_edge(edges, u.edge);
-        node_half(u.kind, x.at[u.edge], e.channels * m.plane(), weights.at[u.weight], weights.at[u.weight + 1], z.at[u.map], mine, s, m,
-                  group, chunk, chunks, [](int, float v) { return v > 0.0f ? v : 0.0f; });
+        const auto rectified = [](int, float v) { return v > 0.0f ? v : 0.0f; };
+        const float *first = weights.at[u.weight], *second = weights.at[u.weight + 1];
+        const long long image = e.channels * m.plane() * e.stride * e.stride;
+        if constexpr (HALVES)
+            if (e.stride == 2) {
+                node_half<2>(u.kind, x.at[u.edge], image, first, second, z.at[u.map], mine, s, m, group, chunk, chunks, rectified);
+                return;
+            }
+        node_half<1>(u.kind, x.at[u.edge], image, first, second, z.at[u.map], mine, s, m, group, chunk, chunks, rectified);
     }
 }
 
@@ -72,11 +81,11 @@ __device__ __forceinline__ void node_first(const List<const float, NODE_WEIGHTS>
         NODE_LIST(T, NODE_MAPS, z), const int *units, const int *edges, const int *work, float *part, int n, int a, int h, int w, int th, \
         int tw, int group
 
-extern "C" __global__ void node_first_f32(FIRST(float)) {
-    DYNAMIC_SHARED(float, shared);
-    node_first(weights, x, pooled, z, units, edges, work, part, shared, NodeMaps{n, a, h, w, th, tw}, group);
-}
-extern "C" __global__ void node_first_bf16(FIRST(bf16)) {
-    DYNAMIC_SHARED(float, shared);
-    node_first(weights, x, pooled, z, units, edges, work, part, shared, NodeMaps{n, a, h, w, th, tw}, group);
-}
+#define RUN(HALVES)                \
+    DYNAMIC_SHARED(float, shared); \
+    node_first<HALVES>(weights, x, pooled, z, units, edges, work, part, shared, NodeMaps{n, a, h, w, th, tw}, group)
+
+extern "C" __global__ void node_first_f32(FIRST(float)) { RUN(false); }
+extern "C" __global__ void node_first_bf16(FIRST(bf16)) { RUN(false); }
+extern "C" __global__ void node_first_halved_f32(FIRST(float)) { RUN(true); }
+extern "C" __global__ void node_first_halved_bf16(FIRST(bf16)) { RUN(true); }

@@ -11,7 +11,7 @@ __device__ __forceinline__ void node_second(const List<const float, NODE_WEIGHTS
                                             float *shared, const NodeMaps &m, int group, float eps) {
     const NodeUnit u = node_unit(units, work[blockIdx.x]);
     const int chunk = blockIdx.y, chunks = gridDim.y, ap = node_padded(m.a);
-    const NodeShared s(shared, m, group);
+    const NodeShared s(shared, m, group, 1);
     for (int c = threadIdx.x / WARP_SIZE; c < m.a; c += NODE_WARPS) {
         const NodeNorm norm = node_merged(part, u.map, chunks, m.a, c);
         if (threadIdx.x % WARP_SIZE != 0) continue;
@@ -20,7 +20,7 @@ __device__ __forceinline__ void node_second(const List<const float, NODE_WEIGHTS
     }
     __syncthreads();
     const float *mean = s.norm, *rest = s.norm + ap, *inverse = s.norm + 2 * ap;
-    node_half(u.kind, from.at[u.map], m.a * m.plane(), weights.at[u.weight + 2], weights.at[u.weight + 3], z.at[u.map + 1],
+    node_half<1>(u.kind, from.at[u.map], m.a * m.plane(), weights.at[u.weight + 2], weights.at[u.weight + 3], z.at[u.map + 1],
               node_part(part, u.map + 1, chunk, chunks, m.a), s, m, group, chunk, chunks, [&](int c, float v) {
                   v = ((v - mean[c]) - rest[c]) * inverse[c];
                   return v > 0.0f ? v : 0.0f;

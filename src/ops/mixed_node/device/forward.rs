@@ -36,6 +36,8 @@ pub struct Tiling {
     pub group: usize,
     /// Tiles of all images.
     pub tiles: usize,
+    /// Sides of the largest states over those of the node.
+    pub stride: usize,
 }
 
 /// Output channels with those that are there only to fill a thread's: as `node_padded` of node_half.cuh.
@@ -46,7 +48,8 @@ fn padded(a: usize) -> usize {
 impl Tiling {
     /// Of the maps of a node that has values.
     pub fn new(p: &Plan) -> Tiling {
-        let most = (VALUES / padded(p.a)).min(PIXELS);
+        let stride = p.edges.iter().map(|e| e.stride).max().unwrap_or(1);
+        let most = (VALUES / padded(p.a) / stride).min(PIXELS);
         let widest = if most <= 8 * NARROW { NARROW } else { WIDE };
         let even = |size: usize, most: usize| size.div_ceil(size.div_ceil(most));
         let columns = even(p.w, widest).next_multiple_of(4);
@@ -56,6 +59,7 @@ impl Tiling {
             columns,
             group: (THREADS * OUTPUTS / (rows * columns)).clamp(1, p.a),
             tiles: p.n * p.h.div_ceil(rows) * p.w.div_ceil(columns),
+            stride,
         }
     }
 
@@ -67,10 +71,11 @@ impl Tiling {
 
     /// Bytes of shared memory of a block: what `NodeShared` of node_half.cuh lays out.
     fn bytes(self, p: &Plan) -> u32 {
-        let tile = (self.rows + 2 * MARGIN) * (self.columns + 2 * MARGIN);
+        let side = |size: usize| size * self.stride + 2 * MARGIN;
+        let tile = side(self.rows) * side(self.columns);
         let (a, ap) = (p.a, padded(p.a));
         let floats = self.group * tile
-            + a * self.rows * self.columns
+            + self.stride * a * self.rows * self.columns
             + a * ap
             + 4 * ap
             + 2 * 3 * 4 * THREADS / 32
@@ -214,7 +219,11 @@ impl<'a> Halves<'a> {
         ]);
         args.extend(self.tiling.args(p));
         args.push(int(self.tiling.group));
-        let kernel = pick(self.node.dtype, k::NODE_FIRST_F32, k::NODE_FIRST_BF16);
+        let [f32, bf16] = match self.tiling.stride {
+            1 => [k::NODE_FIRST_F32, k::NODE_FIRST_BF16],
+            _ => [k::NODE_FIRST_HALVED_F32, k::NODE_FIRST_HALVED_BF16],
+        };
+        let kernel = pick(self.node.dtype, f32, bf16);
         self.launch(kernel.expect("a node that fits"), count, &args)
     }
 

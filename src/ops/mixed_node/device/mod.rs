@@ -40,7 +40,8 @@ fn kind(c: Candidate) -> Option<i32> {
         Candidate::Separable(5) => 3,
         Candidate::Dilated(3) => 4,
         Candidate::Dilated(5) => 5,
-        Candidate::Separable(_) | Candidate::Dilated(_) | Candidate::Reduced => return None,
+        Candidate::Reduced => 6,
+        Candidate::Separable(_) | Candidate::Dilated(_) => return None,
     })
 }
 
@@ -53,8 +54,7 @@ fn weights(u: &Unit) -> usize {
 }
 
 impl MixedNode {
-    /// Whether there are kernels for this node with `active` mixed channels: no edge that halves the map, and no more of anything
-    /// than their parameters have room for.
+    /// Whether there are kernels for this node with `active` mixed channels: no more of anything than their parameters have room for.
     pub fn fits_device(&self, active: usize) -> bool {
         let candidates = || {
             let all = self.edges.iter().flat_map(|e| e.source.candidates());
@@ -66,7 +66,6 @@ impl MixedNode {
             && sum(Candidate::norms) <= MAPS
             && sum(Candidate::operands) <= WEIGHTS
             && active <= CHANNELS
-            && self.edges.iter().all(|e| e.source.stride() == 1)
             && candidates().all(|c| kind(c).is_some())
     }
 }
@@ -140,7 +139,8 @@ impl<'a> Node<'a> {
             let at = Node::bypass_of(p, edge);
             let channels = [d.x, at].map(|i| x[i].dims()[1]);
             let (of, start) = (&d.units, d.bypass.1);
-            edges.extend([d.beta, of.start, of.end, start, channels[0], channels[1]].map(int));
+            edges.extend([d.beta, of.start, of.end, start].map(int));
+            edges.extend([channels[0], channels[1], d.stride].map(int));
         }
         // There is no constant of nothing.
         units.resize(units.len().max(1), 0);

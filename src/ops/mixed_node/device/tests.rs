@@ -31,13 +31,23 @@ pub(super) const KINDS: [Candidate; 6] = [
     Candidate::Dilated(3),
 ];
 
+/// Those of an edge that halves the map.
+pub(super) const HALVED: [Candidate; 6] = [
+    Candidate::Separable(5),
+    Candidate::Reduced,
+    Candidate::Dilated(5),
+    Candidate::Pooled,
+    Candidate::Separable(3),
+    Candidate::Dilated(3),
+];
+
 pub(super) fn random(r: &mut Rng, shape: &[usize], offset: f64) -> Tensor {
     let shape = Shape::new(shape);
     let v = (0..shape.numel()).map(|_| r.normal() + offset).collect();
     Tensor::from_f64(shape, v).unwrap().cast(DType::F32)
 }
 
-/// A node of edges with these candidates, of one that comes mixed where there are none.
+/// A node of edges with these candidates, of one that comes mixed where there are none; an edge with a reduction halves the map.
 pub(super) fn node(s: Size, edges: &[&[Candidate]], seed: u64) -> (MixedNode, Vec<Tensor>) {
     let Size { n, k, a, h, w } = s;
     let mut r = Rng::new(seed, &[1]);
@@ -53,10 +63,22 @@ pub(super) fn node(s: Size, edges: &[&[Candidate]], seed: u64) -> (MixedNode, Ve
             all.push(Edge { beta, source });
             continue;
         }
-        x.push(random(&mut r, &[n, a * k, h, w], 0.0));
+        let halves = candidates.contains(&Candidate::Reduced);
+        let start = beta % 2;
+        if halves {
+            x.push(random(&mut r, &[n, a + start, 2 * h, 2 * w], 0.0));
+            if k > 1 {
+                x.push(random(&mut r, &[n, start + a * (k - 1), h, w], 0.0));
+            }
+        } else {
+            x.push(random(&mut r, &[n, a * k, h, w], 0.0));
+        }
         let mut own_of = |c: Candidate| {
             if c == Candidate::Pooled {
                 own.push(random(&mut r, &[n, a, h, w], 3.0));
+            }
+            if c == Candidate::Reduced {
+                own.extend([0, 1].map(|_| random(&mut r, &[a / 2, a, 1, 1], 0.1)));
             }
             if let Some((side, _)) = c.kernel() {
                 for _ in 0..c.operands() / 2 {
@@ -68,7 +90,10 @@ pub(super) fn node(s: Size, edges: &[&[Candidate]], seed: u64) -> (MixedNode, Ve
             (c, at - 1)
         };
         let candidates = candidates.iter().map(|&c| own_of(c)).collect();
-        let source = Source::State(candidates);
+        let source = match halves {
+            true => Source::Halved { candidates, start },
+            false => Source::State(candidates),
+        };
         all.push(Edge { beta, source });
     }
     x.push(random(&mut r, &[1, at.max(1)], 0.0));
@@ -152,7 +177,34 @@ pub fn forward_cases(e: Engine) -> Result<()> {
         let dtype = [DType::F32, DType::Bf16][i % 2];
         agree(e, size(SIZES[s]), &edges[..2 + i % 2], dtype)?;
     }
+    halving_cases(e)
+}
+
+/// Edges that halve the map, beside others, of several tiles and widths.
+fn halving_cases(e: Engine) -> Result<()> {
+    let sizes = [
+        [2, 2, 2, 3, 5],
+        [1, 4, 6, 9, 40],
+        [1, 1, 16, 20, 8],
+        [1, 2, 36, 6, 12],
+    ];
+    for (i, s) in sizes.into_iter().enumerate() {
+        let s = size(s);
+        // Without an operand of what bypasses the state has no further channel to tell.
+        let edges: [&[Candidate]; 3] = [&HALVED, &KINDS[..2], &HALVED[1..3]];
+        let edges = if s.k == 1 {
+            &edges[..1]
+        } else {
+            &edges[..1 + i % 3]
+        };
+        agree(e, s, edges, [DType::F32, DType::Bf16][i / 2])?;
+    }
     Ok(())
+}
+
+#[test]
+fn edges_that_halve_the_map_agree_too() {
+    halving_cases(Engine::emulated(2)).unwrap();
 }
 
 #[test]
