@@ -14,10 +14,10 @@ template <typename T> struct SumTerm {
     long long skip;
 };
 
-template <typename T> __device__ __forceinline__ bool sum_packs(const SumTerm<T> (&t)[SUM_TERMS], int terms, long long row, long long n) {
+// Terms beyond the last repeat the first.
+template <typename T> __device__ __forceinline__ bool sum_packs(const SumTerm<T> (&t)[SUM_TERMS], long long row, long long n) {
     long long all = row | n;
-    UNROLL for (int k = 0; k < SUM_TERMS; k++)
-        if (k < terms) all |= t[k].skip;
+    UNROLL for (int k = 0; k < SUM_TERMS; k++) all |= t[k].skip;
     return all % PACK<T> == 0;
 }
 
@@ -25,8 +25,7 @@ template <typename T, int V, typename O>
 __device__ __forceinline__ void weighted_sum_values(const SumTerm<T> (&t)[SUM_TERMS], const float *w, const float *before, O *y,
                                                     int terms, int add, long long row, long long n) {
     float weight[SUM_TERMS];
-    UNROLL for (int k = 0; k < SUM_TERMS; k++)
-        if (k < terms) weight[k] = w[t[k].weight];
+    UNROLL for (int k = 0; k < SUM_TERMS; k++) weight[k] = w[t[k].weight];
     for (long long i = global_index() * V; i < n; i += global_size() * V) {
         long long images = quotient(i, row) + 1;
         float acc[V], v[V];
@@ -45,7 +44,7 @@ __device__ __forceinline__ void weighted_sum_values(const SumTerm<T> (&t)[SUM_TE
 template <typename T, typename O>
 __device__ __forceinline__ void weighted_sum(const SumTerm<T> (&t)[SUM_TERMS], const float *w, const float *before, O *y, int terms,
                                              int add, long long row, long long n) {
-    if (sum_packs(t, terms, row, n)) weighted_sum_values<T, PACK<T>>(t, w, before, y, terms, add, row, n);
+    if (sum_packs(t, row, n)) weighted_sum_values<T, PACK<T>>(t, w, before, y, terms, add, row, n);
     else weighted_sum_values<T, 1>(t, w, before, y, terms, add, row, n);
 }
 
@@ -54,8 +53,7 @@ __device__ __forceinline__ void weighted_sum_bwd_values(const SumTerm<T> (&t)[SU
                                                         float (&dot)[SUM_TERMS], int terms, int want, int dots, long long row,
                                                         long long n) {
     float weight[SUM_TERMS];
-    UNROLL for (int k = 0; k < SUM_TERMS; k++)
-        if (k < terms) weight[k] = w[t[k].weight];
+    UNROLL for (int k = 0; k < SUM_TERMS; k++) weight[k] = w[t[k].weight];
     for (long long i = global_index() * V; i < n; i += global_size() * V) {
         long long images = quotient(i, row) + 1;
         float g[V], v[V];
@@ -80,7 +78,7 @@ __device__ __forceinline__ void weighted_sum_bwd(const SumTerm<T> (&t)[SUM_TERMS
                                                  float *warps, int terms, int want, int dots, long long row, long long n) {
     float dot[SUM_TERMS];
     UNROLL for (int k = 0; k < SUM_TERMS; k++) dot[k] = 0.0f;
-    if (sum_packs(t, terms, row, n)) weighted_sum_bwd_values<T, PACK<T>>(t, w, dy, dot, terms, want, dots, row, n);
+    if (sum_packs(t, row, n)) weighted_sum_bwd_values<T, PACK<T>>(t, w, dy, dot, terms, want, dots, row, n);
     else weighted_sum_bwd_values<T, 1>(t, w, dy, dot, terms, want, dots, row, n);
     if (!dots) return;
     UNROLL for (int k = 0; k < SUM_TERMS; k++)

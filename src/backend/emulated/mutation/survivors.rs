@@ -53,32 +53,14 @@ const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "sum.cu",
-        before: "if (k < terms) all |= t[k].skip;",
-        after: "if (true) all |= t[k].skip;",
-        why: SPARE,
-    },
-    Survivor {
-        file: "sum.cu",
-        before: "if (k < terms) all |= t[k].skip;",
-        after: "if (k <= terms) all |= t[k].skip;",
-        why: SPARE,
-    },
-    Survivor {
-        file: "sum.cu",
-        before: "if (k < terms) weight[k] = w[t[k].weight];",
-        after: "if (k <= terms) weight[k] = w[t[k].weight];",
-        why: SPARE,
-    },
-    Survivor {
-        file: "sum.cu",
         before: "if (k < terms) {",
         after: "if (k <= terms) {",
         why: SPARE,
     },
     Survivor {
         file: "sum.cu",
-        before: "if (sum_packs(t, terms, row, n)) weighted_sum_bwd_values<T, PACK<T>>(t, w, dy, dot, terms, want, dots, row, n);",
-        after: "if (sum_packs(t, terms, n, row)) weighted_sum_bwd_values<T, PACK<T>>(t, w, dy, dot, terms, want, dots, row, n);",
+        before: "if (sum_packs(t, row, n)) weighted_sum_bwd_values<T, PACK<T>>(t, w, dy, dot, terms, want, dots, row, n);",
+        after: "if (sum_packs(t, n, row)) weighted_sum_bwd_values<T, PACK<T>>(t, w, dy, dot, terms, want, dots, row, n);",
         why: COMMUTES,
     },
     Survivor {
@@ -95,20 +77,14 @@ const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "sum.cu",
-        before: "if (k < terms) weight[k] = w[t[k].weight];",
-        after: "if (true) weight[k] = w[t[k].weight];",
-        why: SPARE,
-    },
-    Survivor {
-        file: "sum.cu",
         before: "if (k < terms) {",
         after: "if (true) {",
         why: SPARE,
     },
     Survivor {
         file: "sum.cu",
-        before: "if (sum_packs(t, terms, row, n)) weighted_sum_values<T, PACK<T>>(t, w, before, y, terms, add, row, n);",
-        after: "if (sum_packs(t, terms, n, row)) weighted_sum_values<T, PACK<T>>(t, w, before, y, terms, add, row, n);",
+        before: "if (sum_packs(t, row, n)) weighted_sum_values<T, PACK<T>>(t, w, before, y, terms, add, row, n);",
+        after: "if (sum_packs(t, n, row)) weighted_sum_values<T, PACK<T>>(t, w, before, y, terms, add, row, n);",
         why: COMMUTES,
     },
     Survivor {
