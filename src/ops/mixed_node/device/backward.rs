@@ -61,6 +61,11 @@ fn slopes_fit(p: &Plan) -> bool {
     units * p.a * SLOPE <= SLOPES
 }
 
+/// Whether no edge halves the map.
+fn whole(p: &Plan) -> bool {
+    p.edges.iter().all(|e| e.stride == 1)
+}
+
 /// The gradients of the operands that need one; `None` where there are no kernels for these operands.
 ///
 /// # Errors
@@ -73,7 +78,7 @@ pub fn backward(
 ) -> Result<Option<Vec<Option<Grad>>>> {
     let x = (0..b.x.len()).map(|i| b.input(i)).collect();
     let node = match Node::new(e, op, p, x)? {
-        Some(node) if b.saved.len() == p.maps + 1 && slopes_fit(p) => node,
+        Some(node) if b.saved.len() == p.maps + 1 && slopes_fit(p) && whole(p) => node,
         _ => return Ok(None),
     };
     if node.empty() {

@@ -71,6 +71,7 @@ fn agree(
             y: None,
             saved: &out.saved,
             dy: &dy,
+            terms: [&[], &[]],
             need: &need,
         },
     )?
@@ -83,6 +84,7 @@ fn agree(
         y: None,
         saved: &saved,
         dy: &dy.cast(DType::F32),
+        terms: [&[], &[]],
         need: &need,
     })?;
     let most = if dtype == DType::F32 { 3e-5 } else { 2e-2 };
@@ -105,7 +107,7 @@ fn agree(
             ),
         }
         let g = g.as_ref().map(|g| match g {
-            Grad::Whole(t) | Grad::Channels { dx: t, .. } => t.dtype(),
+            Grad::Whole(t) | Grad::Channels { dx: t, .. } | Grad::Within { dx: t, .. } => t.dtype(),
         });
         assert!(g.is_none_or(|d| d == stored[i].dtype()), "{at}");
     }
@@ -176,6 +178,7 @@ fn a_phase_has_four_or_five_launches_and_no_fetch() {
             y: None,
             saved: &saved,
             dy: &dy,
+            terms: [&[], &[]],
             need: &need,
         };
         backward(e, &op, &p, &b).unwrap();
