@@ -20,11 +20,12 @@ template <int V> __device__ __forceinline__ void node_count(Moments &w, const fl
 template <int V, typename T>
 __device__ __forceinline__ void node_pooled(const T *z, float *part, float *warps, const NodeMaps &m, int chunk, int chunks) {
     const int warp = threadIdx.x / WARP_SIZE, lane = threadIdx.x % WARP_SIZE;
+    // Warps of a channel: a divisor of all of them.
     const int each = m.a < NODE_WARPS ? NODE_WARPS / m.a : 1;
     const long long plane = m.plane() / V, all = m.n * plane, begin = all * chunk / chunks, end = all * (chunk + 1) / chunks;
-    for (int first = 0; first < m.a; first += NODE_WARPS / each) {
+    for (int first = 0; first < m.a; first += NODE_WARPS) {
         const int c = first + warp / each;
-        const bool works = warp / each < NODE_WARPS / each && c < m.a;
+        const bool works = c < m.a;
         const T *x = z + (works ? c : 0) * m.plane();
         const long long step = m.a * m.plane();
         // The first value of the chunk.

@@ -1,0 +1,24 @@
+//! Those of the kernels of a search node.
+
+use super::Survivor;
+
+pub const SURVIVORS: &[Survivor] = &[
+    Survivor {
+        file: "node_first.cu",
+        before: "for (int first = 0; first < m.a; first += NODE_WARPS) {",
+        after: "for (int first = 0; first <= m.a; first += NODE_WARPS) {",
+        why: "one round more, in which no warp has a channel",
+    },
+    Survivor {
+        file: "node_half.cuh",
+        before: "const int groups = ap / CO, each = groups < NODE_WARPS ? NODE_WARPS / groups : 1, to = warp / each * CO;",
+        after: "const int groups = ap * CO, each = groups < NODE_WARPS ? NODE_WARPS / groups : 1, to = warp / each * CO;",
+        why: "one warp for each group of channels: more of them idle",
+    },
+    Survivor {
+        file: "node_half.cuh",
+        before: "if (m.a > NODE_OUTPUTS * NODE_WARPS) node_half_of<2>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);",
+        after: "if (m.a > NODE_OUTPUTS + NODE_WARPS) node_half_of<2>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);",
+        why: "a second group of channels that nobody takes",
+    },
+];
