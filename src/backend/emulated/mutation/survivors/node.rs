@@ -17,8 +17,8 @@ pub const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "node_half.cuh",
-        before: "if (m.a > NODE_OUTPUTS * NODE_WARPS) node_half_of<2>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);",
-        after: "if (m.a > NODE_OUTPUTS + NODE_WARPS) node_half_of<2>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);",
+        before: "if (m.a > NODE_OUTPUTS * NODE_WARPS) node_half_of<2, S>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);",
+        after: "if (m.a > NODE_OUTPUTS + NODE_WARPS) node_half_of<2, S>(kind, x, image, depthwise, pointwise, z, part, s, m, group, chunk, chunks, f);",
         why: "a second group of channels that nobody takes",
     },
 ];
