@@ -1,4 +1,4 @@
-//! Times whole search steps on one thread, the workloads of `scripts/compare-step`: `cargo bench --bench step`.
+//! Times whole search steps on one thread, the workloads of `scripts/compare`: `cargo bench --bench step`.
 
 use mtnas::search::step_timing::{Workload, median, time};
 

@@ -8,6 +8,9 @@ import time
 
 import torch
 
+# of an idle process: torch is loaded, nothing has run
+IDLE_MIB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
 
 class Clock:
     """Marks on a device timeline; `gaps()` gives milliseconds between them."""
@@ -44,7 +47,8 @@ def summary(ms):
 
 
 def peak_memory(cuda):
-    m = {"host_peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    m = {"host_peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+         "host_idle_rss_mib": IDLE_MIB}
     if cuda:
         m["device_peak_allocated_mib"] = torch.cuda.max_memory_allocated() / 2**20
         m["device_peak_reserved_mib"] = torch.cuda.max_memory_reserved() / 2**20

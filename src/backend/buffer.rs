@@ -79,6 +79,8 @@ static FREE: [Mutex<Vec<Vec<Line>>>; CLASSES] = [const { Mutex::new(Vec::new()) 
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// The most that has ever been alive at once.
+static MOST: AtomicUsize = AtomicUsize::new(0);
 
 /// Size class of `lines` cache lines: four classes per power of two, so at most 25 % is wasted.
 fn class_of(lines: usize) -> (usize, usize) {
@@ -90,6 +92,33 @@ fn class_of(lines: usize) -> (usize, usize) {
     let rounded = lines.div_ceil(step) * step;
     let class = 4 * top as usize + (rounded - 1 - (1usize << top)) / step;
     (class.min(CLASSES - 1), rounded)
+}
+
+/// Classes that serve a request beside its own: of up to twice its size, so that little memory lies idle.
+const WIDER: usize = 4;
+
+/// Memory kept for reuse, of the class or a little wider.
+fn take(class: usize) -> Option<Vec<Line>> {
+    let last = (class + WIDER).min(CLASSES - 1);
+    (class..=last).find_map(|c| FREE[c].lock().unwrap_or_else(|p| p.into_inner()).pop())
+}
+
+/// Before the process grows by `bytes`: gives back what is kept beyond the most that was ever alive, narrower memory first.
+fn make_room(class: usize, bytes: usize) {
+    let wanted = LIVE.load(Ordering::Relaxed) + bytes;
+    let most = MOST.load(Ordering::Relaxed).max(wanted);
+    let mut excess = (wanted + KEPT.load(Ordering::Relaxed)).saturating_sub(most);
+    for c in (0..class).rev().chain(class..CLASSES) {
+        if excess == 0 {
+            return;
+        }
+        let mut free = FREE[c].lock().unwrap_or_else(|p| p.into_inner());
+        while excess > 0 {
+            let Some(lines) = free.pop() else { break };
+            KEPT.fetch_sub(lines.len() * 64, Ordering::Relaxed);
+            excess = excess.saturating_sub(lines.len() * 64);
+        }
+    }
 }
 
 /// Bytes of tensors alive now.
@@ -119,15 +148,19 @@ impl Buffer {
     pub fn scratch(dtype: DType, len: usize) -> Buffer {
         let need = (len * dtype.size()).div_ceil(64);
         let (class, rounded) = class_of(need);
-        let taken = FREE[class].lock().unwrap_or_else(|p| p.into_inner()).pop();
-        let lines = match taken {
+        let lines = match take(class) {
             Some(v) => {
                 KEPT.fetch_sub(v.len() * 64, Ordering::Relaxed);
                 v
             }
-            None => vec![Line::zeroed(); rounded],
+            None => {
+                make_room(class, rounded * 64);
+                vec![Line::zeroed(); rounded]
+            }
         };
-        let live = LIVE.fetch_add(lines.len() * 64, Ordering::Relaxed) + lines.len() * 64;
+        // What the request takes, so that figures do not depend on what was kept.
+        let live = LIVE.fetch_add(rounded * 64, Ordering::Relaxed) + rounded * 64;
+        MOST.fetch_max(live, Ordering::Relaxed);
         PEAK.fetch_max(live, Ordering::Relaxed);
         debug_assert!(lines.len() >= need);
         Buffer { lines, dtype, len }
@@ -188,8 +221,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        let need = (self.len * self.dtype.size()).div_ceil(64);
+        LIVE.fetch_sub(class_of(need).1 * 64, Ordering::Relaxed);
         let bytes = self.lines.len() * 64;
-        LIVE.fetch_sub(bytes, Ordering::Relaxed);
         if bytes == 0 || KEPT.load(Ordering::Relaxed) + bytes > KEEP_BYTES {
             return;
         }

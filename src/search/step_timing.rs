@@ -161,7 +161,7 @@ pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Time
 
 /// Processor time of the process in milliseconds, where the system tells (Linux, to a hundredth of a second or better);
 /// 0 elsewhere.
-fn cpu_ms() -> f64 {
+pub fn cpu_ms() -> f64 {
     // Nanoseconds that each thread ran: finer than the clock ticks of `/proc/self/stat`.
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return 0.0;

@@ -1,4 +1,5 @@
-//! Convolution of a batch and its two gradients: depthwise planes, pointwise products, im2col for the rest.
+//! Convolution of a batch and its two gradients: depthwise planes, pointwise products, [`super::conv_planes`] and,
+//! where that has no kernels, im2col for the rest.
 //!
 //! The output and the input gradient are cut by image or plane; the weight gradient is summed over the logical shards of
 //! the batch by a fixed tree, so the bits do not depend on the number of threads.
@@ -7,7 +8,7 @@ use std::ops::Range;
 
 use super::depthwise::{self, Geometry, Layout};
 use super::gemm::{gemm, gemm_bt, gemm_bt_part, gemm_part};
-use super::{Float, elementwise};
+use super::{Float, conv_planes, elementwise};
 use crate::backend::threads::{for_pieces, map, shards, tree_fold};
 
 /// Sizes of a convolution; weights are `(c_out, c_in / groups, k, k)`.
@@ -49,7 +50,8 @@ impl ConvSizes {
         self.n * self.c_out * self.out_plane() * (self.c_in / self.groups) * self.k * self.k
     }
 
-    fn geometry(&self) -> Geometry {
+    /// Sizes of one plane.
+    pub fn geometry(&self) -> Geometry {
         let ConvSizes {
             h,
             w,
@@ -103,10 +105,15 @@ pub fn forward<T: Float>(s: &ConvSizes, x: &[T], w: &[T], y: &mut [T]) {
     if s.depthwise() {
         return depthwise_forward(&Layout::new(s.geometry()), s, x, w, y);
     }
+    let direct = s.pointwise() && s.stride == 1;
+    let planes = (!direct && conv_planes::takes::<T>(s)).then(|| conv_planes::Forward::new(s, w));
     for_pieces(y, s.c_out * op, s.macs(), |i, y| {
         let x = &x[i * s.c_in * ip..][..s.c_in * ip];
-        if s.pointwise() && s.stride == 1 {
+        if direct {
             return gemm(s.c_out, s.c_in, op, w, s.c_in, 1, x, y, false);
+        }
+        if let Some(planes) = &planes {
+            return planes.run(x, y);
         }
         let (taps, per) = (s.taps(), s.c_out / s.groups);
         let mut col = vec![T::ZERO; s.columns()];
@@ -165,8 +172,8 @@ pub fn input_gradient<T: Float>(s: &ConvSizes, w: &[T], dy: &[T], dx: &mut [T]) 
             for (j, dx) in dx.chunks_mut(ip).enumerate() {
                 let p = i * PLANES + j;
                 scratch.fill(T::ZERO);
-                depthwise::pad_rows(&l, &dy[p * op..][..op], &mut rows);
-                depthwise::scatter(&l, &rows, &w[p % s.c_in * kk..][..kk], &mut scratch);
+                let rows = depthwise::padded_rows(&l, &dy[p * op..][..op], &mut rows);
+                depthwise::scatter(&l, rows, &w[p % s.c_in * kk..][..kk], &mut scratch);
                 depthwise::unpad_plane(&l, &scratch, dx);
             }
         });
@@ -181,8 +188,15 @@ pub fn input_gradient<T: Float>(s: &ConvSizes, w: &[T], dy: &[T], dx: &mut [T]) 
             gemm(s.c_in, s.c_out, op, &transposed, s.c_out, 1, dy, dx, false);
         });
     }
+    let takes = conv_planes::takes::<T>(s);
+    let planes = takes
+        .then(|| conv_planes::InputGradient::new(s, w))
+        .flatten();
     for_pieces(dx, s.c_in * ip, s.macs(), |i, dx| {
         let dy = &dy[i * s.c_out * op..][..s.c_out * op];
+        if let Some(planes) = &planes {
+            return planes.run(dy, dx);
+        }
         let (taps, per) = (s.taps(), s.c_out / s.groups);
         let mut col = vec![T::ZERO; s.columns()];
         dx.fill(T::ZERO);
@@ -225,12 +239,22 @@ pub fn weight_gradient<T: Float>(s: &ConvSizes, x: &[T], dy: &[T], dw: &mut [T])
             let mut rows = vec![T::ZERO; l.out_len];
             for p in images.start * s.c_in..images.end * s.c_in {
                 depthwise::pad_plane(&l, &x[p * ip..][..ip], &mut scratch);
-                depthwise::pad_rows(&l, &dy[p * op..][..op], &mut rows);
-                depthwise::weight_gradient(&l, &rows, &scratch, &mut part[p % s.c_in * kk..][..kk]);
+                let dy = depthwise::padded_rows(&l, &dy[p * op..][..op], &mut rows);
+                depthwise::weight_gradient(&l, dy, &scratch, &mut part[p % s.c_in * kk..][..kk]);
             }
             return part;
         }
         let direct = s.pointwise() && s.stride == 1;
+        if !direct && conv_planes::takes::<T>(s) {
+            let (x, dy) = (
+                &x[images.start * s.c_in * ip..],
+                &dy[images.start * s.c_out * op..],
+            );
+            let n = images.len();
+            let (x, dy) = (&x[..n * s.c_in * ip], &dy[..n * s.c_out * op]);
+            conv_planes::weight_gradient(s, x, dy, &mut part);
+            return part;
+        }
         let (taps, per) = (s.taps(), s.c_out / s.groups);
         let mut col = vec![T::ZERO; if direct { 0 } else { s.columns() }];
         for i in images {
@@ -384,66 +408,5 @@ pub fn bias_gradient<T: Float>(n: usize, c: usize, plane: usize, dy: &[T], db: &
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A map whose columns come in several runs: the forward against loops, its gradients by `<dy, y> = <dx, x> = <dw, w>`.
-    #[test]
-    fn columns_in_several_runs() {
-        let s = ConvSizes {
-            n: 2,
-            c_in: 160,
-            h: 81,
-            w: 50,
-            c_out: 6,
-            ho: 41,
-            wo: 25,
-            k: 3,
-            stride: 2,
-            padding: 1,
-            dilation: 1,
-            groups: 2,
-        };
-        assert!(s.runs().count() > 1);
-        let mut r = crate::rng::Rng::new(1, &[]);
-        let mut random = |n: usize| -> Vec<f64> { (0..n).map(|_| r.normal()).collect() };
-        let x = random(s.n * s.c_in * s.h * s.w);
-        let w = random(s.c_out * s.c_in / s.groups * 9);
-        let dy = random(s.n * s.c_out * s.ho * s.wo);
-        let mut y = vec![0.0; dy.len()];
-        forward(&s, &x, &w, &mut y);
-        let per = s.c_in / s.groups;
-        for (i, y) in y.iter().enumerate().step_by(37) {
-            let (ox, oy) = (i % s.wo, i / s.wo % s.ho);
-            let (o, n) = (i / s.out_plane() % s.c_out, i / s.out_plane() / s.c_out);
-            let mut e = 0.0;
-            for t in 0..per * 9 {
-                let (c, iy, ix) = (t / 9, oy * 2 + t / 3 % 3, ox * 2 + t % 3);
-                if (1..=s.h).contains(&iy) && (1..=s.w).contains(&ix) {
-                    let plane = n * s.c_in + o / 3 * per + c;
-                    e += w[o * per * 9 + t] * x[(plane * s.h + iy - 1) * s.w + ix - 1];
-                }
-            }
-            assert!((y - e).abs() < 1e-10, "{i}: {y} {e}");
-        }
-        let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
-        input_gradient(&s, &w, &dy, &mut dx);
-        weight_gradient(&s, &x, &dy, &mut dw);
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let (a, b, c) = (dot(&dy, &y), dot(&dx, &x), dot(&dw, &w));
-        assert!((a - b).abs() < 1e-8 && (a - c).abs() < 1e-8, "{a} {b} {c}");
-    }
-
-    #[test]
-    fn both_folds_make_the_same_tree() {
-        for n in 0..20 {
-            let parts: Vec<String> = (0..n).map(|i| format!("{i},")).collect();
-            let merge = |a: String, b: String| format!("({a}{b})");
-            assert_eq!(
-                tree_fold(parts.clone(), merge),
-                fold_as_they_come(parts.into_iter(), merge),
-                "{n}"
-            );
-        }
-    }
-}
+#[path = "conv_tests.rs"]
+mod tests;

@@ -1,194 +1,13 @@
-//! Depthwise convolution of one plane, any stride and dilation.
-//!
-//! A plane is first copied into a zero-padded scratch whose columns are split by their phase modulo the stride, so that
-//! every tap of a run of outputs is one contiguous run of the scratch. Narrow maps at stride 1 are handled as one flat run
-//! over all rows (the few outputs between two rows are computed and thrown away), wide ones row by row.
+//! Depthwise convolution of one plane, any stride and dilation, over the scratch of [`super::planes`].
 
 // Only NaN differs from itself.
 #![allow(clippy::eq_op)]
 
+use super::by_hand::{self, Grid};
 use super::lanes::V;
+pub use super::planes::*;
+use super::products::Runs;
 use super::{Float, LANES, simd};
-
-/// Sizes of one plane's convolution; `ho`, `wo` are those of the output.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub struct Geometry {
-    pub h: usize,
-    pub w: usize,
-    pub ho: usize,
-    pub wo: usize,
-    pub k: usize,
-    pub stride: usize,
-    pub padding: usize,
-    pub dilation: usize,
-}
-
-/// Where the kernels read and write: derived from a [`Geometry`] once per batch.
-#[derive(Debug, Clone)]
-pub struct Layout {
-    /// The sizes.
-    pub g: Geometry,
-    /// Columns of one phase of a scratch row.
-    columns: usize,
-    /// Elements of the scratch.
-    pub scratch_len: usize,
-    /// Distance between output rows in the padded output.
-    pub out_stride: usize,
-    /// Elements of the padded output.
-    pub out_len: usize,
-    /// Number of runs, their length in lanes' multiples, and their steps in scratch and padded output.
-    runs: usize,
-    run_len: usize,
-    run_in: usize,
-    run_out: usize,
-    /// Offset of each tap from the start of a run.
-    taps: Vec<usize>,
-}
-
-impl Layout {
-    /// The layout of `g`.
-    pub fn new(g: Geometry) -> Layout {
-        let reach = (g.k - 1) * g.dilation;
-        let rows = (g.ho - 1) * g.stride + reach + 1;
-        let padded = g.wo.next_multiple_of(LANES);
-        // Flat runs waste `reach` outputs a row, rows waste the tail lanes.
-        let flat = g.stride == 1 && g.wo + reach < padded;
-        let columns = if flat {
-            g.wo + reach
-        } else {
-            padded + reach / g.stride + 1
-        };
-        let row_len = columns * g.stride;
-        let out_stride = if flat { columns } else { padded };
-        let (runs, run_len) = if flat {
-            (1, (g.ho * columns).next_multiple_of(LANES))
-        } else {
-            (g.ho, padded)
-        };
-        let tap = |t: usize| {
-            let (y, x) = (t / g.k * g.dilation, t % g.k * g.dilation);
-            y * row_len + (x % g.stride) * columns + x / g.stride
-        };
-        Layout {
-            g,
-            columns,
-            scratch_len: rows * row_len + 2 * LANES + reach,
-            out_stride,
-            out_len: (g.ho * out_stride).next_multiple_of(LANES),
-            runs,
-            run_len,
-            run_in: g.stride * row_len,
-            run_out: out_stride,
-            taps: (0..g.k * g.k).map(tap).collect(),
-        }
-    }
-
-    /// Asserts that every access of a kernel over these buffers is inside them.
-    fn check<T>(&self, s: &[T], out: &[T], taps: usize) {
-        assert_eq!(self.taps.len(), taps);
-        let last = self.taps.iter().max().copied().unwrap_or(0);
-        assert!(
-            (self.runs - 1) * self.run_in + self.run_len + last <= s.len(),
-            "scratch too small"
-        );
-        assert!(
-            (self.runs - 1) * self.run_out + self.run_len <= out.len(),
-            "padded output too small"
-        );
-    }
-}
-
-simd! {
-    /// Copies the plane `x` into a scratch; its border keeps what it held.
-    pub fn pad_plane[T](l: &Layout, x: &[T], s: &mut [T]) {
-        let g = &l.g;
-        let (cs, row_len) = (l.columns, l.columns * g.stride);
-        let rows = (g.ho - 1) * g.stride + (g.k - 1) * g.dilation + 1;
-        for iy in 0..g.h.min(rows.saturating_sub(g.padding)) {
-            let src = &x[iy * g.w..][..g.w];
-            let row = &mut s[(iy + g.padding) * row_len..][..row_len];
-            if g.stride == 1 {
-                let n = g.w.min(cs.saturating_sub(g.padding));
-                row[g.padding..][..n].copy_from_slice(&src[..n]);
-            } else {
-                for ph in 0..g.stride {
-                    // First input column of this phase.
-                    let first = (ph + g.stride - g.padding % g.stride) % g.stride;
-                    let start = (first + g.padding) / g.stride;
-                    if start < cs && first < g.w {
-                        for (d, v) in row[ph * cs..][..cs][start..].iter_mut().zip(src[first..].iter().step_by(g.stride)) {
-                            *d = *v;
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-simd! {
-    /// [`pad_plane`] of `max(a x + b, 0)`.
-    pub fn pad_rectified[T](l: &Layout, x: &[T], a: T, b: T, s: &mut [T]) {
-        let g = &l.g;
-        let (cs, row_len) = (l.columns, l.columns * g.stride);
-        let rows = (g.ho - 1) * g.stride + (g.k - 1) * g.dilation + 1;
-        for iy in 0..g.h.min(rows.saturating_sub(g.padding)) {
-            let src = &x[iy * g.w..][..g.w];
-            let row = &mut s[(iy + g.padding) * row_len..][..row_len];
-            if g.stride == 1 {
-                let n = g.w.min(cs.saturating_sub(g.padding));
-                for (d, &v) in row[g.padding..][..n].iter_mut().zip(src) {
-                    let v = v.mul_add(a, b);
-                    *d = if v <= T::ZERO { T::ZERO } else { v };
-                }
-                continue;
-            }
-            for ph in 0..g.stride {
-                let first = (ph + g.stride - g.padding % g.stride) % g.stride;
-                let start = (first + g.padding) / g.stride;
-                if start < cs && first < g.w {
-                    let from = src[first..].iter().step_by(g.stride);
-                    for (d, &v) in row[ph * cs..][..cs][start..].iter_mut().zip(from) {
-                        let v = v.mul_add(a, b);
-                        *d = if v <= T::ZERO { T::ZERO } else { v };
-                    }
-                }
-            }
-        }
-    }
-}
-
-simd! {
-    /// Adds nothing: copies the scratch's interior onto the plane `dx`, the reverse of [`pad_plane`].
-    pub fn unpad_plane[T](l: &Layout, s: &[T], dx: &mut [T]) {
-        let g = &l.g;
-        let (cs, row_len) = (l.columns, l.columns * g.stride);
-        let rows = (g.ho - 1) * g.stride + (g.k - 1) * g.dilation + 1;
-        for iy in 0..g.h {
-            let dst = &mut dx[iy * g.w..][..g.w];
-            if iy + g.padding >= rows {
-                dst.fill(T::ZERO);
-                continue;
-            }
-            let row = &s[(iy + g.padding) * row_len..][..row_len];
-            if g.stride == 1 {
-                let n = g.w.min(cs.saturating_sub(g.padding));
-                dst[..n].copy_from_slice(&row[g.padding..][..n]);
-                dst[n..].fill(T::ZERO);
-                continue;
-            }
-            for ph in 0..g.stride {
-                let first = (ph + g.stride - g.padding % g.stride) % g.stride;
-                let start = ((first + g.padding) / g.stride).min(cs);
-                let mut src = row[ph * cs + start..][..cs - start].iter();
-                for d in dst.iter_mut().skip(first).step_by(g.stride) {
-                    *d = src.next().copied().unwrap_or(T::ZERO);
-                }
-            }
-        }
-    }
-}
 
 simd! {
     /// `y[o] = sum over taps of w * s`, into a padded output. `KK` taps; 0 takes any number.
@@ -263,9 +82,49 @@ simd! {
     }
 }
 
+/// Where a product writes a plane into the scratch of this layout, between its zeros: the first element, and the rows. `None` where the
+/// kernels that go on from there do not take this layout.
+pub fn inside<T: Float>(l: &Layout) -> Option<(usize, Runs)> {
+    let g = &l.g;
+    let by_hand = by_hand::applies::<T>() && by_hand::side(l.taps.len()).is_some();
+    l.grid().filter(|_| by_hand).map(|grid| {
+        let runs = Runs {
+            runs: g.h,
+            len: g.w,
+            b_step: g.w,
+            c_step: grid.in_row,
+        };
+        (g.padding * (grid.in_row + 1), runs)
+    })
+}
+
+/// [`weight_gradient`] where the output gradient lies in the scratch `back` of the layout `flipped`, which [`inside`] takes, as it does
+/// `l`.
+pub fn weight_gradient_inside<T: Float>(
+    l: &Layout,
+    flipped: &Layout,
+    back: &[T],
+    s: &[T],
+    dw: &mut [T],
+) {
+    let rows = flipped.grid().zip(inside::<T>(flipped));
+    let (grid, rows) = l.grid().zip(rows).expect("layouts that go row by row");
+    let grid = Grid {
+        out_row: rows.0.in_row,
+        ..grid
+    };
+    let done = by_hand::weight_gradient(&grid, &back[rows.1.0..], s, dw);
+    assert!(done, "there is a kernel where `inside` says so");
+}
+
 /// `dw += ` the gradient of one plane, from its padded scratch and its padded output gradient.
 pub fn weight_gradient<T: Float>(l: &Layout, dy: &[T], s: &[T], dw: &mut [T]) {
     l.check(s, dy, dw.len());
+    if l.grid()
+        .is_some_and(|g| by_hand::weight_gradient(&g, dy, s, dw))
+    {
+        return;
+    }
     let mut t = 0;
     while t < dw.len() {
         // Groups of five and four: 25 taps are 5 fives, 9 are a five and a four.
@@ -286,20 +145,6 @@ pub fn weight_gradient<T: Float>(l: &Layout, dy: &[T], s: &[T], dw: &mut [T]) {
     }
 }
 
-/// Copies `dy` into the padded output; what lies between the rows keeps its zeros.
-pub fn pad_rows<T: Float>(l: &Layout, dy: &[T], out: &mut [T]) {
-    for (o, d) in out.chunks_mut(l.out_stride).zip(dy.chunks(l.g.wo)) {
-        o[..d.len()].copy_from_slice(d);
-    }
-}
-
-/// Copies the rows of a padded output to `y`.
-pub fn take_rows<T: Float>(l: &Layout, out: &[T], y: &mut [T]) {
-    for (o, d) in out.chunks(l.out_stride).zip(y.chunks_mut(l.g.wo)) {
-        d.copy_from_slice(&o[..d.len()]);
-    }
-}
-
 /// `y = w * x` for one plane; `s` and `out` are scratches of the layout's lengths, `s` zero at first.
 pub fn forward<T: Float>(l: &Layout, x: &[T], w: &[T], s: &mut [T], out: &mut [T], y: &mut [T]) {
     pad_plane(l, x, s);
@@ -308,9 +153,11 @@ pub fn forward<T: Float>(l: &Layout, x: &[T], w: &[T], s: &mut [T], out: &mut [T
 
 /// [`forward`] of a plane that is in its scratch already.
 pub fn from_padded<T: Float>(l: &Layout, s: &[T], w: &[T], out: &mut [T], y: &mut [T]) {
-    let direct = l.out_len == y.len();
+    let direct = l.direct();
     let into: &mut [T] = if direct { &mut *y } else { &mut *out };
+    let done = l.grid().is_some_and(|g| by_hand::correlate(&g, s, w, into));
     match w.len() {
+        _ if done => {}
         9 => correlate::<T, 9>(l, s, w, into),
         25 => correlate::<T, 25>(l, s, w, into),
         _ => correlate::<T, 0>(l, s, w, into),
@@ -318,19 +165,6 @@ pub fn from_padded<T: Float>(l: &Layout, s: &[T], w: &[T], out: &mut [T], y: &mu
     if !direct {
         take_rows(l, out, y);
     }
-}
-
-/// The sizes with which the input gradient of a stride-1 convolution is itself a correlation of `dy` with the flipped kernel.
-pub fn flipped(g: &Geometry) -> Option<Geometry> {
-    let reach = (g.k - 1) * g.dilation;
-    (g.stride == 1 && g.padding <= reach).then(|| Geometry {
-        h: g.ho,
-        w: g.wo,
-        ho: g.h,
-        wo: g.w,
-        padding: reach - g.padding,
-        ..*g
-    })
 }
 
 simd! {

@@ -1,7 +1,8 @@
-//! Matrix products: a small-matrix kernel over long rows for pointwise convolutions, a GEMM crate for the rest.
+//! Matrix products: [`super::products`] where it has kernels; else one for small matrices over long rows, as of pointwise convolutions,
+//! and a GEMM crate for the rest.
 
 use super::lanes::V;
-use super::{Float, LANES, simd};
+use super::{Float, LANES, products, simd};
 use crate::tensor::DType;
 
 /// Columns handled at a time, so that a tile of B stays in the second-level cache.
@@ -44,6 +45,9 @@ pub fn gemm_part<T: Float>(
     }
     assert!(ldb >= n && ldc >= n && c.len() >= (m - 1) * ldc + n);
     assert!(k == 0 || (b.len() >= (k - 1) * ldb + n && a.len() > (m - 1) * ras + (k - 1) * cas));
+    if products::gemm([m, k, n], a, [ras, cas], b, ldb, c, ldc, accumulate) {
+        return;
+    }
     if m <= SMALL && k <= SMALL {
         if (ras, cas) == (k, 1) {
             return small(m, k, n, a, b, ldb, c, ldc, accumulate);
@@ -115,6 +119,9 @@ pub fn gemm_bt_part<T: Float>(
     }
     assert!(lda >= k && a.len() >= (m - 1) * lda + k);
     assert!(b.len() >= n * k && c.len() >= m * n);
+    if products::gemm_bt([m, n, k], a, lda, b, c) {
+        return;
+    }
     if m <= SMALL && n <= SMALL {
         return small_bt(m, n, k, a, lda, b, c);
     }

@@ -3,15 +3,24 @@
 //! A kernel is written once as a portable loop over fixed-width lanes inside `simd!`, which compiles it for AVX-512,
 //! AVX2 + FMA and the baseline and picks one at run time. Every path uses fused multiply-add (`mul_add`).
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_products;
+pub mod by_hand;
 pub mod combine;
 pub mod conv;
+pub mod conv_planes;
 pub mod depthwise;
 pub mod elementwise;
 pub mod exp;
 pub mod gemm;
 pub mod lanes;
+pub mod max3;
 pub mod norm;
+pub mod planes;
 pub mod pool;
+pub mod products;
 pub mod rearrange;
 pub mod resample;
 pub mod softmax;

@@ -1,7 +1,7 @@
 //! Kernels of batch normalisation over one plane, and the merge of statistics.
 
 use super::lanes::V;
-use super::{Float, LANES, simd};
+use super::{Float, LANES, by_hand, simd};
 
 /// Count, mean and sum of squared deviations: merged by Chan's rule, never as `E[x^2] - E[x]^2`, which loses every digit
 /// once the mean is large against the deviation.
@@ -36,7 +36,7 @@ impl Moments {
 }
 
 simd! {
-    /// Sum of `x - shift` and of its square.
+    /// Sum of `x - shift` and of its square; the twin of [`by_hand::shifted_sums`].
     fn shifted_sums[T](x: &[T], shift: T) -> (T, T) {
         let (mut a, mut q) = ([V::splat(T::ZERO); 2], [V::splat(T::ZERO); 2]);
         let c = x.chunks_exact(2 * LANES);
@@ -60,14 +60,20 @@ simd! {
     }
 }
 
-/// Moments of one plane: the mean first, then deviations from it, corrected for the rounding of the mean.
+/// Values whose two passes read the first-level cache.
+const BLOCK: usize = 4096;
+
+/// Moments of one plane, block by block.
 pub fn plane_moments<T: Float>(x: &[T]) -> Moments {
+    let blocks = x.chunks(BLOCK).map(block_moments);
+    blocks.fold(Moments::default(), Moments::merge)
+}
+
+/// The mean first, then deviations from it, corrected for the rounding of the mean.
+fn block_moments<T: Float>(x: &[T]) -> Moments {
     let n = x.len() as f64;
-    if x.is_empty() {
-        return Moments::default();
-    }
     let rough = T::c(super::elementwise::sum(x).v() / n);
-    let (d, q) = shifted_sums(x, rough);
+    let (d, q) = by_hand::shifted_sums(x, rough).unwrap_or_else(|| shifted_sums(x, rough));
     let shift = d.v() / n;
     Moments {
         count: n,

@@ -20,6 +20,26 @@ pub fn transpose<T: Float>(x: &[T], rows: usize, cols: usize, y: &mut [T]) {
     }
 }
 
+/// `y[i s + p] = parts[p][i]` for the `s` parts.
+pub fn interleave<T: Float>(parts: &[&[T]], y: &mut [T]) {
+    if let [a, b] = parts {
+        let half = y.len() / 2;
+        let mut pairs = y.chunks_exact_mut(2);
+        for ((y, &a), &b) in (&mut pairs).zip(*a).zip(*b) {
+            (y[0], y[1]) = (a, b);
+        }
+        if let [last] = pairs.into_remainder() {
+            *last = a[half];
+        }
+        return;
+    }
+    for (i, y) in y.chunks_mut(parts.len()).enumerate() {
+        for (y, part) in y.iter_mut().zip(parts) {
+            *y = part[i];
+        }
+    }
+}
+
 /// Channel that lands at `to` when `channels` are viewed as `(groups, channels / groups)` and transposed.
 pub fn shuffled_from(to: usize, channels: usize, groups: usize) -> usize {
     (to % groups) * (channels / groups) + to / groups

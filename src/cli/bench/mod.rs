@@ -1,6 +1,7 @@
-//! `mtnas bench`: timings on made-up inputs, in the form that `scripts/compare-step` reads.
+//! `mtnas bench`: timings on made-up inputs, in the form that `scripts/compare` reads.
 
 mod kernel;
+mod ops;
 
 use std::cell::RefCell;
 
@@ -9,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, running};
 use crate::backend::Device;
+use crate::backend::buffer::peak_bytes;
 use crate::backend::host::isa;
 use crate::error::Result;
 use crate::search::op_profile::Profile;
@@ -25,9 +27,11 @@ enum What {
     /// Time the architecture and the weight phase of a search step
     #[command(
         after_help = "Examples:\n  mtnas bench step --mode cifar --batch 16 --threads 1\n  mtnas bench step --mode mtnas-peer --batch 2 --height 128 --width 192\n\n\
-        The workloads are those of benches/peers/step.py;\nscripts/compare-step runs both in turn."
+        The workloads are those of benches/peers/step.py;\nscripts/compare runs both in turn."
     )]
     Step(Step),
+    /// Time single operations on the processor, forward and backward
+    Ops(ops::Ops),
     /// Time operations on a device against what the device can do
     Kernel(kernel::Kernel),
 }
@@ -58,8 +62,10 @@ struct Step {
 }
 
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
+    let idle = peak_mib();
     let a = match arguments.what {
         What::Step(a) => a,
+        What::Ops(a) => return ops::run(a, context, idle),
         What::Kernel(a) => return kernel::run(a, context),
     };
     let mut w = Workload::of_mode(&a.mode)?;
@@ -89,12 +95,26 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         let config =
             json!({"mode": a.mode, "batch": w.batch, "height": w.size[0], "width": w.size[1]});
         context.print_json(
-            &json!({"config": config, "isa": isa().name(), "ms": ms, "losses": losses}),
+            &json!({"config": config, "isa": isa().name(), "ms": ms, "losses": losses, "memory": memory(idle)}),
         )?;
     } else {
         context.print(&table(&times, w.batch))?;
     }
     Ok(0)
+}
+
+/// The most memory that the process has had in RAM, MiB, where the system tells (Linux); 0 elsewhere.
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|l| l.trim().strip_suffix("kB")?.trim().parse().ok());
+    kib.map_or(0.0, |kib: f64| kib / 1024.0)
+}
+
+/// Memory now, and what it was before anything was timed.
+fn memory(idle: f64) -> Value {
+    let tensors = peak_bytes() as f64 / (1 << 20) as f64;
+    json!({"host_peak_rss_mib": peak_mib(), "host_idle_rss_mib": idle, "host_tensors_peak_mib": tensors})
 }
 
 fn table(times: &[Times], batch: usize) -> String {

@@ -2,9 +2,9 @@
 
 use super::Candidate;
 use super::plan::{Plan, Unit};
-use crate::backend::host::Float;
 use crate::backend::host::depthwise::{self, Geometry, Layout};
 use crate::backend::host::gemm::{gemm, gemm_bt};
+use crate::backend::host::{Float, products};
 use crate::tensor::Tensor;
 
 /// Layouts of a depthwise convolution and, at stride 1, of its input gradient.
@@ -16,6 +16,8 @@ pub struct Half {
     /// Values of a channel, of the input and of the output.
     inside: usize,
     plane: usize,
+    /// Where the channels of an image of outputs begin.
+    channels: Vec<usize>,
 }
 
 /// A half's weights of one type, and what the way back makes of them.
@@ -24,8 +26,17 @@ pub struct Weights<'a, T> {
     depthwise: &'a [T],
     /// `(a, a)`.
     pointwise: &'a [T],
-    /// Filters turned around, the pointwise weight transposed.
-    back: Option<(Vec<T>, Vec<T>)>,
+    back: Option<Back<T>>,
+}
+
+/// A half's weights for the way back.
+struct Back<T> {
+    /// Filters turned around.
+    flipped: Vec<T>,
+    /// The pointwise weight transposed, `(a, a)`.
+    transposed: Vec<T>,
+    /// The same as [`products::product`] reads it.
+    packed: Vec<T>,
 }
 
 /// Memory of one thread.
@@ -34,6 +45,7 @@ pub struct Scratch<T> {
     padded: Vec<T>,
     out: Vec<T>,
     rows: Vec<T>,
+    /// At stride 1 every channel of the depthwise convolution's gradient with zeros around it; else a channel of the input's.
     back: Vec<T>,
     back_out: Vec<T>,
     /// The depthwise convolution's output, or its gradient.
@@ -64,6 +76,7 @@ impl Half {
             a: p.a,
             inside: g.h * g.w,
             plane: p.plane,
+            channels: (0..p.a).map(|c| c * p.plane).collect(),
         })
     }
 
@@ -72,7 +85,7 @@ impl Half {
         let zeros = |n| vec![T::ZERO; n];
         let for_back = |n| zeros(if back { n } else { 0 });
         let (padded, out) = match &self.flipped {
-            Some(l) => (l.scratch_len, l.out_len),
+            Some(l) => (self.a * l.scratch_len, l.out_len),
             None => (self.forward.scratch_len, 0),
         };
         Scratch {
@@ -122,34 +135,67 @@ impl Half {
         s: &mut Scratch<T>,
         dr: &mut [T],
     ) {
-        let (a, plane) = (self.a, self.plane);
-        let (flipped, transposed) = w.back.as_ref().expect("weights for the way back");
+        let (a, plane, padded_len) = (self.a, self.plane, self.forward.scratch_len);
+        let back = w.back.as_ref().expect("weights for the way back");
         if let Some(g) = &mut grads {
             self.depthwise(w.depthwise, s);
             gemm_bt(a, a, plane, dz, &s.between, &mut g[1]);
         }
-        gemm(a, a, plane, transposed, a, 1, dz, &mut s.between, false);
-        let scattered = self.flipped.is_none();
+        // The gradient between the two convolutions goes straight between zeros, where there are kernels that go on from there.
+        let flipped = self.flipped.as_ref();
+        let inside = flipped.zip(flipped.and_then(depthwise::inside::<T>));
+        if let Some((l, (first, rows))) = inside {
+            let (packed, to) = (&back.packed, &mut s.back[first..]);
+            let at = &self.channels;
+            let done = products::product(a, packed, at, dz, &rows, to, l.scratch_len, false);
+            assert!(done, "there is a kernel where `inside` says so");
+        } else {
+            gemm(
+                a,
+                a,
+                plane,
+                &back.transposed,
+                a,
+                1,
+                dz,
+                &mut s.between,
+                false,
+            );
+        }
         for c in 0..a {
-            let dt = &s.between[c * plane..][..plane];
-            if grads.is_some() || scattered {
-                depthwise::pad_rows(&self.forward, dt, &mut s.rows);
-            }
-            if let Some(g) = &mut grads {
-                let padded = &s.padded[c * self.forward.scratch_len..][..self.forward.scratch_len];
-                let dw = &mut g[0][c * self.taps..][..self.taps];
-                depthwise::weight_gradient(&self.forward, &s.rows, padded, dw);
-            }
+            let padded = &s.padded[c * padded_len..][..padded_len];
             let dr = &mut dr[c * self.inside..][..self.inside];
-            let Some(layout) = &self.flipped else {
+            let mut dw = grads
+                .as_mut()
+                .map(|g| &mut g[0][c * self.taps..][..self.taps]);
+            let dt = &s.between[c * plane..][..plane];
+            let Some(l) = flipped else {
+                let dt = depthwise::padded_rows(&self.forward, dt, &mut s.rows);
+                if let Some(dw) = &mut dw {
+                    depthwise::weight_gradient(&self.forward, dt, padded, dw);
+                }
                 s.back.fill(T::ZERO);
                 let taps = &w.depthwise[c * self.taps..][..self.taps];
-                depthwise::scatter(&self.forward, &s.rows, taps, &mut s.back);
+                depthwise::scatter(&self.forward, dt, taps, &mut s.back);
                 depthwise::unpad_plane(&self.forward, &s.back, dr);
                 continue;
             };
-            let taps = &flipped[c * self.taps..][..self.taps];
-            depthwise::forward(layout, dt, taps, &mut s.back, &mut s.back_out, dr);
+            let to = &mut s.back[c * l.scratch_len..][..l.scratch_len];
+            match (inside, &mut dw) {
+                (Some(_), None) => {}
+                (Some(_), Some(dw)) => {
+                    depthwise::weight_gradient_inside(&self.forward, l, to, padded, dw);
+                }
+                (None, dw) => {
+                    depthwise::pad_plane(l, dt, to);
+                    if let Some(dw) = dw {
+                        let dt = depthwise::padded_rows(&self.forward, dt, &mut s.rows);
+                        depthwise::weight_gradient(&self.forward, dt, padded, dw);
+                    }
+                }
+            }
+            let taps = &back.flipped[c * self.taps..][..self.taps];
+            depthwise::from_padded(l, to, taps, &mut s.back_out, dr);
         }
     }
 }
@@ -163,7 +209,13 @@ impl<'a, T: Float> Weights<'a, T> {
             let taps = depthwise.len() / a.max(1);
             let flipped = depthwise.chunks(taps.max(1)).flat_map(|t| t.iter().rev());
             let transposed = (0..a * a).map(|i| pointwise[i % a * a + i / a]);
-            (flipped.copied().collect(), transposed.collect())
+            let mut packed = vec![];
+            products::pack(a, a, pointwise, [1, a], &mut packed);
+            Back {
+                flipped: flipped.copied().collect(),
+                transposed: transposed.collect(),
+                packed,
+            }
         });
         Weights {
             depthwise,
