@@ -127,7 +127,7 @@ impl What {
                 for candidate in CANDIDATES {
                     let side = match candidate {
                         Candidate::Separable(side) | Candidate::Dilated(side) => side,
-                        Candidate::Skip | Candidate::Pooled => continue,
+                        _ => continue,
                     };
                     for _ in 0..candidate.operands() / 2 {
                         all.push(Shape::from([a, 1, side, side]));
