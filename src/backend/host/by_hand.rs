@@ -57,9 +57,10 @@ pub fn correlate<T: Float>(g: &Grid, s: &[T], w: &[T], y: &mut [T]) -> bool {
         use super::avx512::correlate;
         let (s, w) = (bytemuck::cast_slice(s), bytemuck::cast_slice(w));
         let y = bytemuck::cast_slice_mut(y);
-        // SAFETY: `applies` found AVX-512.
         match k {
+            // SAFETY: `applies` found AVX-512.
             3 => unsafe { correlate::<3>(g, s, w, y) },
+            // SAFETY: as above.
             _ => unsafe { correlate::<5>(g, s, w, y) },
         }
     }
@@ -78,9 +79,10 @@ pub fn weight_gradient<T: Float>(g: &Grid, dy: &[T], s: &[T], dw: &mut [T]) -> b
         use super::avx512::weight_gradient;
         let (dy, s) = (bytemuck::cast_slice(dy), bytemuck::cast_slice(s));
         let dw = bytemuck::cast_slice_mut(dw);
-        // SAFETY: `applies` found AVX-512.
         match k {
+            // SAFETY: `applies` found AVX-512.
             3 => unsafe { weight_gradient::<3>(g, dy, s, dw) },
+            // SAFETY: as above.
             _ => unsafe { weight_gradient::<5>(g, dy, s, dw) },
         }
     }
