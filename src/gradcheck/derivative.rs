@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ops::table::Case;
 use crate::rng::Rng;
 use crate::rounding::Bounded;
-use crate::tape::{Backward, Cx, Grad, Op, Output, Path, Saves, Tape};
+use crate::tape::{Aside, Backward, Cx, Grad, Op, Output, Path, Saves, Tape};
 use crate::tensor::{Engine, Shape, Tensor};
 
 /// A shared op is an op: cases hold theirs behind a pointer.
@@ -40,8 +40,8 @@ impl Op for Arc<dyn Op> {
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
         (**self).backward_device(e, b)
     }
-    fn take_second(&self) -> Option<Tensor> {
-        (**self).take_second()
+    fn aside(&self) -> Option<&Aside> {
+        (**self).aside()
     }
 
     fn takes_terms(&self) -> bool {

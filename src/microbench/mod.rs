@@ -159,7 +159,7 @@ fn backward(e: Engine, case: &BenchCase, s: &Set) -> Result<Vec<Option<Grad>>> {
         y: saves.output.then_some(&s.out.y),
         saved: &s.out.saved,
         dy: &s.dy,
-        terms: [std::slice::from_ref(&s.dy), &[]],
+        terms: &[vec![s.dy.clone()]],
         need: &need,
     };
     let dx = case.op.backward_device(e, &b)?;

@@ -284,20 +284,29 @@ impl BatchNorm {
         Ok(y)
     }
 
-    /// Normalises a map each, of one size, in one operation where that saves launches: with the batch's statistics on a device.
-    pub fn forward_pair(norms: [&BatchNorm; 2], p: &Pass, x: [&Var; 2]) -> Result<[Var; 2]> {
-        let [one, two] = norms.map(BatchNorm::plain_eps);
+    /// Each normalises a map: on a device, those without scale and shift together where the maps are of one size, with the batch's
+    /// statistics; else one by one.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn forward_all(norms: &[&BatchNorm], p: &Pass, x: &[&Var]) -> Result<Vec<Var>> {
+        let eps = norms.first().and_then(|n| n.plain_eps());
+        let alike = norms.iter().all(|n| n.plain_eps() == eps)
+            && x.iter().all(|y| y.shape() == x[0].shape())
+            && (2..=ops::NORMS).contains(&x.len());
         let on_device = matches!(p.tape.cx().path, Path::Device(_));
-        if let (true, Some(eps)) = (on_device && p.mode.training && one == two, one)
-            && x[0].shape() == x[1].shape()
-        {
-            let (y, stats) = ops::batch_norm_pair(x, eps)?;
-            for (norm, stats) in norms.into_iter().zip(stats) {
-                norm.note(p, stats);
+        match eps {
+            Some(eps) if alike && on_device && p.mode.training => {
+                let (y, stats) = ops::batch_norms(x, eps)?;
+                for (norm, stats) in norms.iter().zip(stats) {
+                    norm.note(p, stats);
+                }
+                Ok(y)
             }
-            return Ok(y);
+            _ => (norms.iter().zip(x))
+                .map(|(norm, x)| norm.forward(p, x))
+                .collect(),
         }
-        Ok([norms[0].forward(p, x[0])?, norms[1].forward(p, x[1])?])
     }
 
     /// Notes the running averages after a batch of these statistics, where the pass collects them: also for an operation that

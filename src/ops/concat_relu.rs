@@ -1,7 +1,7 @@
 //! Concatenation along dimension 1 with its rectified twin: what a cell hands on, and what the next ones read. On a device one launch
 //! makes both, and one adds the gradients of both.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::concat::{self, Concat};
 use super::reference::{self, Arr, Reference};
@@ -13,13 +13,13 @@ use crate::backend::host::elementwise::add_into;
 use crate::dual::{Dual, Scalar};
 use crate::error::Result;
 use crate::rounding::Bounded;
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Aside, Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{DeviceBuffer, Engine, Shape, Tensor};
 
 /// The op. Its result is the concatenation; the second of the pair is that rectified.
 #[derive(Debug, Default)]
 pub struct ConcatRelu {
-    rectified: Mutex<Option<Tensor>>,
+    rectified: Aside,
 }
 
 /// `[concat(x), max(concat(x), 0)]`.
@@ -28,7 +28,10 @@ pub struct ConcatRelu {
 /// As [`super::concat()`].
 pub fn concat_relu(x: &[&Var]) -> Result<[Var; 2]> {
     match x.first() {
-        Some(first) => Ok(first.tape().apply_pair(ConcatRelu::default(), x)?.0),
+        Some(first) => {
+            let (y, _) = first.tape().apply_many(ConcatRelu::default(), x, 2)?;
+            Ok(y.try_into().expect("two results"))
+        }
         None => Err(refuse("concat_relu", "no operand")),
     }
 }
@@ -37,10 +40,7 @@ impl ConcatRelu {
     /// Keeps the second result for the record of its own, and for the backward.
     fn with(&self, y: Tensor, rectified: Tensor) -> Output {
         let saved = vec![rectified.clone()];
-        *self
-            .rectified
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(rectified);
+        self.rectified.put(vec![rectified]);
         Output { y, saved }
     }
 
@@ -86,21 +86,21 @@ impl Op for ConcatRelu {
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
         let mut sum: Option<Tensor> = None;
-        for dy in b.terms[0] {
+        for dy in &b.terms[0] {
             match &mut sum {
                 Some(sum) => add_into(sum, dy),
                 None => sum = Some(dy.clone()),
             }
         }
         let rectified = b.saved[0].cast(b.dy.dtype());
-        for dy in b.terms[1] {
+        for dy in b.terms.iter().skip(1).flatten() {
             let own = Backward {
                 x: &[None],
                 shapes: &[*rectified.shape()],
                 y: Some(&rectified),
                 saved: &[],
                 dy,
-                terms: [std::slice::from_ref(dy), &[]],
+                terms: &[vec![dy.clone()]],
                 need: &[true],
             };
             if let Some(Some(Grad::Whole(dx))) = Relu.backward(&own)?.pop() {
@@ -113,7 +113,7 @@ impl Op for ConcatRelu {
         let dy = sum.expect("a gradient of one of both");
         let own = Backward {
             dy: &dy,
-            terms: [std::slice::from_ref(&dy), &[]],
+            terms: &[vec![dy.clone()]],
             saved: &[],
             ..*b
         };
@@ -140,12 +140,8 @@ impl Op for ConcatRelu {
         self.forward_by(x, Concat::forward_reference, Relu::forward_reference)
     }
 
-    fn take_second(&self) -> Option<Tensor> {
-        (self
-            .rectified
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner))
-        .take()
+    fn aside(&self) -> Option<&Aside> {
+        Some(&self.rectified)
     }
 
     fn takes_terms(&self) -> bool {
@@ -174,16 +170,17 @@ impl Op for ConcatRelu {
         if !concat::on_device(&terms) || !one_type {
             return Ok(None);
         }
-        let dy = match (b.terms[0], b.terms[1]) {
-            ([one], []) => one.clone(),
-            (first, _) => {
+        let first = b.terms[0].len();
+        let dy = match &terms[..] {
+            [one] if first == 1 => one.clone(),
+            _ => {
                 let mut slabs = vec![];
                 for t in &terms {
                     slabs.push(Slab::whole(t.on(e)?, 1));
                 }
                 let beside = Beside {
                     rectified: None,
-                    mask: Some((b.saved[0].on(e)?, first.len())),
+                    mask: Some((b.saved[0].on(e)?, first)),
                 };
                 let sum = e.sum_beside([1, 1, shape.numel()], &slabs, beside)?;
                 Tensor::from_device(shape, sum)

@@ -44,7 +44,9 @@ pub mod upsample_nearest;
 pub mod weighted_sum;
 
 pub use add::add;
-pub use batch_norm::{BatchNormParams, BatchStats, batch_norm, batch_norm_eval, batch_norm_pair};
+pub use batch_norm::{
+    BatchNormParams, BatchStats, NORMS, batch_norm, batch_norm_eval, batch_norms,
+};
 pub use channel_shuffle::channel_shuffle;
 pub use concat::concat;
 pub use concat_relu::concat_relu;

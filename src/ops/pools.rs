@@ -5,7 +5,7 @@
 #[path = "pools_device.rs"]
 mod device;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::pool::{Kind, Pool};
 use super::reference::{self, Arr, Reference};
@@ -16,7 +16,7 @@ use crate::backend::host::elementwise::add_into;
 use crate::dual::{Dual, Scalar};
 use crate::error::Result;
 use crate::rounding::Bounded;
-use crate::tape::{Backward, Grad, Op, Output, Var};
+use crate::tape::{Aside, Backward, Grad, Op, Output, Var};
 use crate::tensor::{Engine, Shape, Tensor};
 
 /// The op; operand `(N, C, H, W)`. Its result are the maxima; the means are the second of the pair that [`pools`] gives.
@@ -26,7 +26,7 @@ pub struct Pools {
     pub channels: usize,
     /// 1 or 2.
     pub stride: usize,
-    means: Mutex<Option<Tensor>>,
+    means: Aside,
 }
 
 /// `[maxima, means]` of the windows of the first `channels` channels of `x`.
@@ -34,7 +34,9 @@ pub struct Pools {
 /// # Errors
 /// [`crate::Code::Shape`] when there are fewer channels, or none is asked for; that of [`super::max_pool`] for a stride of 0.
 pub fn pools(x: &Var, channels: usize, stride: usize) -> Result<[Var; 2]> {
-    Ok(x.tape().apply_pair(Pools::new(channels, stride), &[x])?.0)
+    let op = Pools::new(channels, stride);
+    let (y, _) = x.tape().apply_many(op, &[x], 2)?;
+    Ok(y.try_into().expect("two results"))
 }
 
 impl Pools {
@@ -43,7 +45,7 @@ impl Pools {
         Pools {
             channels,
             stride,
-            means: Mutex::default(),
+            means: Aside::default(),
         }
     }
 
@@ -54,10 +56,6 @@ impl Pools {
             stride: self.stride,
             padding: 1,
         }
-    }
-
-    fn put_aside(&self, means: Tensor) {
-        *self.means.lock().unwrap_or_else(PoisonError::into_inner) = Some(means);
     }
 
     fn cut(&self, x: &Tensor) -> Result<Tensor> {
@@ -74,7 +72,7 @@ impl Pools {
         pool: fn(&Pool, &[Tensor]) -> Result<Output>,
     ) -> Result<Output> {
         let x = [self.cut(&x[0])?];
-        self.put_aside(pool(&self.pool(Kind::Average), &x)?.y);
+        self.means.put(vec![pool(&self.pool(Kind::Average), &x)?.y]);
         pool(&self.pool(Kind::Max), &x)
     }
 
@@ -95,7 +93,7 @@ impl Pools {
                     y: None,
                     saved: &[],
                     dy,
-                    terms: [std::slice::from_ref(dy), &[]],
+                    terms: &[vec![dy.clone()]],
                     need: b.need,
                 };
                 if let Some(Some(Grad::Whole(dx))) = pool(&self.pool(kind), &b)?.pop() {
@@ -184,8 +182,8 @@ impl Op for Pools {
         reference::backward_over(self, x, dy)
     }
 
-    fn take_second(&self) -> Option<Tensor> {
-        (self.means.lock().unwrap_or_else(PoisonError::into_inner)).take()
+    fn aside(&self) -> Option<&Aside> {
+        Some(&self.means)
     }
 
     fn takes_terms(&self) -> bool {

@@ -71,7 +71,7 @@ pub(super) fn forward(p: &Pools, e: Engine, x: &Tensor) -> Result<Option<Output>
         };
         let means = single::forward(&p.pool(Kind::Average), e, &x.y)?;
         let Some(means) = means else { return Ok(None) };
-        p.put_aside(means.y);
+        p.means.put(vec![means.y]);
         return single::forward(&p.pool(Kind::Max), e, &x.y);
     };
     let mut maxima = Tensor::scratch_on(e, y, dtype)?;
@@ -87,7 +87,7 @@ pub(super) fn forward(p: &Pools, e: Engine, x: &Tensor) -> Result<Option<Output>
     ];
     let args = [&pointers[..], &sizes(x.shape(), &y)].concat();
     over_units(e, kernel, units(&y, y.dims()[2], dtype), &args)?;
-    p.put_aside(means);
+    p.means.put(vec![means]);
     Ok(Some(Output {
         y: maxima,
         saved: vec![taps],
@@ -110,7 +110,8 @@ pub(super) fn backward(p: &Pools, e: Engine, b: &Backward) -> Result<Option<Vec<
         true => Ok(vec![summed(e, terms)?]),
         false => Ok(terms.to_vec()),
     };
-    let [maxima, means] = [fewer(b.terms[0])?, fewer(b.terms[1])?];
+    let of = |i: usize| b.terms.get(i).map_or(Ok(vec![]), |t| fewer(t));
+    let [maxima, means] = [of(0)?, of(1)?];
     let mut dx = Tensor::scratch_on(e, x, dtype)?;
     let ends = [
         bytes(taps.arg(e)?),
@@ -158,7 +159,7 @@ fn by_single(p: &Pools, e: Engine, b: &Backward, x: Shape) -> Result<Option<Vec<
             y: None,
             saved: if kind == Kind::Max { b.saved } else { &[] },
             dy: &dy,
-            terms: [std::slice::from_ref(&dy), &[]],
+            terms: &[vec![dy.clone()]],
             need: b.need,
         };
         let Some(mut dx) = single::backward(&p.pool(kind), e, &own)? else {

@@ -281,7 +281,7 @@ pub static ENTRY: Entry = Entry {
                     y: None,
                     saved: &[],
                     dy: &cut,
-                    terms: [std::slice::from_ref(&cut), &[]],
+                    terms: &[vec![cut.clone()]],
                     need: &[true],
                 };
                 let Ok(mut wrong) = c.op.backward(&b) else {

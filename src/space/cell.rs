@@ -196,7 +196,8 @@ impl Cell {
             last.before_norm(p, s0)?,
             self.preprocess1.before_norm(p, s1)?,
         ) {
-            return BatchNorm::forward_pair([norm0, norm1], p, [&x0, &x1]);
+            let all = BatchNorm::forward_all(&[norm0, norm1], p, &[&x0, &x1])?;
+            return Ok(all.try_into().expect("two results"));
         }
         Ok([last.forward(p, s0)?, self.preprocess1.forward(p, s1)?])
     }

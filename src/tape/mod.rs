@@ -12,7 +12,7 @@ mod deferred;
 mod graph;
 mod node;
 mod op;
-mod pair;
+mod results;
 mod walk;
 
 use std::cell::RefCell;
@@ -25,6 +25,7 @@ use crate::error::{Code, Error, Result};
 use crate::tensor::{DType, Shape, Tensor};
 use node::{Node, Shared, Slot};
 pub use op::{Backward, Cx, Grad, Op, OpTime, Output, Path, Saves};
+pub use results::Aside;
 
 struct Inner {
     shared: Shared,
@@ -187,25 +188,35 @@ impl Tape {
     /// # Errors
     /// Those of the op's shape rule; [`Code::Diverged`] when outputs are checked and one is not finite.
     pub fn apply(&self, op: impl Op + 'static, x: &[&Var]) -> Result<Var> {
-        self.record(Arc::new(op), x, None, false)
+        self.record(Arc::new(op), x, None, [1, 0])
     }
 
     /// Like [`Tape::apply`]; also returns what the forward saved (batch statistics, for example).
     pub fn apply_saving(&self, op: impl Op + 'static, x: &[&Var]) -> Result<(Var, Saved)> {
         let saved = Arc::new(OnceLock::new());
-        let y = self.record(Arc::new(op), x, Some(saved.clone()), false)?;
+        let y = self.record(Arc::new(op), x, Some(saved.clone()), [1, 0])?;
         Ok((y, Saved(saved)))
     }
 
-    /// Like [`Tape::apply_saving`] for an op with two results of one shape and type ([`Op::take_second`]).
+    /// Like [`Tape::apply_saving`] for an op with `results` results of one shape and type ([`Op::aside`]).
     ///
     /// # Errors
     /// As [`Tape::apply`].
-    pub fn apply_pair(&self, op: impl Op + 'static, x: &[&Var]) -> Result<([Var; 2], Saved)> {
+    pub fn apply_many(
+        &self,
+        op: impl Op + 'static,
+        x: &[&Var],
+        results: usize,
+    ) -> Result<(Vec<Var>, Saved)> {
         let (op, saved): (Arc<dyn Op>, _) = (Arc::new(op), Arc::new(OnceLock::new()));
-        let first = self.record(op.clone(), x, Some(saved.clone()), false)?;
-        let second = self.record(Arc::new(pair::Second(op)), &[&first], None, true)?;
-        Ok(([first, second], Saved(saved)))
+        let first = self.record(op.clone(), x, Some(saved.clone()), [results, 0])?;
+        let mut all = vec![first.clone()];
+        for result in 1..results {
+            let of = op.clone();
+            let further = results::Further { of, result };
+            all.push(self.record(Arc::new(further), &[&first], None, [1, result])?);
+        }
+        Ok((all, Saved(saved)))
     }
 
     fn record(
@@ -213,7 +224,7 @@ impl Tape {
         op: Arc<dyn Op>,
         x: &[&Var],
         saved: Option<Arc<OnceLock<Vec<Tensor>>>>,
-        second: bool,
+        [results, result]: [usize; 2],
     ) -> Result<Var> {
         assert!(
             x.iter().all(|v| Rc::ptr_eq(&v.tape.0, &self.0)),
@@ -230,7 +241,7 @@ impl Tape {
             inputs.iter().any(|&i| nodes[i].needs_grad)
         };
         let mut node = Node::of(op, inputs, shapes, dtypes, needs_grad);
-        node.second = second;
+        (node.results, node.result) = (results, result);
         let y = self.push(node, Slot::empty(shape, dtype));
         let node = self.0.nodes.borrow()[y.id].clone();
         let operands = x.iter().map(|v| v.slot.clone()).collect();

@@ -47,8 +47,10 @@ pub(super) struct Node {
     pub shapes: Vec<Shape>,
     pub dtypes: Vec<DType>,
     pub needs_grad: bool,
-    /// It is the second result of its input, which takes its gradients over.
-    pub second: bool,
+    /// Results of the operation.
+    pub results: usize,
+    /// Which result of its input it is, if it is one: that takes its gradients over.
+    pub result: usize,
     pub kept: Mutex<Option<Kept>>,
 }
 
@@ -60,7 +62,8 @@ impl Node {
             shapes: vec![],
             dtypes: vec![],
             needs_grad,
-            second: false,
+            results: 1,
+            result: 0,
             kept: Mutex::default(),
         }
     }
@@ -78,7 +81,8 @@ impl Node {
             shapes,
             dtypes,
             needs_grad,
-            second: false,
+            results: 1,
+            result: 0,
             kept: Mutex::default(),
         }
     }

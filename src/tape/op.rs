@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use super::results::Aside;
 use crate::dual::Dual;
 use crate::error::Result;
 use crate::rounding::Bounded;
@@ -94,9 +95,9 @@ pub struct Backward<'a> {
     pub saved: &'a [Tensor],
     /// Gradient of the loss with respect to the output.
     pub dy: &'a Tensor,
-    /// Gradients of the output and of the second one, if there is one ([`super::Tape::apply_pair`]): those of one add up. One or none
-    /// each, but on a device as many as there are where [`Op::takes_terms`]; `dy` is one of them then.
-    pub terms: [&'a [Tensor]; 2],
+    /// Gradients of each result, of the output first ([`super::Tape::apply_many`]): those of one add up. One or none each, but on a
+    /// device as many as there are where [`Op::takes_terms`]; `dy` is one of them then.
+    pub terms: &'a [Vec<Tensor>],
     /// Which inputs want a gradient.
     pub need: &'a [bool],
 }
@@ -181,8 +182,8 @@ pub trait Op: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// The second of two results, of the shape and type of the first, which the forward put aside; it is handed out once.
-    fn take_second(&self) -> Option<Tensor> {
+    /// Where the forward puts results besides the first, all of its shape and type.
+    fn aside(&self) -> Option<&Aside> {
         None
     }
 

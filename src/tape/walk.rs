@@ -17,14 +17,14 @@ struct Arrival {
     grad: Grad,
     shape: Shape,
     dtype: DType,
-    /// It is of the node's second result.
-    second: bool,
+    /// Which of the node's results it is of.
+    result: usize,
 }
 
-/// What reached a node: its gradient, and the terms of those of both results ([`Backward::terms`]).
+/// What reached a node: its gradient, and the terms of those of all results ([`Backward::terms`]).
 struct Reached {
     dy: Tensor,
-    terms: [Vec<Tensor>; 2],
+    terms: Vec<Vec<Tensor>>,
 }
 
 /// Gradients on their way. Step `i` is the i-th node that is reached, last node first.
@@ -109,9 +109,9 @@ impl Graph for Walk<'_> {
 
     fn run(&self, i: usize) -> Result<()> {
         let (id, node) = (self.reached[i], &self.nodes[self.reached[i]]);
-        if let (true, &[Some(first)]) = (node.second, &self.targets[i][..]) {
+        if let (result @ 1.., &[Some(first)]) = (node.result, &self.targets[i][..]) {
             let all = std::mem::take(&mut *lock(&self.arrivals[i]));
-            let moved = all.into_iter().map(|a| Arrival { second: true, ..a });
+            let moved = all.into_iter().map(|a| Arrival { result, ..a });
             lock(&self.arrivals[first]).extend(moved);
             return Ok(());
         }
@@ -147,7 +147,7 @@ impl Graph for Walk<'_> {
                 grad,
                 shape,
                 dtype,
-                second: false,
+                result: 0,
             });
         }
         Ok(())
@@ -172,7 +172,7 @@ impl Walk<'_> {
                 y,
                 saved,
                 dy: &dy.dy,
-                terms: dy.terms.each_ref().map(|t| &t[..]),
+                terms: &dy.terms,
                 need,
             };
             match path {
@@ -195,7 +195,9 @@ impl Walk<'_> {
         let y = kept.y.clone().map(up);
         let dy = Reached {
             dy: up(dy.dy),
-            terms: dy.terms.map(|t| t.into_iter().map(up).collect()),
+            terms: (dy.terms.into_iter())
+                .map(|t| t.into_iter().map(up).collect())
+                .collect(),
         };
         let dx = backward(&x, y.as_ref(), &dy, host)?.expect("a host path has every operation");
         if let Path::Device(e) = path {
@@ -210,27 +212,27 @@ impl Walk<'_> {
         let given = lock(&self.grads[step]).take();
         all.sort_by_key(|a| (a.from, a.k));
         let start = self.shared.start();
-        let (second, first): (Vec<_>, Vec<_>) = all.into_iter().partition(|a| a.second);
+        let node = &self.nodes[self.reached[step]];
         let takes = |op: &Arc<dyn Op>| (**op).takes_terms();
-        let own = self.nodes[self.reached[step]]
-            .op
-            .as_ref()
-            .is_some_and(takes);
-        let mut terms: [Vec<Tensor>; 2] = match self.shared.cx.path {
-            Path::Device(_) if own && first.iter().chain(&second).all(Arrival::is_stored) => {
-                [first, second].map(|all| all.into_iter().map(Arrival::into_tensor).collect())
-            }
-            _ => [
-                self.sum(first)?.into_iter().collect(),
-                self.sum(second)?.into_iter().collect(),
-            ],
-        };
+        let whole = matches!(self.shared.cx.path, Path::Device(_))
+            && node.op.as_ref().is_some_and(takes)
+            && all.iter().all(Arrival::is_stored);
+        let mut of: Vec<Vec<Arrival>> = (0..node.results).map(|_| vec![]).collect();
+        for a in all {
+            of[a.result].push(a);
+        }
+        let mut terms: Vec<Vec<Tensor>> = vec![];
+        for all in of {
+            terms.push(match whole {
+                true => all.into_iter().map(Arrival::into_tensor).collect(),
+                false => self.sum(all)?.into_iter().collect(),
+            });
+        }
         terms[0].extend(given);
         self.shared
             .note("(sum of gradients)", start, |t, s| t.backward += s);
-        let [a, b] = &terms;
-        let dy = a.iter().chain(b).next().cloned();
-        Ok(dy.map(|dy: Tensor| Reached { dy, terms }))
+        let dy = terms.iter().flatten().next().cloned();
+        Ok(dy.map(|dy| Reached { dy, terms }))
     }
 
     /// The sum of gradients of one value, in their order.

@@ -7,7 +7,7 @@
 mod definition;
 pub(super) mod device;
 mod entries;
-pub(crate) mod pair;
+pub(crate) mod many;
 
 use crate::backend::driver::DevicePtr;
 use crate::backend::host::norm::{self, Moments};
@@ -18,7 +18,7 @@ use crate::tape::{Backward, Grad, Op, Output, Path, Saved, Saves, Var};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 pub(in crate::ops) use entries::operands;
 pub use entries::{ENTRY, EVAL};
-pub use pair::batch_norm_pair;
+pub use many::{MAPS as NORMS, batch_norms};
 
 /// Parameters of a batch normalisation.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use crate::backend::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::gradcheck::{DeviceOptions, run_on};
 use crate::microbench::check_ceilings;
-use crate::ops::batch_norm::pair::tests as norm_pair;
+use crate::ops::batch_norm::many::tests as norm_many;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
 use crate::ops::mixed_node::device::backward::tests as node_back;
@@ -187,9 +187,9 @@ pub const FAMILIES: &[Family] = &[
         },
     },
     Family {
-        file: "norm_pair.cu",
+        file: "norm_many.cu",
         headers: &[],
-        cases: |d| norm_pair::mutation_cases(Engine::new(d, true)),
+        cases: |d| norm_many::mutation_cases(Engine::new(d, true)),
     },
     Family {
         file: "norm_sync.cu",

@@ -1,4 +1,4 @@
-//! The pair against two normalisations: the same bits.
+//! Several at once against one at a time: the same bits.
 
 use super::*;
 use crate::error::{Code, Error};
@@ -6,8 +6,8 @@ use crate::ops;
 use crate::rng::Rng;
 use crate::tape::{Cx, Path, Tape};
 
-/// Values, means, variances and gradients of both maps, and the running statistics that they lead to.
-fn run(path: Path, x: &[Tensor; 2], pair: bool, readers: [bool; 2]) -> Vec<Tensor> {
+/// Values, statistics and gradients of all maps, and the running statistics that they lead to; `readers`: which are read.
+fn run(path: Path, x: &[Tensor], together: bool, readers: &[bool]) -> Vec<Tensor> {
     let tape = Tape::new(Cx {
         path,
         ..Cx::default()
@@ -16,18 +16,14 @@ fn run(path: Path, x: &[Tensor; 2], pair: bool, readers: [bool; 2]) -> Vec<Tenso
         eps: 1e-5,
         relu: false,
     };
-    let x = x.each_ref().map(|x| tape.param(x.clone()));
-    let ([a, b], stats) = match pair {
-        true => batch_norm_pair([&x[0], &x[1]], params.eps).unwrap(),
-        false => {
-            let [(a, s), (b, t)] =
-                (x.each_ref()).map(|x| ops::batch_norm(x, None, params).unwrap());
-            ([a, b], [s, t])
-        }
+    let x: Vec<Var> = x.iter().map(|x| tape.param(x.clone())).collect();
+    let (y, stats): (Vec<Var>, Vec<BatchStats>) = match together {
+        true => batch_norms(&x.iter().collect::<Vec<_>>(), params.eps).unwrap(),
+        false => (x.iter().map(|x| ops::batch_norm(x, None, params).unwrap())).unzip(),
     };
     let mut r = Rng::new(3, &[]);
     let mut loss: Option<Var> = None;
-    for (y, read) in [&a, &b].into_iter().zip(readers) {
+    for (y, read) in y.iter().zip(readers) {
         let v = (0..y.shape().numel()).map(|_| r.normal() as f32).collect();
         let by = tape.leaf(Tensor::from_f32(*y.shape(), v).unwrap().cast(y.dtype()));
         let part = ops::sum(&ops::mul(y, &by).unwrap()).unwrap();
@@ -38,8 +34,8 @@ fn run(path: Path, x: &[Tensor; 2], pair: bool, readers: [bool; 2]) -> Vec<Tenso
         };
     }
     let mut grads = tape.backward(&loss.unwrap()).unwrap();
-    let mut all = vec![a.value().clone(), b.value().clone()];
-    let c = a.dims()[1];
+    let mut all: Vec<Tensor> = y.iter().map(|y| y.value().clone()).collect();
+    let c = y[0].dims()[1];
     for s in &stats {
         let old = [0.5, 2.0].map(|v| Tensor::full([c], DType::F32, v));
         all.extend([s.mean(), s.var()]);
@@ -52,9 +48,14 @@ fn run(path: Path, x: &[Tensor; 2], pair: bool, readers: [bool; 2]) -> Vec<Tenso
     all
 }
 
-/// What `kernels/norm_pair.cu` computes; few cases that between them reach every line.
+/// What `kernels/norm_many.cu` computes; few cases that between them reach every line.
 pub(crate) fn mutation_cases(e: Engine) -> Result<()> {
-    for shape in [[2, 3, 4, 6], [3, 2, 3, 5], [2, 2, 48, 64]] {
+    for (shape, readers) in [
+        ([2, 3, 4, 6], &[true, true, true][..]),
+        ([3, 2, 3, 5], &[false, true, false, true]),
+        ([2, 2, 32, 40], &[true, true]),
+        ([1, 1, 2, 4], &[true; MAPS]),
+    ] {
         for dtype in [DType::F32, DType::Bf16] {
             let mut r = Rng::new(4, &[shape[2] as u64]);
             let n = shape.iter().product();
@@ -62,13 +63,13 @@ pub(crate) fn mutation_cases(e: Engine) -> Result<()> {
                 let v = (0..n).map(|_| (mean + r.normal()) as f32).collect();
                 Tensor::from_f32(shape, v).map(|t| t.cast(dtype))
             };
-            let x = [draw(0.3)?, draw(-7.0)?];
-            for readers in [[true, true], [false, true]] {
-                for path in [Path::Device(e), Path::Fast] {
-                    if run(path, &x, true, readers) != run(path, &x, false, readers) {
-                        let text = format!("a pair of {shape:?} in {dtype:?} has other bits");
-                        return Err(Error::new(Code::CheckFailed, text));
-                    }
+            let x: Vec<Tensor> = (0..readers.len())
+                .map(|i| draw(0.3 - 7.0 * i as f64))
+                .collect::<Result<_>>()?;
+            for path in [Path::Device(e), Path::Fast] {
+                if run(path, &x, true, readers) != run(path, &x, false, readers) {
+                    let text = format!("maps of {shape:?} in {dtype:?} together have other bits");
+                    return Err(Error::new(Code::CheckFailed, text));
                 }
             }
         }
@@ -77,23 +78,23 @@ pub(crate) fn mutation_cases(e: Engine) -> Result<()> {
 }
 
 #[test]
-fn a_pair_has_the_bits_of_both() {
+fn together_they_have_the_bits_of_each() {
     mutation_cases(Engine::emulated(2)).unwrap();
 }
 
 #[test]
-fn a_pair_takes_two_launches_each_way() {
+fn all_take_two_launches_each_way() {
     let e = Engine::emulated(1);
     let mut r = Rng::new(5, &[]);
     let mut draw = || {
         let v = (0..96).map(|_| r.normal() as f32).collect();
         Tensor::from_f32([2, 3, 4, 4], v).unwrap()
     };
-    let x = [draw(), draw()];
-    let launches = |pair| {
+    let x = [draw(), draw(), draw()];
+    let launches = |together| {
         let before = e.counts().launches;
-        run(Path::Device(e), &x, pair, [true, true]);
+        run(Path::Device(e), &x, together, &[true; 3]);
         e.counts().launches - before
     };
-    assert_eq!(launches(false) - launches(true), 4);
+    assert_eq!(launches(false) - launches(true), 8);
 }
