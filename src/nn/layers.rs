@@ -284,27 +284,28 @@ impl BatchNorm {
         Ok(y)
     }
 
-    /// Each normalises a map: on a device, those without scale and shift together where the maps are of one size, with the batch's
-    /// statistics; else one by one.
+    /// Each normalises a map, and rectifies it where `relu`: on a device, those without scale and shift together where the maps are of
+    /// one size, with the batch's statistics; else one by one.
     ///
     /// # Errors
     /// Those of the ops.
-    pub fn forward_all(norms: &[&BatchNorm], p: &Pass, x: &[&Var]) -> Result<Vec<Var>> {
+    pub fn forward_all(norms: &[&BatchNorm], p: &Pass, x: &[&Var], relu: bool) -> Result<Vec<Var>> {
         let eps = norms.first().and_then(|n| n.plain_eps());
         let alike = norms.iter().all(|n| n.plain_eps() == eps)
-            && x.iter().all(|y| y.shape() == x[0].shape())
+            && x.iter()
+                .all(|y| y.shape() == x[0].shape() && y.dtype() == x[0].dtype())
             && (2..=ops::NORMS).contains(&x.len());
         let on_device = matches!(p.tape.cx().path, Path::Device(_));
         match eps {
             Some(eps) if alike && on_device && p.mode.training => {
-                let (y, stats) = ops::batch_norms(x, eps)?;
+                let (y, stats) = ops::batch_norms(x, BatchNormParams { eps, relu })?;
                 for (norm, stats) in norms.iter().zip(stats) {
                     norm.note(p, stats);
                 }
                 Ok(y)
             }
             _ => (norms.iter().zip(x))
-                .map(|(norm, x)| norm.forward(p, x))
+                .map(|(norm, x)| norm.run(p, x, relu))
                 .collect(),
         }
     }

@@ -193,10 +193,10 @@ impl Cell {
         }
         let s0 = inner.as_ref().unwrap_or(s0);
         if let (Some((x0, norm0)), Some((x1, norm1))) = (
-            last.before_norm(p, s0)?,
-            self.preprocess1.before_norm(p, s1)?,
+            last.before_norm(p, s0, None)?,
+            self.preprocess1.before_norm(p, s1, None)?,
         ) {
-            let all = BatchNorm::forward_all(&[norm0, norm1], p, &[&x0, &x1])?;
+            let all = BatchNorm::forward_all(&[norm0, norm1], p, &[&x0, &x1], false)?;
             return Ok(all.try_into().expect("two results"));
         }
         Ok([last.forward(p, s0)?, self.preprocess1.forward(p, s1)?])

@@ -5,7 +5,7 @@ use super::candidates::Candidates;
 use super::operation::{Operation, Site, State};
 use super::primitive::{PRIMITIVES, Primitive};
 use crate::error::{Code, Error, Result};
-use crate::nn::{Builder, Map, Pass};
+use crate::nn::{BatchNorm, Builder, Map, Pass};
 use crate::ops;
 use crate::tape::Var;
 
@@ -56,24 +56,58 @@ impl MixedOp {
     /// # Errors
     /// Those of the ops.
     pub fn forward(&self, p: &Pass, x: &State, mixture: &CellMixture) -> Result<Var> {
-        let (mut terms, mut weights) = (vec![], vec![]);
+        let (mut ops, mut weights) = (vec![], vec![]);
         for (primitive, op) in &self.operations {
             let zero = *primitive == Primitive::Zero;
             if zero && self.operations.len() > 1 && !mixture.is_sparse() {
                 continue;
             }
             if mixture.keeps(self.edge, *primitive) {
-                let y = op.forward(p, x)?;
-                terms.push(match primitive {
-                    Primitive::Skip => drop_skip(p, y)?,
-                    _ => y,
-                });
+                ops.push((*primitive, &**op));
                 weights.push(self.edge * PRIMITIVES + primitive.index());
             }
+        }
+        let inner = normalised(p, &ops, true, |op, _| op.before_inner_norm(p, x))?;
+        let last = normalised(p, &ops, false, |op, i| {
+            op.before_norm(p, x, inner[i].as_ref())
+        })?;
+        let mut terms = vec![];
+        for ((primitive, op), y) in ops.into_iter().zip(last) {
+            let y = y.map_or_else(|| op.forward(p, x), Ok)?;
+            terms.push(match primitive {
+                Primitive::Skip => drop_skip(p, y)?,
+                _ => y,
+            });
         }
         let terms: Vec<&Var> = terms.iter().collect();
         ops::weighted_sum(&terms, &mixture.alpha, &weights)
     }
+}
+
+/// What `map` gives for each operation, normalised, and rectified where `relu`: all together where that saves launches.
+fn normalised<'a>(
+    p: &Pass,
+    ops: &[(Primitive, &'a dyn Operation)],
+    relu: bool,
+    map: impl Fn(&'a dyn Operation, usize) -> Result<Option<(Var, &'a BatchNorm)>>,
+) -> Result<Vec<Option<Var>>> {
+    let (mut at, mut maps, mut norms) = (vec![], vec![], vec![]);
+    for (i, (_, op)) in ops.iter().enumerate() {
+        if let Some((x, norm)) = map(*op, i)? {
+            at.push(i);
+            maps.push(x);
+            norms.push(norm);
+        }
+    }
+    let maps: Vec<&Var> = maps.iter().collect();
+    let mut all = vec![None; ops.len()];
+    for (i, y) in at
+        .into_iter()
+        .zip(BatchNorm::forward_all(&norms, p, &maps, relu)?)
+    {
+        all[i] = Some(y);
+    }
+    Ok(all)
 }
 
 /// Dropout after a skip-connect, which P-DARTS lets decay over a stage.

@@ -1,4 +1,4 @@
-//! Maps of one size normalised by their own statistics, without scale and shift: on a device two launches for up to sixteen forward, and two
+//! Maps of one size normalised by their own statistics, without scale and shift, rectified or not: on a device two launches for up to sixteen forward, and two
 //! backward (`kernels/norm_many.cu`), in the bits of [`super::BatchNorm`] of each.
 
 use super::device::{Sizes, supported};
@@ -17,7 +17,7 @@ pub const MAPS: usize = 16;
 /// mean, count.
 #[derive(Debug)]
 struct BatchNorms {
-    eps: f64,
+    params: BatchNormParams,
     further: Aside,
 }
 
@@ -25,10 +25,10 @@ struct BatchNorms {
 ///
 /// # Errors
 /// [`crate::Code::Shape`] when they are not of one shape. Asserts that there are 1 to [`MAPS`].
-pub fn batch_norms(x: &[&Var], eps: f64) -> Result<(Vec<Var>, Vec<BatchStats>)> {
+pub fn batch_norms(x: &[&Var], params: BatchNormParams) -> Result<(Vec<Var>, Vec<BatchStats>)> {
     assert!((1..=MAPS).contains(&x.len()), "{} maps", x.len());
     let further = Aside::default();
-    let op = BatchNorms { eps, further };
+    let op = BatchNorms { params, further };
     let (y, saved) = x[0].tape().apply_many(op, x, x.len())?;
     let count = x[0].shape().numel() / x[0].dims()[1].max(1);
     let stats = |row| BatchStats::row(saved.clone(), [0, row], x[0], count);
@@ -39,12 +39,13 @@ pub fn batch_norms(x: &[&Var], eps: f64) -> Result<(Vec<Var>, Vec<BatchStats>)> 
 impl BatchNorms {
     /// The op of each.
     fn single(&self) -> BatchNorm {
-        let (eps, relu) = (self.eps, false);
-        BatchNorm(BatchNormParams { eps, relu })
+        BatchNorm(self.params)
     }
 
-    fn eps(&self) -> [Arg; 1] {
-        [Arg::F32(self.eps as f32)]
+    /// Whether to rectify, and eps.
+    fn args(&self) -> [Arg; 2] {
+        let BatchNormParams { eps, relu } = self.params;
+        [int(usize::from(relu)), Arg::F32(eps as f32)]
     }
 }
 
@@ -146,7 +147,7 @@ impl Op for BatchNorms {
             &pointers(&to),
             &[stats.arg_out(e)?, int(s.chunks())],
             &s.args(),
-            &self.eps(),
+            &self.args(),
         ];
         e.launch(forward.expect("supported"), launch, &args.concat())?;
         let y = all.remove(0);
@@ -190,7 +191,7 @@ impl Op for BatchNorms {
             let parts = [x.len(), s.chunks(), s.channels, 2];
             let mut part = Tensor::scratch_on(e, parts, DType::F32)?;
             let maps = [pointers(&x), pointers(&dy), pointers(&stats)].concat();
-            let args = [&maps[..], &[part.arg_out(e)?], &s.args(), &self.eps()];
+            let args = [&maps[..], &[part.arg_out(e)?], &s.args(), &self.args()];
             e.launch(sums, launch, &args.concat())?;
             let args = [
                 &maps[..],
@@ -198,7 +199,7 @@ impl Op for BatchNorms {
                 &pointers(&to),
                 &[int(s.chunks())],
                 &s.args(),
-                &self.eps(),
+                &self.args(),
             ];
             e.launch(to_x, launch, &args.concat())?;
         }

@@ -7,18 +7,15 @@ use crate::rng::Rng;
 use crate::tape::{Cx, Path, Tape};
 
 /// Values, statistics and gradients of all maps, and the running statistics that they lead to; `readers`: which are read.
-fn run(path: Path, x: &[Tensor], together: bool, readers: &[bool]) -> Vec<Tensor> {
+fn run(path: Path, x: &[Tensor], together: bool, readers: &[bool], relu: bool) -> Vec<Tensor> {
     let tape = Tape::new(Cx {
         path,
         ..Cx::default()
     });
-    let params = BatchNormParams {
-        eps: 1e-5,
-        relu: false,
-    };
+    let params = BatchNormParams { eps: 1e-5, relu };
     let x: Vec<Var> = x.iter().map(|x| tape.param(x.clone())).collect();
     let (y, stats): (Vec<Var>, Vec<BatchStats>) = match together {
-        true => batch_norms(&x.iter().collect::<Vec<_>>(), params.eps).unwrap(),
+        true => batch_norms(&x.iter().collect::<Vec<_>>(), params).unwrap(),
         false => (x.iter().map(|x| ops::batch_norm(x, None, params).unwrap())).unzip(),
     };
     let mut r = Rng::new(3, &[]);
@@ -66,8 +63,12 @@ pub(crate) fn mutation_cases(e: Engine) -> Result<()> {
             let x: Vec<Tensor> = (0..readers.len())
                 .map(|i| draw(0.3 - 7.0 * i as f64))
                 .collect::<Result<_>>()?;
-            for path in [Path::Device(e), Path::Fast] {
-                if run(path, &x, true, readers) != run(path, &x, false, readers) {
+            for (path, relu) in [
+                (Path::Device(e), false),
+                (Path::Device(e), true),
+                (Path::Fast, true),
+            ] {
+                if run(path, &x, true, readers, relu) != run(path, &x, false, readers, relu) {
                     let text = format!("maps of {shape:?} in {dtype:?} together have other bits");
                     return Err(Error::new(Code::CheckFailed, text));
                 }
@@ -93,7 +94,7 @@ fn all_take_two_launches_each_way() {
     let x = [draw(), draw(), draw()];
     let launches = |together| {
         let before = e.counts().launches;
-        run(Path::Device(e), &x, together, &[true; 3]);
+        run(Path::Device(e), &x, together, &[true; 3], false);
         e.counts().launches - before
     };
     assert_eq!(launches(false) - launches(true), 8);

@@ -42,11 +42,25 @@ impl DilConv {
     }
 }
 
+impl DilConv {
+    fn convolved(&self, p: &Pass, x: &State) -> Result<Var> {
+        let y = self.depthwise.forward(p, &x.relu()?)?;
+        self.pointwise.forward(p, &y)
+    }
+}
+
 impl Operation for DilConv {
     fn forward(&self, p: &Pass, x: &State) -> Result<Var> {
-        let y = self.depthwise.forward(p, &x.relu()?)?;
-        let y = self.pointwise.forward(p, &y)?;
-        self.norm.forward(p, &y)
+        self.norm.forward(p, &self.convolved(p, x)?)
+    }
+
+    fn before_norm(
+        &self,
+        p: &Pass,
+        x: &State,
+        _inner: Option<&Var>,
+    ) -> Result<Option<(Var, &BatchNorm)>> {
+        Ok(Some((self.convolved(p, x)?, &self.norm)))
     }
 
     fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {

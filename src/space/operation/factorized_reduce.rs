@@ -62,7 +62,12 @@ impl Operation for FactorizedReduce {
         self.norm.forward(p, &self.reduced(p, x)?)
     }
 
-    fn before_norm(&self, p: &Pass, x: &State) -> Result<Option<(Var, &BatchNorm)>> {
+    fn before_norm(
+        &self,
+        p: &Pass,
+        x: &State,
+        _inner: Option<&Var>,
+    ) -> Result<Option<(Var, &BatchNorm)>> {
         Ok(Some((self.reduced(p, x)?, &self.norm)))
     }
 

@@ -39,11 +39,24 @@ pub trait Operation: std::fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// What it normalises last, and the normalisation, where that is its last step.
+    /// What it normalises and rectifies on the way, and the normalisation, where there is such a step.
     ///
     /// # Errors
     /// Those of its ops.
-    fn before_norm(&self, _p: &Pass, _x: &State) -> Result<Option<(Var, &BatchNorm)>> {
+    fn before_inner_norm(&self, _p: &Pass, _x: &State) -> Result<Option<(Var, &BatchNorm)>> {
+        Ok(None)
+    }
+
+    /// What it normalises last, and the normalisation, where that is its last step; `inner` is what the inner one gave.
+    ///
+    /// # Errors
+    /// Those of its ops.
+    fn before_norm(
+        &self,
+        _p: &Pass,
+        _x: &State,
+        _inner: Option<&Var>,
+    ) -> Result<Option<(Var, &BatchNorm)>> {
         Ok(None)
     }
 

@@ -56,6 +56,18 @@ impl Operation for Pool {
         }
     }
 
+    fn before_norm(
+        &self,
+        p: &Pass,
+        x: &State,
+        _inner: Option<&Var>,
+    ) -> Result<Option<(Var, &BatchNorm)>> {
+        match &self.norm {
+            Some(norm) => Ok(Some((x.pool(self.kind, self.stride)?, norm))),
+            None => Ok(None),
+        }
+    }
+
     fn parts(&self, _p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
         let Some(norm) = &self.norm else {
             return Ok(None);

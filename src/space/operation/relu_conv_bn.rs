@@ -39,7 +39,12 @@ impl Operation for ReluConvBn {
         self.norm.forward(p, &self.conv.forward(p, &x.relu()?)?)
     }
 
-    fn before_norm(&self, p: &Pass, x: &State) -> Result<Option<(Var, &BatchNorm)>> {
+    fn before_norm(
+        &self,
+        p: &Pass,
+        x: &State,
+        _inner: Option<&Var>,
+    ) -> Result<Option<(Var, &BatchNorm)>> {
         Ok(Some((self.conv.forward(p, &x.relu()?)?, &self.norm)))
     }
 }

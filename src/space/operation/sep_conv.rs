@@ -51,14 +51,32 @@ impl SepConv {
     }
 }
 
+impl SepConv {
+    /// Both convolutions of a half.
+    fn half(&self, p: &Pass, i: usize, x: &Var) -> Result<Var> {
+        self.pointwise[i].forward(p, &self.depthwise[i].forward(p, x)?)
+    }
+}
+
 impl Operation for SepConv {
     fn forward(&self, p: &Pass, x: &State) -> Result<Var> {
-        let y = self.depthwise[0].forward(p, &x.relu()?)?;
-        let y = self.pointwise[0].forward(p, &y)?;
+        let y = self.half(p, 0, &x.relu()?)?;
         let y = self.norm[0].forward_relu(p, &y)?;
-        let y = self.depthwise[1].forward(p, &y)?;
-        let y = self.pointwise[1].forward(p, &y)?;
-        self.norm[1].forward(p, &y)
+        self.norm[1].forward(p, &self.half(p, 1, &y)?)
+    }
+
+    fn before_inner_norm(&self, p: &Pass, x: &State) -> Result<Option<(Var, &BatchNorm)>> {
+        Ok(Some((self.half(p, 0, &x.relu()?)?, &self.norm[0])))
+    }
+
+    fn before_norm(
+        &self,
+        p: &Pass,
+        _x: &State,
+        inner: Option<&Var>,
+    ) -> Result<Option<(Var, &BatchNorm)>> {
+        let half = |y| Ok((self.half(p, 1, y)?, &self.norm[1]));
+        inner.map(half).transpose()
     }
 
     fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
