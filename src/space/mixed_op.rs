@@ -7,7 +7,7 @@ use super::primitive::{PRIMITIVES, Primitive};
 use crate::error::{Code, Error, Result};
 use crate::nn::{BatchNorm, Builder, Map, Pass};
 use crate::ops;
-use crate::tape::Var;
+use crate::tape::{Path, Var};
 
 /// All candidate operations of one edge.
 #[derive(Debug)]
@@ -84,13 +84,17 @@ impl MixedOp {
     }
 }
 
-/// What `map` gives for each operation, normalised, and rectified where `relu`: all together where that saves launches.
+/// What `map` gives for each operation, normalised, and rectified where `relu`: on a device, where all together save launches.
 fn normalised<'a>(
     p: &Pass,
     ops: &[(Primitive, &'a dyn Operation)],
     relu: bool,
     map: impl Fn(&'a dyn Operation, usize) -> Result<Option<(Var, &'a BatchNorm)>>,
 ) -> Result<Vec<Option<Var>>> {
+    let mut all = vec![None; ops.len()];
+    if !matches!(p.tape.cx().path, Path::Device(_)) || !p.mode.training {
+        return Ok(all);
+    }
     let (mut at, mut maps, mut norms) = (vec![], vec![], vec![]);
     for (i, (_, op)) in ops.iter().enumerate() {
         if let Some((x, norm)) = map(*op, i)? {
@@ -100,7 +104,6 @@ fn normalised<'a>(
         }
     }
     let maps: Vec<&Var> = maps.iter().collect();
-    let mut all = vec![None; ops.len()];
     for (i, y) in at
         .into_iter()
         .zip(BatchNorm::forward_all(&norms, p, &maps, relu)?)
