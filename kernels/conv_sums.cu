@@ -3,13 +3,21 @@
 
 constexpr int THREADS = 256, ACROSS = 32, DOWN = THREADS / ACROSS;
 
-// y[i] = sum_c part[c, i]; 32 values a block, 8 threads each: thread r adds chunks r, r + 8, ..., then the eight sums are added in order.
-extern "C" __global__ void sum_chunks_f32(const float *part, float *y, int chunks, long long n) {
+// Sums of a launch.
+constexpr int SUMS = 64;
+
+// y[i] = sum_c part[c, i] of each of gridDim.z sums; `sizes` has the chunks and the values of each. 32 values a block, 8 threads each: thread
+// r adds chunks r, r + 8, ..., then the eight sums are added in order.
+extern "C" __global__ void sum_chunks_f32(const __grid_constant__ List<const float, SUMS> parts,
+                                          const __grid_constant__ List<float, SUMS> results, const int *sizes) {
     SHARED(float, sums, THREADS);
+    const float *part = parts.at[blockIdx.z];
+    float *y = results.at[blockIdx.z];
+    const int chunks = sizes[2 * blockIdx.z], n = sizes[2 * blockIdx.z + 1];
     const int lane = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
-    for (long long i0 = (long long)blockIdx.x * ACROSS; i0 < n; i0 += (long long)gridDim.x * ACROSS) {
+    for (int i0 = blockIdx.x * ACROSS; i0 < n; i0 += gridDim.x * ACROSS) {
         float v = 0.0f;
-        for (int c = down; i0 + lane < n && c < chunks; c += DOWN) v += part[c * n + i0 + lane];
+        for (int c = down; i0 + lane < n && c < chunks; c += DOWN) v += part[(long long)c * n + i0 + lane];
         sums[threadIdx.x] = v;
         __syncthreads();
         if (down == 0 && i0 + lane < n) {

@@ -130,6 +130,8 @@ pub enum Grad {
         /// Has the input's size but for its channels.
         dx: Tensor,
     },
+    /// Partial sums, f32 `(chunks, values)`, on a device: the gradients of many parameters are added up in one launch.
+    Chunks(Tensor),
 }
 
 /// One differentiable operation with its parameters (strides, sizes); the operands come at each call.
@@ -215,7 +217,10 @@ pub trait Op: Debug + Send + Sync {
 impl Grad {
     pub(super) fn tensor(&self) -> &Tensor {
         match self {
-            Grad::Whole(t) | Grad::Channels { dx: t, .. } | Grad::Within { dx: t, .. } => t,
+            Grad::Whole(t)
+            | Grad::Channels { dx: t, .. }
+            | Grad::Within { dx: t, .. }
+            | Grad::Chunks(t) => t,
         }
     }
 }

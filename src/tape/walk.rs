@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex};
 use super::graph::{self, Followers, Graph};
 use super::node::{Kept, Node, Shared, lock, up};
 use super::op::{Backward, Grad, Op, Path};
-use crate::backend::engine::{Slab, labelled};
+use crate::backend::engine::{SUMS, Slab, labelled};
 use crate::backend::host::elementwise;
 use crate::error::{Code, Error, Result};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
+
+/// Blocks of one sum of chunks at most.
+const BLOCKS: usize = 1 << 16;
 
 /// A gradient that reached a node: from operand `k` of the step that sent it.
 struct Arrival {
@@ -38,6 +41,8 @@ struct Walk<'a> {
     followers: Followers,
     arrivals: Vec<Mutex<Vec<Arrival>>>,
     grads: Vec<Mutex<Option<Tensor>>>,
+    /// Gradients of leaves in chunks, with their steps, that wait to be added up together.
+    chunks: Mutex<Vec<(usize, Arrival)>>,
 }
 
 /// Gradients of `sum(dy * y)` for the last of `nodes`, by node; only those of leaves are kept.
@@ -81,11 +86,13 @@ pub(super) fn back(
         followers: Followers::new(reached.len(), &pairs),
         arrivals: reached.iter().map(|_| Mutex::default()).collect(),
         grads: reached.iter().map(|_| Mutex::default()).collect(),
+        chunks: Mutex::default(),
         targets,
         reached,
     };
     *lock(&walk.grads[0]) = Some(dy);
     graph::run(&walk, shared.cx.path)?;
+    walk.add_chunks()?;
     let mut all: Vec<Option<Tensor>> = Vec::new();
     all.resize_with(nodes.len(), || None);
     for (step, g) in walk.grads.into_iter().enumerate() {
@@ -113,6 +120,9 @@ impl Graph for Walk<'_> {
             let all = std::mem::take(&mut *lock(&self.arrivals[i]));
             let moved = all.into_iter().map(|a| Arrival { result, ..a });
             lock(&self.arrivals[first]).extend(moved);
+            return Ok(());
+        }
+        if node.op.is_none() && self.waits(i)? {
             return Ok(());
         }
         let Some(dy) = self.reached(i)? else {
@@ -206,6 +216,37 @@ impl Walk<'_> {
         Ok(dx)
     }
 
+    /// Whether the gradient of a leaf came in chunks, which wait for those of others.
+    fn waits(&self, step: usize) -> Result<bool> {
+        let mut arrivals = lock(&self.arrivals[step]);
+        if !matches!(&arrivals[..], [a] if matches!(a.grad, Grad::Chunks(_))) {
+            return Ok(false);
+        }
+        let waiting = {
+            let mut chunks = lock(&self.chunks);
+            chunks.extend(arrivals.drain(..).map(|a| (step, a)));
+            chunks.len()
+        };
+        drop(arrivals);
+        if waiting == SUMS {
+            self.add_chunks()?;
+        }
+        Ok(true)
+    }
+
+    /// Adds up what waits.
+    fn add_chunks(&self) -> Result<()> {
+        let all = std::mem::take(&mut *lock(&self.chunks));
+        let Path::Device(e) = self.shared.cx.path else {
+            return Ok(());
+        };
+        let (steps, all): (Vec<usize>, Vec<Arrival>) = all.into_iter().unzip();
+        for (step, sum) in steps.into_iter().zip(added(e, &all)?) {
+            *lock(&self.grads[step]) = Some(sum);
+        }
+        Ok(())
+    }
+
     /// The gradient of a node whose consumers have all sent theirs, summed from the last consumer to the first.
     fn reached(&self, step: usize) -> Result<Option<Reached>> {
         let mut all = std::mem::take(&mut *lock(&self.arrivals[step]));
@@ -260,7 +301,10 @@ impl Arrival {
 
     fn into_tensor(self) -> Tensor {
         match self.grad {
-            Grad::Whole(t) | Grad::Channels { dx: t, .. } | Grad::Within { dx: t, .. } => t,
+            Grad::Whole(t)
+            | Grad::Channels { dx: t, .. }
+            | Grad::Within { dx: t, .. }
+            | Grad::Chunks(t) => t,
         }
     }
 }
@@ -281,12 +325,30 @@ fn accumulate(slot: &mut Option<Tensor>, g: Grad, shape: Shape, dtype: DType) {
             });
             elementwise::add_channels_into(acc, start, &dx);
         }
-        Grad::Within { .. } => unreachable!("a backward on the host cut its gradients"),
+        Grad::Within { .. } | Grad::Chunks(_) => unreachable!("the host sends whole gradients"),
     }
 }
 
+/// Gradients that came in chunks, added up.
+fn added(e: Engine, all: &[Arrival]) -> Result<Vec<Tensor>> {
+    let mut parts = vec![];
+    for a in all {
+        let part = a.grad.tensor();
+        parts.push((part.on(e)?, part.dims()[0]));
+    }
+    let sums = labelled("(sum of gradients)", || e.sum_chunks(&parts, BLOCKS))?;
+    let whole = |(a, sum): (&Arrival, _)| Tensor::from_device(a.shape, sum).cast(a.dtype);
+    Ok(all.iter().zip(sums).map(whole).collect())
+}
+
 /// The sum of gradients of one value on a device, in one launch: what reads them is the kernel, so none is cut out or filled up.
-fn sum_on(e: Engine, all: Vec<Arrival>) -> Result<Tensor> {
+fn sum_on(e: Engine, mut all: Vec<Arrival>) -> Result<Tensor> {
+    for a in &mut all {
+        if matches!(a.grad, Grad::Chunks(_)) {
+            let sum = added(e, std::slice::from_ref(a))?.remove(0);
+            a.grad = Grad::Whole(sum);
+        }
+    }
     let (shape, dtype) = (all[0].shape, all[0].dtype);
     if let [
         Arrival {
@@ -310,6 +372,7 @@ fn sum_on(e: Engine, all: Vec<Arrival>) -> Result<Tensor> {
             Grad::Whole(_) => (0, held, 0),
             Grad::Channels { start, .. } => (0, held, start),
             Grad::Within { start, .. } => (start, size[1], 0),
+            Grad::Chunks(_) => unreachable!("added up before"),
         };
         terms.push(Slab {
             x: t.on(e)?,

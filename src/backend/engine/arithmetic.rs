@@ -1,4 +1,5 @@
-//! What the tape itself computes: casts between storage types, sums of gradients (`kernels/slabs.cu`).
+//! What the tape itself computes: casts between storage types, sums of gradients (`kernels/slabs.cu`,
+//! `kernels/conv_sums.cu`).
 
 use super::{DeviceBuffer, Engine};
 use crate::backend::buffer::DType;
@@ -10,6 +11,9 @@ const THREADS: u32 = 256;
 
 /// Terms of a launch (`SLABS` of slabs.cu).
 const SLABS: usize = 16;
+
+/// Sums of a launch (`SUMS` of conv_sums.cu).
+pub const SUMS: usize = 64;
 
 /// A term of [`Engine::sum`]: of a buffer `(images, held, plane)` some channels.
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +148,40 @@ impl Engine {
             (before, rest) = (Some(y), later);
             masked = masked.saturating_sub(SLABS);
         }
+    }
+
+    /// Of each part `(chunks, n)`, given with the number of its chunks, the sum `(n)` over them, f32; one launch for 64, of so many blocks
+    /// each at most.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn sum_chunks(
+        &self,
+        parts: &[(&DeviceBuffer, usize)],
+        blocks: usize,
+    ) -> Result<Vec<DeviceBuffer>> {
+        let mut all = vec![];
+        for parts in parts.chunks(SUMS) {
+            let sizes: Vec<[usize; 2]> = (parts.iter())
+                .map(|(p, chunks)| [*chunks, p.len() / chunks])
+                .collect();
+            let table: Vec<i32> = sizes.iter().flatten().map(|&v| v as i32).collect();
+            let table = self.constant(&table)?;
+            let mut from: Vec<Arg> = parts.iter().map(|(p, _)| p.arg()).collect();
+            from.resize(SUMS, from[0].null());
+            let mut to = vec![];
+            for [_, n] in &sizes {
+                let y = DeviceBuffer::scratch(*self, DType::F32, *n)?;
+                to.push(y.arg_out());
+                all.push(y);
+            }
+            to.resize(SUMS, to[0].null());
+            let longest = sizes.iter().map(|s| s[1].div_ceil(32)).max().unwrap_or(1);
+            let grid = [longest.clamp(1, blocks) as u32, 1, parts.len() as u32];
+            let args = [&from[..], &to, &[table.arg()]].concat();
+            self.launch(k::SUM_CHUNKS_F32, Launch::new(grid, [256, 1, 1]), &args)?;
+        }
+        Ok(all)
     }
 
     /// Launches a kernel with one value a thread, whose last parameter is the number of values (`long long`); none: no launch.

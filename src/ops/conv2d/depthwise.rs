@@ -4,6 +4,7 @@ use super::sums::{int, summed};
 use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::backend::host::conv::ConvSizes;
 use crate::error::Result;
+use crate::tape::Grad;
 use crate::tensor::{DType, Engine, Shape, Tensor};
 
 /// By filter, dilation, stride, as [`Fast::index`]; f32, bf16.
@@ -238,15 +239,10 @@ impl Fast {
     ///
     /// # Errors
     /// Those of the device.
-    pub fn weight_gradient(
-        &self,
-        e: Engine,
-        [x, dy]: [&Tensor; 2],
-        shape: Shape,
-    ) -> Result<Tensor> {
+    pub fn weight_gradient(&self, e: Engine, [x, dy]: [&Tensor; 2], shape: Shape) -> Result<Grad> {
         let s = &self.s;
         if s.n == 0 {
-            return Tensor::zeros_on(e, shape, DType::F32);
+            return Tensor::zeros_on(e, shape, DType::F32).map(Grad::Whole);
         }
         let l = self.layout(s.n, s.n.div_ceil(8));
         // A unit is one tile of some images; at least two of them a block, so that its sum over threads is worth it.

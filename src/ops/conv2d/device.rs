@@ -61,14 +61,14 @@ pub fn gradients(
     for (i, &need) in b.need.iter().enumerate() {
         let g = match i {
             _ if !need => None,
-            0 => map(e, s, !transposed, [dy, w], None, b.shapes[0])?,
+            0 => map(e, s, !transposed, [dy, w], None, b.shapes[0])?.map(Grad::Whole),
             1 => weight_gradient(e, s, maps, b.shapes[1])?,
             _ => bias_gradient(e, sides, dy, b.shapes[2])?,
         };
         if need && g.is_none() {
             return Ok(None);
         }
-        all.push(g.map(Grad::Whole));
+        all.push(g);
     }
     Ok(Some(all))
 }
@@ -155,7 +155,7 @@ fn weight_gradient(
     s: &ConvSizes,
     [x, dy]: [&Tensor; 2],
     shape: Shape,
-) -> Result<Option<Tensor>> {
+) -> Result<Option<Grad>> {
     if !fits(&[x, dy], &[]) {
         return Ok(None);
     }

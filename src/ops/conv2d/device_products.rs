@@ -4,7 +4,7 @@
 use super::*;
 use crate::backend::host::conv::add_bias;
 use crate::ops::conv2d::entry::cancel;
-use crate::ops::conv2d::sums::{channel_sums, sum_chunks};
+use crate::ops::conv2d::sums::channel_sums;
 
 /// Images, input and output channels of a group, groups; map; kernel, stride, padding, dilation.
 type Numbers = ([usize; 4], [usize; 2], [usize; 4]);
@@ -182,23 +182,35 @@ fn channels(e: Engine, size: [usize; 3], dtype: DType, most: Most, length: usize
     )
 }
 
-fn chunks_added(e: Engine, [count, n]: [usize; 2], most: Most) -> Result<()> {
-    let part = random(&mut Rng::new(4, &[]), [count, n, 1, 1], DType::F32);
-    let mut y = Tensor::scratch_on(e, [n], DType::F32)?;
-    sum_chunks(e, part.arg(e)?, y.arg_out(e)?, [count, n], most)?;
-    let part = part.to_f64();
-    let of = |v: &[f64]| {
-        let sum = |i: usize| v.iter().skip(i).step_by(n).sum();
-        (0..n).map(sum).collect::<Vec<f64>>()
-    };
-    within("chunks", &y, &of(&part), &of(&abs(&part)), count)
+/// Several sums in a launch of so many blocks each at most.
+fn chunks_added(e: Engine, sizes: &[[usize; 2]], most: usize) -> Result<()> {
+    let mut r = Rng::new(4, &[]);
+    let parts: Vec<Tensor> = (sizes.iter())
+        .map(|&[count, n]| random(&mut r, [count, n, 1, 1], DType::F32))
+        .collect();
+    let mut on = vec![];
+    for (part, [count, _]) in parts.iter().zip(sizes) {
+        on.push((part.on(e)?, *count));
+    }
+    let sums = e.sum_chunks(&on, most)?;
+    for ((part, [count, n]), y) in parts.iter().zip(sizes).zip(sums) {
+        let part = part.to_f64();
+        let of = |v: &[f64]| {
+            let sum = |i: usize| v.iter().skip(i).step_by(*n).sum();
+            (0..*n).map(sum).collect::<Vec<f64>>()
+        };
+        let y = Tensor::from_device([*n], y);
+        within("chunks", &y, &of(&part), &of(&abs(&part)), *count)?;
+    }
+    Ok(())
 }
 
 /// Cases of `conv_sums.cu`.
 pub fn sum_cases(e: Engine) -> Result<()> {
-    for (size, most) in [([19, 70], MOST), ([19, 70], [1, 1]), ([3, 40], MOST)] {
-        chunks_added(e, size, most)?;
-    }
+    chunks_added(e, &[[19, 70], [3, 40], [2, 5]], 1 << 16)?;
+    chunks_added(e, &[[19, 70]], 1)?;
+    // More than a launch takes.
+    chunks_added(e, &[[2, 3]; 66], 1 << 16)?;
     for &(size, most, length) in CHANNELS {
         for dtype in [DType::F32, DType::Bf16] {
             channels(e, size, dtype, most, length)?;

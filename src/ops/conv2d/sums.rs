@@ -1,9 +1,10 @@
-//! Sums of two stages, `kernels/conv_sums.cu`: chunks of a long sum side by side, then the chunks in order. What the launches of all
-//! convolutions share.
+//! Sums of two stages, `kernels/conv_sums.cu`: chunks of a long sum side by side, then the chunks in order, which the tape adds of many
+//! gradients at a time. What the launches of all convolutions share.
 
 use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::error::Result;
 use crate::ops::on_device;
+use crate::tape::Grad;
 use crate::tensor::{DType, Engine, Shape, Tensor};
 
 /// Blocks that fill the largest device; sums are not cut into chunks shorter than this.
@@ -38,39 +39,24 @@ pub fn chunks(terms: usize, tiles: usize) -> (usize, usize) {
     (terms.div_ceil(length).max(1), length)
 }
 
-/// Runs `launch` with what takes `(chunks, n)` partial sums, and adds them up.
+/// Runs `launch` with what takes `(chunks, n)` partial sums: a gradient that is yet to be added up, or the whole one of a single chunk.
 pub fn summed(
     e: Engine,
     shape: Shape,
     chunks: usize,
     launch: impl FnOnce(Arg) -> Result<()>,
-) -> Result<Tensor> {
-    let mut sum = Tensor::scratch_on(e, shape, DType::F32)?;
-    let n = sum.numel();
-    if n == 0 {
-        return Ok(sum);
-    }
-    if chunks == 1 {
-        launch(sum.arg_out(e)?)?;
-        return Ok(sum);
+) -> Result<Grad> {
+    let n = shape.numel();
+    if n == 0 || chunks == 1 {
+        let mut sum = Tensor::scratch_on(e, shape, DType::F32)?;
+        if n > 0 {
+            launch(sum.arg_out(e)?)?;
+        }
+        return Ok(Grad::Whole(sum));
     }
     let mut part = Tensor::scratch_on(e, [chunks, n], DType::F32)?;
     launch(part.arg_out(e)?)?;
-    sum_chunks(e, part.arg(e)?, sum.arg_out(e)?, [chunks, n], [1 << 20, 1])?;
-    Ok(sum)
-}
-
-/// `sum (n)` of `part (chunks, n)`.
-pub fn sum_chunks(
-    e: Engine,
-    part: Arg,
-    sum: Arg,
-    [chunks, n]: [usize; 2],
-    most: Most,
-) -> Result<()> {
-    let blocks = grid([n.div_ceil(32), 1], most);
-    let args = [part, sum, int(chunks), long(n)];
-    e.launch(k::SUM_CHUNKS_F32, Launch::new(blocks, [256, 1, 1]), &args)
+    Ok(Grad::Chunks(part))
 }
 
 /// The sum of `dy (N, C, plane)` over images and pixels, f32, in `shape (C)`.
@@ -79,7 +65,7 @@ pub fn bias_gradient(
     [n, c, plane]: [usize; 3],
     dy: &Tensor,
     shape: Shape,
-) -> Result<Option<Tensor>> {
+) -> Result<Option<Grad>> {
     let picked = on_device::pick(dy.dtype(), k::CHANNEL_SUMS_F32, k::CHANNEL_SUMS_BF16);
     let Some(kernel) = picked else {
         return Ok(None);
