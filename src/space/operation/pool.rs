@@ -58,7 +58,7 @@ impl Operation for Pool {
 
     fn before_norm(
         &self,
-        p: &Pass,
+        _p: &Pass,
         x: &State,
         _inner: Option<&Var>,
     ) -> Result<Option<(Var, &BatchNorm)>> {
