@@ -162,7 +162,7 @@ pub fn some_gradients_of_a_sum(e: Engine) -> Result<()> {
         y: None,
         saved: &[],
         dy: &dy,
-        terms: [&[], &[]],
+        terms: &[],
         need: &[true, false, true, false],
     };
     let grads = op.backward_device(e, &b)?.unwrap_or_default();
