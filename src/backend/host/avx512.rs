@@ -59,7 +59,7 @@ fn correlate_rows<const K: usize, const R: usize>(
                         // SAFETY: `Grid::check` bounds the last row and tap.
                         let v = unsafe { at(s, base + I * step + X * d) };
                         unrolled!(Q in 0 1 2 3 => {
-                            if Q < R && I >= Q && I.wrapping_sub(Q) < K {
+                            if Q < R && I.wrapping_sub(Q) < K {
                                 let t = (I.wrapping_sub(Q) * K + X) % 25;
                                 acc[Q % R] = _mm512_fmadd_ps(v, taps[t], acc[Q % R]);
                             }
@@ -121,7 +121,7 @@ fn gradient_rows<const K: usize, const R: usize>(
                         // SAFETY: as above, and the last tap.
                         let v = unsafe { at(s, base + I * step + X * d) };
                         unrolled!(Q in 0 1 2 3 => {
-                            if Q < R && I >= Q && I.wrapping_sub(Q) < K {
+                            if Q < R && I.wrapping_sub(Q) < K {
                                 let t = (I.wrapping_sub(Q) * K + X) % 25;
                                 acc[t] = _mm512_fmadd_ps(v, of[Q % R], acc[t]);
                             }

@@ -30,6 +30,12 @@ pub fn survivors() -> impl Iterator<Item = &'static Survivor> {
 /// Those of other kernels than the products of convolutions.
 const SURVIVORS: &[Survivor] = &[
     Survivor {
+        file: "node_sums.cu",
+        before: "if (blockIdx.z > 0 && first >= all) return;",
+        after: "if (blockIdx.z >= 0 && first >= all) return;",
+        why: "a node has edges, so the first block has a term",
+    },
+    Survivor {
         file: "optim.cu",
         before: "if (!(norm * 0.0 + loss * 0.0 == 0.0)) halted[0] = 1;",
         after: "if (!(norm * 0.0 - loss * 0.0 == 0.0)) halted[0] = 1;",
@@ -294,13 +300,19 @@ const SURVIVORS: &[Survivor] = &[
         why: "the guard in the body lets no row through that is not there",
     },
     Survivor {
-        file: "pool_strips.cu",
-        before: "constexpr int V = PACK<T>, IN = W::S * (W::ROWS - 1) + W::K;",
-        after: "constexpr int V = PACK<T>, IN = W::S * (W::ROWS + 1) + W::K;",
+        file: "pool.cuh",
+        before: "if (k >= W::S * rows || iy >= s.h) continue;",
+        after: "if (k > W::S * rows || iy >= s.h) continue;",
+        why: "a strip has fewer rows at the end of the map alone, where the other condition holds",
+    },
+    Survivor {
+        file: "pool.cuh",
+        before: "template <typename W> constexpr int POOL_IN = W::S * (W::ROWS - 1) + W::K;",
+        after: "template <typename W> constexpr int POOL_IN = W::S * (W::ROWS + 1) + W::K;",
         why: "rows that are read beside those that are needed",
     },
     Survivor {
-        file: "pool_strips.cu",
+        file: "pool.cuh",
         before: "over_strips<R, V>(s.planes, (s.h + W::S - 1) / W::S, s.wo / V, [&](long long p, int oy, int rows, int ox) {",
         after: "over_strips<R, V>(s.planes, (s.h + W::S - 1) * W::S, s.wo / V, [&](long long p, int oy, int rows, int ox) {",
         why: "strips beyond the end of a map, which store nothing",
