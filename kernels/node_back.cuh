@@ -15,7 +15,8 @@ constexpr int NODE_GROUP = 16, NODE_SLOPE = 8;
 #define NODE_TILES NODE_SIZES, int th, int tw
 #define NODE_MAPS_READ NodeMaps{n, a, h, wd, th, tw}
 
-// Row of the table of halves: candidate; 0 for the first half, 1 for the second; where its weights begin among the partial sums of all.
+// Row of the table of halves: candidate; 0 for the first half, 1 for the second, or the weight of a reduction; where its weights begin
+// among the partial sums of all.
 constexpr int NODE_HALF = 3;
 
 __device__ inline int node_tiles(const NodeMaps &m) { return m.n * m.down() * m.across(); }
@@ -165,6 +166,8 @@ template <int K, int D> struct NodeHalf {
 // Rows of a strip that a lane computes on the way back to a map; a warp's lanes cover a row of the tile, and more strips where it is
 // narrower than a warp.
 constexpr int NODE_ROWS = 8;
+// And where a lane has more to hold.
+constexpr int NODE_SHORT = 4;
 
 // Where a lane's strip lies in the tile: warps take (channel of the group, strip) in turn.
 struct NodeStrip {

@@ -15,9 +15,9 @@ __device__ inline double node_along(const int *units, int u, const float *stats,
     return block_sum(sum, warps);
 }
 
-// dw: gradients by pointer to a weight, (a, K, K) and (a, a) in turn, null where it is not wanted; sums (blocks, total) as node_weights
-// writes them, `halves` its table. part (chunks, a k, slots) of node_sums. Grid: (blocks, halves and one more); of those without `arch`
-// only the halves.
+// dw: gradients by pointer to a weight, (a, K, K) and (a, a) in turn or both (a / 2, a) of a reduction, null where it is not wanted; sums
+// (blocks, total) as node_weights.cu and node_halved_weights.cu write them, `halves` their tables. part (chunks, a k, slots) of node_sums.
+// Grid: (blocks, halves and one more); of those without `arch` only the halves.
 extern "C" __global__ void node_gradients_f32(NODE_GIVEN List<float, NODE_WEIGHTS> dw, const float *sums, const float *alpha,
                                               const float *beta, const float *stats, const float *part, float *dalpha, float *dbeta,
                                               const int *units, const int *edges, const int *halves, int half_count, int unit_count,
@@ -27,8 +27,10 @@ extern "C" __global__ void node_gradients_f32(NODE_GIVEN List<float, NODE_WEIGHT
     if ((int)blockIdx.y < half_count) {
         const int *row = halves + blockIdx.y * NODE_HALF;
         const NodeUnit u = node_unit(units, row[0]);
-        const int of_filters = a * (u.kind == NODE_SEP3 || u.kind == NODE_DIL3 ? 9 : 25), all = of_filters + a * a;
-        float *filters = dw.at[u.weight + 2 * row[1]], *products = dw.at[u.weight + 2 * row[1] + 1];
+        const bool reduced = u.kind == NODE_REDUCED, three = u.kind == NODE_SEP3 || u.kind == NODE_DIL3;
+        const int of_filters = reduced ? 0 : a * (three ? 9 : 25), all = reduced ? a / 2 * a : of_filters + a * a;
+        const int first = u.weight + (reduced ? row[1] : 2 * row[1]);
+        float *filters = dw.at[first], *products = dw.at[reduced ? first : first + 1];
         for (int i = blockIdx.x * NODE_THREADS + threadIdx.x; i < all; i += gridDim.x * NODE_THREADS) {
             float sum = 0.0f;
             for (int block = 0; block < blocks; block++) sum += sums[(long long)block * total + row[2] + i];

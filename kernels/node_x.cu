@@ -6,8 +6,8 @@
 //     the others: beta dy
 //
 // and of pooled maps what dy becomes through their normalisation. dz of a dilated convolution comes from dy and the sums of node_sums, of a
-// first half from the gradient at the inner ReLU and the sums of node_last. Edges that are mixed already get beta dy. What is not wanted
-// has no place to go.
+// first half from the gradient at the inner ReLU and the sums of node_last. Edges that are mixed already get beta dy; of those that halve
+// the map node_halved_x.cu has the state's. What is not wanted has no place to go.
 #include "node_back.cuh"
 
 #define NODE_X(T, GIVEN, REF)                                                                                                        \
@@ -125,10 +125,10 @@ template <typename T> __device__ __forceinline__ void node_x(NODE_X(T, const, &)
     const NodeGroup group = node_group(blockIdx.y, a);
     const long long plane = m.plane();
     const int tiles = node_tiles(m), channels = a * k;
-    const bool mixed = e.first == e.end;
-    T *to = dx.at[blockIdx.z], *rest = mixed ? dby.at[blockIdx.z] : to;
+    const bool mixed = e.first == e.end, apart = mixed || e.stride > 1;
+    T *to = dx.at[blockIdx.z], *rest = apart ? dby.at[blockIdx.z] : to;
     // Of the operand that bypasses, where it is another one, the gradient begins with its first channel that does.
-    const int before = mixed ? a : 0;
+    const int before = apart ? a : 0;
     float *slopes = shared, *rows = slopes + (e.end - e.first) * a * NODE_SLOPE, *taps = rows + a * NODE_GROUP;
     float *sums = taps + NODE_GROUP * 25, *dt = sums + min(NODE_GROUP, a) * tw * th;
     const float by_edge = beta[e.beta];
@@ -136,12 +136,13 @@ template <typename T> __device__ __forceinline__ void node_x(NODE_X(T, const, &)
     for (int i = e.first; i < e.end; i++, mine += a * NODE_SLOPE) {
         const NodeUnit u = node_unit(units, i);
         const float weight = alpha[u.alpha] * by_edge;
+        if (!to && u.kind != NODE_POOLED) continue;
         if (u.kind == NODE_SKIP) skip += weight;
         // Warps go on where the candidate before left off.
         for (int c = (threadIdx.x / WARP_SIZE + (NODE_WARPS - 1) * (i - e.first) * a) % NODE_WARPS; c < a; c += NODE_WARPS) {
             float *slope = mine + c * NODE_SLOPE;
             if (u.maps == 1) node_last_slope(slope, u, i, c, stats, part, chunks, slots, weight, a, k, eps);
-            if (u.maps == 2 && to) node_inner_slope(slope, u, c, stats, inner, inner_chunks, a, eps);
+            if (u.maps == 2) node_inner_slope(slope, u, c, stats, inner, inner_chunks, a, eps);
         }
     }
     __syncthreads();

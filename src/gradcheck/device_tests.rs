@@ -12,10 +12,7 @@ use crate::ops::table::OPS;
 const CASES: usize = 16;
 
 /// Ops of which the host computes some cases on a device, with the reason.
-const BY_HOST: &[(&str, &str)] = &[(
-    "mixed_node",
-    "on a device edges that halve the map come to it mixed",
-)];
+const BY_HOST: &[(&str, &str)] = &[];
 
 /// Ops that share the storage of their operand.
 const WITHOUT_LAUNCH: &[&str] = &["reshape"];

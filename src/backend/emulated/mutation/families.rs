@@ -143,7 +143,21 @@ pub const FAMILIES: &[Family] = &[
     Family {
         file: "node_grads.cu",
         headers: &[],
-        cases: |d| node_back::backward_cases(Engine::new(d, true)),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            node_back::backward_cases(e)?;
+            node_back::halving_cases(e)
+        },
+    },
+    Family {
+        file: "node_halved_weights.cu",
+        headers: &[],
+        cases: |d| node_back::halving_cases(Engine::new(d, true)),
+    },
+    Family {
+        file: "node_halved_x.cu",
+        headers: &["node_halved.cuh"],
+        cases: |d| node_back::halving_cases(Engine::new(d, true)),
     },
     Family {
         file: "node_last.cu",
@@ -167,13 +181,17 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         file: "node_weights.cu",
-        headers: &[],
+        headers: &["node_weights.cuh"],
         cases: |d| node_back::backward_cases(Engine::new(d, true)),
     },
     Family {
         file: "node_x.cu",
         headers: &[],
-        cases: |d| node_back::backward_cases(Engine::new(d, true)),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            node_back::backward_cases(e)?;
+            node_back::halving_cases(e)
+        },
     },
     Family {
         file: "norm.cu",

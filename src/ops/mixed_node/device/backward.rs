@@ -1,6 +1,8 @@
 //! The way back in four or five launches: sums of `dy`; second halves of separable convolutions; gradients of states and of pooled
-//! maps; partial sums of the weights' gradients, where weights want one; all parameters' gradients.
+//! maps; partial sums of the weights' gradients, where weights want one; all parameters' gradients. With edges that halve the map one
+//! more for their states, and one more for the weights of their first halves.
 
+mod halved;
 mod maps;
 mod parameters;
 mod tiles;
@@ -61,11 +63,6 @@ fn slopes_fit(p: &Plan) -> bool {
     units * p.a * SLOPE <= SLOPES
 }
 
-/// Whether no edge halves the map.
-fn whole(p: &Plan) -> bool {
-    p.edges.iter().all(|e| e.stride == 1)
-}
-
 /// The gradients of the operands that need one; `None` where there are no kernels for these operands.
 ///
 /// # Errors
@@ -78,7 +75,7 @@ pub fn backward(
 ) -> Result<Option<Vec<Option<Grad>>>> {
     let x = (0..b.x.len()).map(|i| b.input(i)).collect();
     let node = match Node::new(e, op, p, x)? {
-        Some(node) if b.saved.len() == p.maps + 1 && slopes_fit(p) && whole(p) => node,
+        Some(node) if b.saved.len() == p.maps + 1 && slopes_fit(p) => node,
         _ => return Ok(None),
     };
     if node.empty() {
@@ -89,14 +86,16 @@ pub fn backward(
         let all: Result<Vec<_>> = b.need.iter().enumerate().map(zeros).collect();
         return all.map(Some);
     }
-    let convolutions = || p.units.iter().filter(|u| u.candidate.kernel().is_some());
     let back = Back {
         node: &node,
         dy: stored(e, b.dy.clone(), node.dtype)?,
         b,
         eps: Arg::F32(op.eps as f32),
         arch: b.need[p.alpha] || b.need[p.beta],
-        weights: convolutions().any(|u| (u.own..u.own + weights(u)).any(|i| b.need[i])),
+        weights: p
+            .units
+            .iter()
+            .any(|u| (u.own..u.own + weights(u)).any(|i| b.need[i])),
         states: p.edges.iter().any(|d| b.need[d.x]),
     };
     back.run().map(Some)
@@ -108,6 +107,7 @@ impl Back<'_> {
         let (mut g, inner) = self.last(&part)?;
         let mut all: Vec<Option<Grad>> = self.b.need.iter().map(|_| None).collect();
         self.x(&part, &inner, &g, &mut all)?;
+        self.halved_x(&part, &inner, &g, &mut all)?;
         let weights = self.weights(&part, &inner, &g)?;
         g.clear();
         self.gradients(&part, &weights, &mut all)?;

@@ -53,7 +53,7 @@ impl Back<'_> {
         Ok((g, Part { sums, chunks }))
     }
 
-    /// Gradients of states and pooled maps.
+    /// Gradients of states that are of the node's size, of what bypasses and of pooled maps.
     pub(super) fn x(
         &self,
         part: &Part,
@@ -69,8 +69,10 @@ impl Back<'_> {
         let rest = Shape::new(&[p.n, p.c - p.a, p.h, p.w]);
         let (mut dx, mut dby, mut dz) = (vec![], vec![], vec![]);
         for d in &p.edges {
-            dx.push(make(d.x, self.b.shapes[d.x])?);
-            let apart = d.units.is_empty() && p.k > 1;
+            let halves = d.stride > 1;
+            let of_state = || make(d.x, self.b.shapes[d.x]);
+            dx.push(if halves { None } else { of_state()? });
+            let apart = (d.units.is_empty() || halves) && p.k > 1;
             dby.push(if apart { make(d.bypass.0, rest)? } else { None });
         }
         for u in &p.units {
@@ -109,7 +111,8 @@ impl Back<'_> {
         args.extend(tiles.args(p));
         args.push(self.eps);
         let units = p.edges.iter().map(|d| d.units.len()).max().unwrap_or(0);
-        let widest = p.units.iter().map(reach).max().unwrap_or(0);
+        let whole = p.units.iter().filter(|u| p.edges[u.edge].stride == 1);
+        let widest = whole.map(reach).max().unwrap_or(0);
         let of_channel = tiles.pixels() + tiles.around(widest);
         let mut launch = self.launch(tiles, usize::MAX, p.edges.len());
         launch.shared = self.shared(units, of_channel, 0);

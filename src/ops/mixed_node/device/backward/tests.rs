@@ -1,6 +1,6 @@
 //! The launches of the way back against the host's path over the same stored maps.
 
-use super::super::tests::{KINDS, Size, near, node, plan, random, size};
+use super::super::tests::{HALVED, KINDS, Size, near, node, plan, random, size};
 use super::super::{forward, is_map, on_host};
 use super::*;
 use crate::ops::mixed_node::Candidate;
@@ -141,6 +141,60 @@ pub fn backward_cases(e: Engine) -> Result<()> {
     Ok(())
 }
 
+/// Nodes with edges that halve the map: more channels than a group, several tiles, chunks, edges; states of more channels.
+const HALVING: [[usize; 5]; 6] = [
+    [2, 2, 2, 3, 5],
+    [1, 4, 6, 9, 20],
+    [1, 1, 16, 5, 8],
+    [1, 2, 4, 17, 18],
+    [3, 1, 2, 1, 9],
+    [1, 4, 18, 3, 7],
+];
+
+/// Few cases that between them reach every line of the kernels of edges that halve the map.
+pub fn halving_cases(e: Engine) -> Result<()> {
+    for (i, s) in HALVING.into_iter().enumerate() {
+        halving(e, s, [DType::F32, DType::Bf16][i % 2], WANTS[i % 5])?;
+    }
+    Ok(())
+}
+
+fn halving(e: Engine, s: [usize; 5], dtype: DType, wants: Wants) -> Result<()> {
+    let (all, some, whole) = (&HALVED[..], &HALVED[1..5], &KINDS[..3]);
+    // The second edge's state has a channel more, which needs an operand of what bypasses.
+    let edges: &[&[Candidate]] = match (s[1], s[2] % 3) {
+        (1, _) => &[all, whole],
+        (_, 0) => &[all],
+        (_, 1) => &[whole, some],
+        _ => &[all, some, whole],
+    };
+    agree(e, size(s), edges, dtype, wants).map(|_| ())
+}
+
+#[test]
+fn edges_that_halve_the_map_agree() {
+    let e = Engine::emulated(2);
+    halving_cases(e).unwrap();
+    for (i, wants) in WANTS.into_iter().enumerate() {
+        halving(
+            e,
+            HALVING[i % 2 * 4],
+            [DType::Bf16, DType::F32][i % 2],
+            wants,
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn whatever_kind_halves_the_map_agrees() {
+    let e = Engine::emulated(1);
+    for c in HALVED.into_iter().filter(|c| *c != Candidate::Reduced) {
+        let edges: [&[Candidate]; 1] = [&[Candidate::Reduced, c]];
+        agree(e, size([1, 2, 4, 4, 5]), &edges, DType::F32, Wants::All).unwrap();
+    }
+}
+
 #[test]
 fn the_backward_agrees_with_the_hosts() {
     let e = Engine::emulated(2);
@@ -163,15 +217,22 @@ fn whatever_is_wanted_of_nodes_of_one_kind_agrees() {
 }
 
 #[test]
-fn a_phase_has_four_or_five_launches_and_no_fetch() {
+fn a_phase_has_so_many_launches_and_no_fetch() {
     let e = Engine::emulated(1);
-    for (wants, launches) in [(Wants::Arch, 4), (Wants::Weights, 5)] {
-        let (op, x) = node(size([1, 2, 3, 4, 4]), &[&KINDS, &KINDS], 1);
+    let whole: [&[Candidate]; 2] = [&KINDS; 2];
+    let halved: [&[Candidate]; 3] = [&HALVED, &KINDS, &HALVED];
+    for (edges, wants, launches) in [
+        (&whole[..], Wants::Arch, 4),
+        (&whole[..], Wants::Weights, 5),
+        (&halved[..], Wants::Arch, 5),
+        (&halved[..], Wants::Weights, 7),
+    ] {
+        let (op, x) = node(size([1, 2, 4, 4, 4]), edges, 1);
         let p = plan(&op, &x);
         let shapes: Vec<Shape> = x.iter().map(|t| *t.shape()).collect();
         let need: Vec<bool> = (0..x.len()).map(|i| wants.of(&p, i)).collect();
         let saved = forward(e, &op, &p, &x).unwrap().unwrap().saved;
-        let dy = random(&mut Rng::new(2, &[]), &[1, 6, 4, 4], 0.0);
+        let dy = random(&mut Rng::new(2, &[]), &[1, 8, 4, 4], 0.0);
         let b = Backward {
             x: &given(&x),
             shapes: &shapes,

@@ -56,8 +56,20 @@ pub fn reach(u: &Unit) -> usize {
     u.candidate.kernel().map_or(0, |(k, d)| k / 2 * d)
 }
 
-/// Values from one filter's weights to the next pair's: those of a half.
+/// Classes of the state's pixels, by odd or even row and column, that the first half of a candidate on an edge that halves the map meets,
+/// and pixels of the node's map to each side of a tile: as `NodeHalved` of `kernels/node_halved.cuh`.
+pub fn halved(u: &Unit) -> (usize, usize) {
+    match u.candidate.kernel() {
+        Some((_, 1)) => (4, 1),
+        Some((k, _)) => (1, k / 2),
+        None => (0, 0),
+    }
+}
+
+/// Weights that a row of the table of halves has.
 pub fn half_weights(u: &Unit, a: usize) -> usize {
-    let (k, _) = u.candidate.kernel().unwrap_or_default();
-    a * k * k + a * a
+    match u.candidate.kernel() {
+        Some((k, _)) => a * k * k + a * a,
+        None => a / 2 * a,
+    }
 }
