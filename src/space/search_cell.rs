@@ -130,8 +130,8 @@ impl SearchBody {
         self.reduction && from < INPUTS
     }
 
-    /// The node as one operation, where everything that it is made of has a part in [`ops::mixed_node`]: in a training pass on the
-    /// CPU, where all candidates take part and are not dropped.
+    /// The node as one operation, where everything that it is made of has a part in [`ops::mixed_node`]: in a training pass
+    /// where all candidates take part and are not dropped.
     fn fused(
         &self,
         p: &Pass,
@@ -147,19 +147,16 @@ impl SearchBody {
             Path::Device(_) => self.active <= mixed_node::device::CHANNELS,
             Path::Reference => false,
         };
-        let apart = |from: usize| self.halves(from) && !mixed_node::takes_halved(path);
-        let whole = |from: usize| !apart(from);
         let alive = (0..states.len()).all(|from| edge(from).dense().next().is_some());
-        if !dense || !takes || !alive || !(0..states.len()).any(whole) {
+        if !dense || !takes || !alive {
             return Ok(None);
         }
         let (mut edges, mut sources, mut own, mut norms) = (vec![], vec![], vec![], vec![]);
         for (from, state) in states.iter().enumerate() {
             let beta = edge_index(node, from);
             let halves = self.halves(from);
-            let apart = apart(from);
             let mut candidates = vec![];
-            for (alpha, op) in edge(from).dense().filter(|_| !apart) {
+            for (alpha, op) in edge(from).dense() {
                 let Some(parts) = op.parts(p, self.active(state)?)? else {
                     return Ok(None);
                 };
@@ -167,20 +164,16 @@ impl SearchBody {
                 own.extend(parts.operands);
                 norms.extend(parts.norms);
             }
-            sources.push(match apart {
-                true => edge(from).forward(p, self.active(state)?, mixture)?,
-                false => state.x.clone(),
-            });
+            sources.push(state.x.clone());
             let mut start = 0;
             if halves && self.k > 1 {
                 let (x, first) = self.bypass(state, from)?;
                 sources.push(x);
                 start = first;
             }
-            let source = match (apart, halves) {
-                (true, _) => Source::Mixed { start },
-                (false, true) => Source::Halved { candidates, start },
-                (false, false) => Source::State(candidates),
+            let source = match halves {
+                true => Source::Halved { candidates, start },
+                false => Source::State(candidates),
             };
             edges.push(Edge { beta, source });
         }

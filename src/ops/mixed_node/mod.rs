@@ -161,11 +161,6 @@ pub fn mixed_node(
     Ok((y.clone(), order.into_iter().enumerate().map(of).collect()))
 }
 
-/// Whether the operation takes edges that halve the map on this path; elsewhere they come to it mixed.
-pub fn takes_halved(path: Path) -> bool {
-    path == Path::Fast
-}
-
 impl Op for MixedNode {
     fn name(&self) -> &'static str {
         "mixed_node"
