@@ -15,8 +15,8 @@ const TIMES_ZERO: &str = "the other operand is 0 there, or the sum is not stored
 pub const SURVIVORS: &[Survivor] = &[
     Survivor {
         file: "conv_sums.cu",
-        before: "for (long long i0 = (long long)blockIdx.x * ACROSS; i0 < n; i0 += (long long)gridDim.x * ACROSS) {",
-        after: "for (long long i0 = (long long)blockIdx.x * ACROSS; i0 <= n; i0 += (long long)gridDim.x * ACROSS) {",
+        before: "for (int i0 = blockIdx.x * ACROSS; i0 < n; i0 += gridDim.x * ACROSS) {",
+        after: "for (int i0 = blockIdx.x * ACROSS; i0 <= n; i0 += gridDim.x * ACROSS) {",
         why: IDLE,
     },
     Survivor {
