@@ -1,6 +1,6 @@
 //! The node by kernels (`kernels/node*.cu`): all candidates of all edges in a launch, nothing comes back to the host.
 //!
-//! Saved are the maps before each normalisation, in the order of [`Plan`] (a pooled map is the operand itself), and behind them one
+//! Saved are the maps before each normalisation, in the order of `Plan` (a pooled map is the operand itself), and behind them one
 //! tensor `stats (maps, 4, C/k)` in f32: mean, biased variance, low part of the mean, count.
 
 pub mod backward;
