@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rng::Rng;
-use crate::tape::{Cx, Tape};
+use crate::tape::{Cx, Path, Tape};
 
 const PARAMS: BatchNormParams = BatchNormParams {
     eps: 1e-5,
