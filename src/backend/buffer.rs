@@ -77,9 +77,12 @@ const KEEP_BYTES: usize = 768 << 20;
 
 static FREE: [Mutex<Vec<Vec<Line>>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 static KEPT: AtomicUsize = AtomicUsize::new(0);
+/// Bytes of the size classes of what is alive.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// Bytes of the tensors themselves, and the most of them.
+static TENSORS: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// The most that has ever been alive at once.
+/// The most of [`LIVE`] ever.
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
 /// Size class of `lines` cache lines: four classes per power of two, so at most 25 % is wasted.
@@ -121,9 +124,9 @@ fn make_room(class: usize, bytes: usize) {
     }
 }
 
-/// Bytes of tensors alive now.
+/// Bytes of tensors alive now, in whole cache lines.
 pub fn live_bytes() -> usize {
-    LIVE.load(Ordering::Relaxed)
+    TENSORS.load(Ordering::Relaxed)
 }
 
 /// The largest [`live_bytes`] so far.
@@ -161,7 +164,8 @@ impl Buffer {
         // What the request takes, so that figures do not depend on what was kept.
         let live = LIVE.fetch_add(rounded * 64, Ordering::Relaxed) + rounded * 64;
         MOST.fetch_max(live, Ordering::Relaxed);
-        PEAK.fetch_max(live, Ordering::Relaxed);
+        let tensors = TENSORS.fetch_add(need * 64, Ordering::Relaxed) + need * 64;
+        PEAK.fetch_max(tensors, Ordering::Relaxed);
         debug_assert!(lines.len() >= need);
         Buffer { lines, dtype, len }
     }
@@ -223,6 +227,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let need = (self.len * self.dtype.size()).div_ceil(64);
         LIVE.fetch_sub(class_of(need).1 * 64, Ordering::Relaxed);
+        TENSORS.fetch_sub(need * 64, Ordering::Relaxed);
         let bytes = self.lines.len() * 64;
         if bytes == 0 || KEPT.load(Ordering::Relaxed) + bytes > KEEP_BYTES {
             return;

@@ -132,7 +132,7 @@ fn advice(code: Code) -> &'static str {
             "The device asked for is not there, or its driver is too old. `--device cpu` always works."
         }
         Code::OutOfMemory => {
-            "Lower `search.batch`, `model.channels` or `input.size`, or raise `model.partial_k`."
+            "Set `search.memory = \"small\"`, lower `search.batch`, `model.channels` or `input.size`, or\nraise `model.partial_k`. `mtnas plan CFG` tells what a step needs."
         }
     }
 }

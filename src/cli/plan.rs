@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::microbench::copy_bandwidth;
 use crate::search::classes;
 use crate::search::config::Config;
-use crate::search::forecast::{Forecast, Gpu, Where, forecast};
+use crate::search::forecast::{Forecast, Gpu, MemoryOf, Where, forecast};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -20,10 +20,11 @@ Examples:
   mtnas plan configs/mtnas-paper.toml --kernels
 
 For a GPU a step of full size runs on a device that only counts: launches, the
-bytes that they move at least, the most memory in use at one time. Its time is
-these bytes at the copy bandwidth plus the launches: a floor. Without a GPU on
-this machine the figures are those of an H200 unless given. For the processor
-steps of one and two images are taken and extended to the batch.")]
+bytes that they move at least, the most memory in use at one time, under each
+`search.memory`. Its time is these bytes at the copy bandwidth plus the
+launches: a floor. Without a GPU on this machine the figures are those of an
+H200 unless given. For the processor steps of one and two images are taken and
+extended to the batch.")]
 pub(super) struct Arguments {
     /// The configuration
     config: PathBuf,
@@ -136,6 +137,11 @@ fn table(all: &[Forecast]) -> String {
         span(total),
         most as f64 / (1u64 << 30) as f64
     );
+    for f in all.iter().filter(|f| !f.memories.is_empty()) {
+        let each: Vec<String> = f.memories.iter().map(memory).collect();
+        let list = each.join(", ");
+        text += &format!("{}, {}: search.memory {list}\n", f.stage, f.task);
+    }
     let mut notes: Vec<_> = all
         .iter()
         .filter_map(|f| Some((f.stage, f.note?)))
@@ -154,6 +160,19 @@ fn table(all: &[Forecast]) -> String {
         }
     }
     text
+}
+
+/// What a step needs under one choice.
+fn memory(m: &MemoryOf) -> String {
+    let name = m.memory.to_string();
+    let bytes = match m.bytes {
+        Some(b) => format!("{:.2} GiB", b as f64 / (1u64 << 30) as f64),
+        None => "too much".into(),
+    };
+    match m.recomputed {
+        0 => format!("{name} {bytes}"),
+        n => format!("{name} {bytes} ({n} of {} cells recompute)", m.cells),
+    }
 }
 
 /// The kernels of each stage's and task's step.
@@ -210,6 +229,7 @@ mod tests {
                 kernel("fill", 2, 0, 2_000_000),
             ],
             note: None,
+            memories: vec![],
         };
         let text = kernels(&[step]);
         let lines: Vec<&str> = text.lines().collect();

@@ -6,6 +6,7 @@ pub mod coarse_levels;
 pub mod config;
 mod conv_norm;
 pub mod cost;
+pub mod memory;
 pub mod network;
 pub mod peer;
 pub mod preset;
@@ -15,5 +16,6 @@ pub mod stem;
 pub mod top_down;
 
 pub use cost::{Cost, Count};
+pub use memory::Memory;
 pub use network::{Mixing, Network, Outputs};
 pub use spec::{Cells, DetHead, NetworkSpec};

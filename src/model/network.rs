@@ -1,6 +1,6 @@
 //! A whole network: stem, backbone, branches and heads, built from a [`NetworkSpec`] alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::backbone::Backbone;
 use super::classifier::{Auxiliary, AuxiliaryKind, Classifier};
@@ -67,6 +67,8 @@ pub struct Network {
     classifier: Option<Classifier>,
     auxiliary: Option<(Auxiliary, usize)>,
     cost: Cost,
+    /// Which of its search cells compute maps again.
+    recomputes: Vec<bool>,
 }
 
 impl Network {
@@ -88,8 +90,18 @@ impl Network {
     }
 
     fn declare(spec: &NetworkSpec) -> Result<(Network, Builder)> {
+        let plain = Network::declare_with(spec, BTreeSet::new())?;
+        let chosen = spec.memory.recomputed(plain.1.blocks());
+        if chosen.is_empty() {
+            return Ok(plain);
+        }
+        Network::declare_with(spec, chosen)
+    }
+
+    fn declare_with(spec: &NetworkSpec, recomputed: BTreeSet<usize>) -> Result<(Network, Builder)> {
         let frame = &spec.frame;
         let mut b = Builder::new();
+        b.recomputed = recomputed;
         b.batch_norm = BatchNormOptions {
             eps: frame.bn_eps,
             momentum: frame.bn_momentum,
@@ -152,6 +164,9 @@ impl Network {
             classifier,
             auxiliary,
             cost: Cost::new(b.layers()),
+            recomputes: (0..b.blocks().len())
+                .map(|i| b.recomputed.contains(&i))
+                .collect(),
         };
         Ok((network, b))
     }
@@ -164,6 +179,12 @@ impl Network {
     /// Parameters and multiply-adds, layer by layer.
     pub fn cost(&self) -> &Cost {
         &self.cost
+    }
+
+    /// Whether each of its search cells computes on the way back what it would otherwise keep for it, in the order of their declaration:
+    /// backbone, detection branch, segmentation branch.
+    pub fn recomputes(&self) -> &[bool] {
+        &self.recomputes
     }
 
     /// Its groups of architecture parameters; none in a derived network.

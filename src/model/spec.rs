@@ -1,6 +1,7 @@
 //! What a network is built from: frame, input size, cells, heads. Plain data.
 
 use super::config::{Frame, FrameConfig};
+use super::memory::Memory;
 use crate::space::{ArchOptions, Genotype};
 
 /// The cells of the backbone or of a branch.
@@ -62,6 +63,8 @@ pub struct NetworkSpec {
     pub classes: Option<usize>,
     /// Whether the classifier has an auxiliary head while it is trained (DARTS evaluation networks).
     pub auxiliary: bool,
+    /// What its search cells keep for the way back.
+    pub memory: Memory,
 }
 
 impl NetworkSpec {
@@ -78,6 +81,7 @@ impl NetworkSpec {
             seg_classes: None,
             classes: None,
             auxiliary: false,
+            memory: Memory::Fast,
         }
     }
 

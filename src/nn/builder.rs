@@ -1,6 +1,7 @@
 //! Declares parameters under dotted names and counts layers; allocates everything at the end, each parameter from its own
 //! random stream.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::map::LayerCost;
@@ -52,9 +53,12 @@ pub struct Builder {
     arch: Vec<Declared>,
     buffers: Vec<Declared>,
     layers: Vec<LayerCost>,
+    blocks: Vec<usize>,
     prefix: String,
     /// Constants of the batch normalisations declared from here on.
     pub batch_norm: BatchNormOptions,
+    /// Numbers of the blocks that compute on the way back what they would otherwise keep for it ([`Builder::block`]).
+    pub recomputed: BTreeSet<usize>,
 }
 
 impl Builder {
@@ -109,6 +113,18 @@ impl Builder {
     /// The layers declared so far.
     pub fn layers(&self) -> &[LayerCost] {
         &self.layers
+    }
+
+    /// Notes a block that keeps `values` values of each image for the way back and could compute them there once more. True when it is
+    /// to.
+    pub fn block(&mut self, values: usize) -> bool {
+        self.blocks.push(values);
+        self.recomputed.contains(&(self.blocks.len() - 1))
+    }
+
+    /// What each block declared so far keeps of an image, or would keep.
+    pub fn blocks(&self) -> &[usize] {
+        &self.blocks
     }
 
     /// Allocates and initialises everything declared. `dtype` is that of weights and statistics: f32 or f64 (never bf16:

@@ -226,6 +226,9 @@ pub struct TimingRecord {
     /// Images a second over that time.
     #[serde(with = "number", default, skip_serializing_if = "Option::is_none")]
     pub images_per_s: Option<f64>,
+    /// The most bytes of tensors in use at one time since the stage began in this process, where operations run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }
 
 /// `stages/<n>-<stage>/stage.json`: how a stage ended.

@@ -76,6 +76,7 @@ pub fn spec(config: &Config, parts: &Parts, heads: &Heads) -> Result<NetworkSpec
     }
     s.seg_classes = heads.seg;
     s.classes = heads.cls;
+    s.memory = config.search.memory;
     Ok(s)
 }
 
@@ -142,6 +143,7 @@ pub fn presearch(config: &Config, classes: Option<usize>) -> Result<NetworkSpec>
     let [h, w] = config.search.presearch.size;
     let mut s = NetworkSpec::new(&config.model, h, w, searched("backbone", config)?);
     s.classes = classes;
+    s.memory = config.search.memory;
     Ok(s)
 }
 

@@ -290,6 +290,7 @@ mod tests {
                 step: s,
                 seconds: 1.0,
                 images_per_s: None,
+                memory: None,
             })
             .unwrap();
         }

@@ -12,6 +12,7 @@ use super::signals::Stop;
 use super::stage::{Plan, alpha_records};
 use super::stage_record::read_stage;
 use super::workbench::{activation_dtype, parameter_dtype};
+use crate::backend::{peak_bytes, reset_peak};
 use crate::error::Result;
 use crate::files::write_atomic;
 use crate::nn::Store;
@@ -19,7 +20,7 @@ use crate::report::records::{RunRecord, StageRecord, to_file};
 use crate::rng::{Rng, word};
 use crate::space::derive::alpha_entropy;
 use crate::space::{ArchGroup, Genotype, PRIMITIVES};
-use crate::tape::Cx;
+use crate::tape::{Cx, Path};
 use crate::tensor::DType;
 
 /// A run that is going on.
@@ -189,6 +190,22 @@ impl Session {
     /// Images since the last call.
     pub fn take_images(&mut self) -> u64 {
         std::mem::take(&mut self.images)
+    }
+
+    /// The most bytes of tensors in use at one time where operations run, since [`Session::reset_peak`].
+    pub fn peak(&self) -> u64 {
+        match self.cx.path {
+            Path::Device(e) => e.counts().peak,
+            _ => peak_bytes() as u64,
+        }
+    }
+
+    /// Counts [`Session::peak`] from what is in use now.
+    pub fn reset_peak(&self) {
+        match self.cx.path {
+            Path::Device(e) => e.reset_peak(),
+            _ => reset_peak(),
+        }
     }
 
     /// Seconds since the last call, and images per second.

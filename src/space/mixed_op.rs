@@ -50,6 +50,17 @@ impl MixedOp {
         some.map(|(p, op)| (self.edge * PRIMITIVES + p.index(), &**op))
     }
 
+    /// Maps before normalisations that its candidates make of a state: those of convolutions.
+    pub(super) fn maps(&self, stride: usize) -> usize {
+        let of = |p: Primitive| match p {
+            Primitive::SepConv3 | Primitive::SepConv5 => 2,
+            Primitive::DilConv3 | Primitive::DilConv5 => 1,
+            Primitive::Skip => usize::from(stride > 1),
+            Primitive::Zero | Primitive::MaxPool3 | Primitive::AvgPool3 => 0,
+        };
+        self.operations.iter().map(|o| of(o.0)).sum()
+    }
+
     /// The weighted sum, on the active channels. `none` adds zeros and is left out; its weight acts through the softmax. The
     /// mixture keeps an operation of this edge.
     ///

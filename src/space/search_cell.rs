@@ -28,6 +28,8 @@ pub struct SearchBody {
     active: usize,
     k: usize,
     reduction: bool,
+    /// Nodes compute on the way back what they would otherwise keep for it.
+    recompute: bool,
 }
 
 /// A node's value, its active channels where an operation of its own needs them, and the pooled others where a reduction does.
@@ -75,7 +77,7 @@ impl SearchBody {
         }
         let out = if reduction { x.halved(b.here())? } else { x };
         let active = x.c / k;
-        let mut edges = vec![];
+        let (mut edges, mut kept) = (vec![], 0);
         for node in 0..nodes {
             for from in 0..node + INPUTS {
                 let stride = if reduction && from < INPUTS { 2 } else { 1 };
@@ -88,6 +90,7 @@ impl SearchBody {
                 let edge = edge_index(node, from);
                 let name = format!("ops.{edge}");
                 let (op, _) = b.scope(name, |b| MixedOp::new(b, edge, site, candidates))?;
+                kept += op.maps(stride) * active * out.h * out.w;
                 edges.push(op);
             }
         }
@@ -97,6 +100,7 @@ impl SearchBody {
             active,
             k,
             reduction,
+            recompute: b.block(kept),
         };
         Ok((body, out))
     }
@@ -187,6 +191,7 @@ impl SearchBody {
             edges,
             k: self.k,
             eps,
+            recompute: self.recompute,
         };
         if matches!(path, Path::Device(_)) && !op.fits_device(self.active) {
             return Ok(None);

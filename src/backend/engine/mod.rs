@@ -129,6 +129,11 @@ impl Engine {
         }
     }
 
+    /// Counts [`Counts::peak`] from what is in use now.
+    pub fn reset_peak(&self) {
+        lock(&self.0.pool).reset_peak();
+    }
+
     /// Notes that the host computed an operation, because it has no kernels for it.
     pub fn note_fallback(&self, op: &'static str) {
         *lock(&self.0.fallbacks).entry(op).or_default() += 1;

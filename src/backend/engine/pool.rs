@@ -49,6 +49,11 @@ impl Pool {
         self.peak
     }
 
+    /// Counts [`Pool::peak`] from what is in use now.
+    pub fn reset_peak(&mut self) {
+        self.peak = self.live;
+    }
+
     /// Memory for `bytes` bytes.
     ///
     /// # Errors
@@ -151,7 +156,7 @@ impl Pool {
         );
         Error::new(Code::OutOfMemory, text)
             .note(format!("largest holders: {}", list.join("; ")))
-            .help("a smaller batch of the stage (`batch`) needs less memory in proportion")
+            .help("a smaller batch of the stage (`batch`) needs less memory in proportion, search cells less with `search.memory = \"small\"`")
     }
 }
 

@@ -179,6 +179,7 @@ fn mixed(x: &Var, w: &[Var], k: usize) -> Result<Var> {
         edges: vec![Edge { beta: 0, source }],
         k,
         eps: EPS,
+        recompute: false,
     };
     let own: Vec<&Var> = own.iter().collect();
     Ok(ops::mixed_node(op, &[x], [&alpha, &beta], &own)?.0)

@@ -76,10 +76,11 @@ struct Job<'a, T> {
     out: &'a mut [T],
 }
 
-/// The map before a normalisation and its statistics, of each candidate that has one.
+/// The map before a normalisation and its statistics (nothing where they are known), of each candidate that has one.
 type Stored = Vec<Option<(Tensor, Vec<Tensor>)>>;
 
-/// The map that half 0 or 1 of each convolution writes, where there is one. `load` makes an image the half's input.
+/// The map that half 0 or 1 of each convolution writes, where there is one; statistics where they are `measured`. `load` makes an
+/// image the half's input.
 ///
 /// # Errors
 /// None; those of tensors that do not fit their shapes.
@@ -87,6 +88,7 @@ fn halves<T: Float>(
     p: &Plan,
     x: &[&Tensor],
     half: usize,
+    measured: bool,
     load: impl Fn(usize, usize, &mut Tool<T>) + Sync + Send,
 ) -> Result<Stored> {
     let row = p.active();
@@ -114,7 +116,7 @@ fn halves<T: Float>(
         let mut tool = Tool::of(p, x, job.unit, half, false).expect("a convolution");
         let mut out = job.out.chunks_mut(row.max(1));
         let shard = |images: &Range<usize>| {
-            let mut moments = vec![Moments::default(); p.a];
+            let mut moments = vec![Moments::default(); if measured { p.a } else { 0 }];
             for (i, z) in images.clone().zip(&mut out) {
                 load(job.unit, i, &mut tool);
                 tool.forward(z);
@@ -146,36 +148,76 @@ fn add_moments<T: Float>(all: &mut [Moments], z: &[T], plane: usize) {
     }
 }
 
-/// Value and, in what is saved: the maps, then mean and variance of each.
-///
-/// # Errors
-/// None; those of tensors that do not fit their shapes.
-pub fn run<T: Float>(op: &MixedNode, p: &Plan, x: &[Tensor]) -> Result<Output> {
-    let x: Vec<&Tensor> = x.iter().collect();
-    let (row, plane) = (p.active(), p.plane);
+/// First halves, and the pooled maps.
+fn first_halves<T: Float>(p: &Plan, x: &[&Tensor], measured: bool) -> Result<Stored> {
     let plain = |_: usize| (T::ONE, T::ZERO);
-    let mut first = halves::<T>(p, &x, 0, |u, i, tool| {
+    let mut first = halves::<T>(p, x, 0, measured, |u, i, tool| {
         let e = &p.edges[p.units[u].edge];
         let (state, inside) = (x[e.x].data::<T>(), p.plane_of(e));
         tool.load(&state[i * e.channels * inside..][..p.a * inside], plain);
     })?;
     for (u, unit) in p.units.iter().enumerate() {
-        if unit.candidate == Candidate::Pooled {
-            let z = x[unit.own];
-            let moments = channel_moments(p.n, p.a, plane, z.data::<T>());
-            first[u] = Some((z.clone(), statistics(&moments, T::DTYPE)?));
+        if unit.candidate != Candidate::Pooled {
+            continue;
         }
+        let z = x[unit.own];
+        let mut found = vec![];
+        if measured {
+            let moments = channel_moments(p.n, p.a, p.plane, z.data::<T>());
+            found = statistics(&moments, T::DTYPE)?;
+        }
+        first[u] = Some((z.clone(), found));
     }
+    Ok(first)
+}
+
+/// Second halves; `norm` is the normalisation of a candidate's first half.
+fn second_halves<'a, T: Float>(
+    p: &Plan,
+    x: &[&Tensor],
+    first: &Stored,
+    norm: impl Fn(usize) -> &'a Norm + Sync + Send,
+    measured: bool,
+) -> Result<Stored> {
+    let row = p.active();
+    halves::<T>(p, x, 1, measured, |u, i, tool| {
+        let (z, _) = first[u].as_ref().expect("first halves ran");
+        let norm = norm(u);
+        tool.load(&z.data::<T>()[i * row..][..row], |c| norm.affine(c));
+    })
+}
+
+/// Maps and their statistics in the order of the plan.
+fn in_order(first: Stored, second: Stored) -> impl Iterator<Item = (Tensor, Vec<Tensor>)> {
+    let both = first.into_iter().zip(second);
+    both.flat_map(|(a, b)| [a, b]).flatten()
+}
+
+/// The maps before the normalisations once more, bit by bit, for the way back; `norms` are those of the maps.
+///
+/// # Errors
+/// None; those of tensors that do not fit their shapes.
+pub fn maps_again<T: Float>(p: &Plan, x: &[&Tensor], norms: &[Norm]) -> Result<Vec<Tensor>> {
+    let first = first_halves::<T>(p, x, false)?;
+    let norm = |u: usize| &norms[p.units[u].maps.start];
+    let second = second_halves::<T>(p, x, &first, norm, false)?;
+    Ok(in_order(first, second).map(|(map, _)| map).collect())
+}
+
+/// Value and, in what is saved: the maps that are kept, then mean and variance of each.
+///
+/// # Errors
+/// None; those of tensors that do not fit their shapes.
+pub fn run<T: Float>(op: &MixedNode, p: &Plan, x: &[Tensor]) -> Result<Output> {
+    let x: Vec<&Tensor> = x.iter().collect();
+    let first = first_halves::<T>(p, &x, true)?;
     let norms = |stored: &Stored| -> Vec<Option<Norm>> {
         let of = |s: &Option<(Tensor, Vec<Tensor>)>| s.as_ref().map(|s| Norm::new(&s.1, op.eps));
         stored.iter().map(of).collect()
     };
     let first_norms = norms(&first);
-    let second = halves::<T>(p, &x, 1, |u, i, tool| {
-        let (stored, norm) = (first[u].as_ref(), first_norms[u].as_ref());
-        let (z, norm) = stored.zip(norm).expect("first halves ran");
-        tool.load(&z.0.data::<T>()[i * row..][..row], |c| norm.affine(c));
-    })?;
+    let norm = |u: usize| first_norms[u].as_ref().expect("first halves ran");
+    let second = second_halves::<T>(p, &x, &first, norm, true)?;
     let second_norms = norms(&second);
 
     let last: Vec<Option<(&[T], &Norm)>> = (0..p.units.len())
@@ -192,13 +234,9 @@ pub fn run<T: Float>(op: &MixedNode, p: &Plan, x: &[Tensor]) -> Result<Output> {
     let mixture = p.mixture(x[p.alpha], x[p.beta]);
     sum::<T>(p, &x, &last, &mixture, y.values_mut());
 
-    let (mut saved, mut stats) = (vec![], vec![]);
-    let both = first.into_iter().zip(second).flat_map(|(a, b)| [a, b]);
-    for (map, s) in both.flatten() {
-        saved.push(map);
-        stats.extend(s);
-    }
-    saved.extend(stats);
+    let (mut saved, stats): (Vec<_>, Vec<_>) = in_order(first, second).unzip();
+    saved.truncate(p.kept);
+    saved.extend(stats.into_iter().flatten());
     let y = Tensor::from_buffer(shape, y);
     Ok(Output { y, saved })
 }

@@ -7,8 +7,8 @@
 //! shift. What is computed in one go, image by image, while it is in the second-level cache: ReLU, depthwise and pointwise
 //! convolution and the sums of the statistics; normalisation and ReLU on the next half's load; the last normalisation of a
 //! candidate inside the weighted sum, which writes shuffled channels. Poolings come as operands, because all edges out of a state
-//! share them. Stored are the maps before each normalisation; ReLU, normalisations and depthwise convolutions are computed again on
-//! the way back. There, one pass over `dy` and a candidate's map
+//! share them. Stored are the maps before each normalisation, or where memory counts for more than time their statistics alone; ReLU,
+//! normalisations and depthwise convolutions are computed again on the way back. There, one pass over `dy` and a candidate's map
 //! gives both the sums that its normalisation needs and the gradient of its weight: `<dy, BN(z)>`.
 //!
 //! Its twin is the composition of primitive operations (`definition.rs`).
@@ -131,6 +131,9 @@ pub struct MixedNode {
     pub k: usize,
     /// Added to variances.
     pub eps: f64,
+    /// Keeps the statistics alone for the way back, which computes the maps before the normalisations once more: the same bits for
+    /// less memory.
+    pub recompute: bool,
 }
 
 /// The node's value `(N, C, H, W)` and the statistics of its normalisations, in the order of the candidates, those of a separable
@@ -155,7 +158,7 @@ pub fn mixed_node(
     let rows = matches!(path, Path::Device(_)) && device::takes(&op, &plan, &dtypes);
     let (y, saved) = alpha.tape().apply_saving(op, &operands)?;
     let of = |(map, at): (usize, usize)| match rows {
-        true => BatchStats::row(saved.clone(), [plan.maps, map], &y, count),
+        true => BatchStats::row(saved.clone(), [plan.kept, map], &y, count),
         false => BatchStats::at(saved.clone(), at, &y, count),
     };
     Ok((y.clone(), order.into_iter().enumerate().map(of).collect()))
@@ -237,7 +240,7 @@ impl Op for MixedNode {
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
         let plan = Plan::new(self, b.shapes);
-        if b.saved.len() == plan.maps + 1 {
+        if b.saved.len() == plan.kept + 1 {
             let saved = device::on_host(&plan, b.saved, b.dy.dtype());
             let b = Backward {
                 saved: &saved,
@@ -245,7 +248,7 @@ impl Op for MixedNode {
             };
             return self.backward(&b);
         }
-        Ok(by_float!(b.dy.dtype(), T => backward::run::<T>(self, &plan, b)))
+        by_float!(b.dy.dtype(), T => backward::run::<T>(self, &plan, b))
     }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {

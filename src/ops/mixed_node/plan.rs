@@ -55,8 +55,10 @@ pub struct Plan {
     /// Operands of alpha and beta.
     pub alpha: usize,
     pub beta: usize,
-    /// Stored maps.
+    /// Maps before normalisations.
     pub maps: usize,
+    /// How many of them are kept for the way back: all or none.
+    pub kept: usize,
 }
 
 impl Plan {
@@ -108,13 +110,14 @@ impl Plan {
             alpha: operands,
             beta: operands + 1,
             maps,
+            kept: if op.recompute { 0 } else { maps },
         }
     }
 
     /// Among what the forward saves, where the mean of each normalisation is; the variance follows.
     pub fn statistics(&self) -> impl Iterator<Item = usize> + use<> {
-        let maps = self.maps;
-        (0..maps).map(move |m| maps + 2 * m)
+        let kept = self.kept;
+        (0..self.maps).map(move |m| kept + 2 * m)
     }
 
     /// Channel of `concat(mixed, bypass)` that the node's channel `d` is.

@@ -197,6 +197,7 @@ pub fn run(dir: &Path) {
                     step,
                     seconds: 2.6 + 0.2 * rng.f64(),
                     images_per_s: images,
+                    memory: Some(5 << 20),
                 });
             }
         }
@@ -237,6 +238,7 @@ pub fn run(dir: &Path) {
         step: 0,
         seconds: 9.4,
         images_per_s: Some(52.0),
+        memory: None,
     });
     for (name, text) in [
         ("metrics", metrics),

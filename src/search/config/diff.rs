@@ -7,11 +7,12 @@ use crate::error::{Code, Error, Result};
 
 /// Keys that may change between a run and its resumption, because no bit of a result depends on them; of another device, whose
 /// bits differ, a resumed run warns.
-pub const FREE_KEYS: [&str; 7] = [
+pub const FREE_KEYS: [&str; 8] = [
     "run.device",
     "run.threads",
     "run.sync_launches",
     "run.graphs",
+    "search.memory",
     "loader.threads",
     "loader.prefetch",
     "checkpoint.keep",
@@ -117,6 +118,7 @@ mod tests {
         let mut b = a.clone();
         b.run.threads = 7;
         b.checkpoint.keep = 9;
+        b.search.memory = crate::model::Memory::Small;
         assert!(a.check_resume(&b).is_ok());
         b.search.alpha.lr = 0.5;
         b.data.insert("x".into(), Default::default());

@@ -1,6 +1,7 @@
 //! Keys of the search: method, bi-level step, stop rule, stages and ablations. The rows named here are those of the register of
 //! choices in `docs/decisions.md`: the paper leaves them open.
 
+use crate::model::Memory;
 use crate::optim::config::{AdamConfig, SgdConfig};
 use crate::{choices, settings};
 
@@ -255,6 +256,9 @@ settings! {
         pub darts_plus: DartsPlusConfig = DartsPlusConfig::default(),
         /// For `method = "p-darts"`.
         pub p_darts: PDartsConfig = PDartsConfig::default(),
+        /// What search cells keep from the way there for the way back; the rest is computed once more. No bit of a result depends on it
+        /// (`mtnas plan` shows the memory of each).
+        pub memory: Memory = Memory::Fast,
         /// How often a stage may go back to its last good checkpoint after a loss that is not finite, before the run ends.
         pub max_rollbacks: usize = 3,
     }

@@ -292,6 +292,22 @@ error[MT0103]: unknown key `search.alpha.learnig_rate`
 }
 
 #[test]
+fn a_wrong_choice_is_named_with_the_nearest() {
+    let text = FILES[0]
+        .1
+        .replace("[search]\n", "[search]\nmemory = \"smal\"\n");
+    let shown = read(&text).unwrap_err().render();
+    for part in ["no choice \"smal\"", "similar name exists: \"small\""] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let text = text.replace("smal", "small");
+    assert_eq!(
+        read(&text).unwrap().search.memory,
+        crate::model::Memory::Small
+    );
+}
+
+#[test]
 fn a_default_that_does_not_fit_says_so() {
     let text = FILES[0].1.replace("channels = 16\n", "partial_k = 5\n");
     let shown = read(&text).unwrap_err().render();

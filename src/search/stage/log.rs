@@ -89,6 +89,7 @@ impl Running<'_> {
             step,
             seconds,
             images_per_s,
+            memory: Some(session.peak()),
         })?;
         session.progress.figures(&figures);
         Ok(())

@@ -135,6 +135,7 @@ pub fn run(session: &mut Session, plan: &Plan) -> Result<Outcome> {
 }
 
 fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
+    session.reset_peak();
     let (net, store) = Network::build(
         &plan.spec,
         session.seed_of(plan.number),
@@ -201,6 +202,16 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
     session
         .progress
         .stage(&plan.name, plan.steps, r.counters.step);
+    let cells = net.recomputes();
+    let again = cells.iter().filter(|r| **r).count();
+    if again > 0 {
+        let (of, memory) = (cells.len(), plan.spec.memory);
+        let text = format!(
+            "{}: {again} of {of} search cells recompute (search.memory = {memory})",
+            plan.name
+        );
+        session.progress.say(&text);
+    }
     while r.counters.step < plan.steps && r.counters.stopper.stopped.is_none() {
         let stopping = session.stop.requested();
         if stopping && r.outstanding.is_none() {

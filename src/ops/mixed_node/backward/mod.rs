@@ -9,24 +9,38 @@ use self::gradients::gradients;
 use self::halves::{first_halves, folded, jobs, last_halves};
 use self::walk::Walk;
 use super::MixedNode;
-use super::forward::{Norm, groups};
+use super::forward::{Norm, groups, maps_again};
 use super::plan::{EdgePlan, Plan};
 use crate::backend::host::Float;
 use crate::backend::threads::{map, map_tasks, shards, tree_fold};
+use crate::error::Result;
 use crate::tape::{Backward, Grad};
 use crate::tensor::{Buffer, Tensor};
 
 /// Gradients of the operands that need one.
-pub fn run<T: Float>(op: &MixedNode, p: &Plan, b: &Backward) -> Vec<Option<Grad>> {
+///
+/// # Errors
+/// None; those of tensors that do not fit their shapes.
+pub fn run<T: Float>(op: &MixedNode, p: &Plan, b: &Backward) -> Result<Vec<Option<Grad>>> {
     let x: Vec<&Tensor> = (0..b.x.len()).map(|i| b.input(i)).collect();
     let norms = p
         .statistics()
         .map(|at| Norm::new(&b.saved[at..at + 2], op.eps));
+    let norms: Vec<Norm> = norms.collect();
+    let again = match op.recompute {
+        true => maps_again::<T>(p, &x, &norms)?,
+        false => vec![],
+    };
+    let maps = if op.recompute {
+        &again
+    } else {
+        &b.saved[..p.maps]
+    };
     let walk = Walk {
         p,
         dy: b.dy.data::<T>(),
-        maps: b.saved[..p.maps].iter().map(|t| t.data()).collect(),
-        norms: norms.collect(),
+        maps: maps.iter().map(|t| t.data()).collect(),
+        norms,
         mixture: p.mixture(x[p.alpha], x[p.beta]),
         arch: b.need[p.alpha] || b.need[p.beta],
         weights: p
@@ -73,5 +87,5 @@ pub fn run<T: Float>(op: &MixedNode, p: &Plan, b: &Backward) -> Vec<Option<Grad>
         p,
         map_tasks(all, work, |job| first_halves(&walk, &last, job)),
     );
-    gradients(&walk, b, &sums, dx, first, last)
+    Ok(gradients(&walk, b, &sums, dx, first, last))
 }

@@ -7,6 +7,7 @@ mod maps;
 mod parameters;
 mod tiles;
 
+use super::maps::maps_again;
 use super::{EDGES, MAPS, Node, THREADS, WEIGHTS, weights};
 use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::error::Result;
@@ -34,6 +35,8 @@ const TERMS: usize = 8;
 struct Back<'a> {
     node: &'a Node<'a>,
     b: &'a Backward<'a>,
+    /// Maps before normalisations.
+    maps: Vec<Tensor>,
     dy: Tensor,
     eps: Arg,
     /// Gradients of alpha or beta are wanted; of weights; of states.
@@ -75,7 +78,7 @@ pub fn backward(
 ) -> Result<Option<Vec<Option<Grad>>>> {
     let x = (0..b.x.len()).map(|i| b.input(i)).collect();
     let node = match Node::new(e, op, p, x)? {
-        Some(node) if b.saved.len() == p.maps + 1 && slopes_fit(p) => node,
+        Some(node) if b.saved.len() == p.kept + 1 && slopes_fit(p) => node,
         _ => return Ok(None),
     };
     if node.empty() {
@@ -86,8 +89,13 @@ pub fn backward(
         let all: Result<Vec<_>> = b.need.iter().enumerate().map(zeros).collect();
         return all.map(Some);
     }
+    let maps = match op.recompute {
+        true => maps_again(&node, op.eps)?,
+        false => b.saved[..p.maps].to_vec(),
+    };
     let back = Back {
         node: &node,
+        maps,
         dy: stored(e, b.dy.clone(), node.dtype)?,
         b,
         eps: Arg::F32(op.eps as f32),
@@ -124,13 +132,13 @@ impl Back<'_> {
     }
 
     fn stats(&self) -> Result<Arg> {
-        self.b.saved[self.node.p.maps].arg(self.node.e)
+        self.b.saved[self.node.p.kept].arg(self.node.e)
     }
 
     /// The maps before normalisations.
     fn maps(&self) -> Result<Vec<Arg>> {
-        let (e, p) = (self.node.e, self.node.p);
-        let all: Result<Vec<Arg>> = self.b.saved[..p.maps].iter().map(|t| t.arg(e)).collect();
+        let e = self.node.e;
+        let all: Result<Vec<Arg>> = self.maps.iter().map(|t| t.arg(e)).collect();
         Ok(list(&all?, MAPS, self.dy.arg(e)?))
     }
 

@@ -1,5 +1,6 @@
 //! The forward in three launches: first halves of all convolutions, second halves, the sum.
 
+use super::maps::rows;
 use super::{EDGES, MAPS, Node, THREADS, WEIGHTS};
 use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::error::Result;
@@ -129,45 +130,33 @@ pub fn forward(e: Engine, op: &MixedNode, p: &Plan, x: &[Tensor]) -> Result<Opti
     let Some(node) = Node::new(e, op, p, x.iter().collect())? else {
         return Ok(None);
     };
-    let shape = |channels| Shape::new(&[p.n, channels, p.h, p.w]);
-    let rows = Shape::new(&[p.maps.max(1), 4, p.a]);
     if node.empty() {
-        let mut saved = vec![Tensor::zeros_on(e, shape(p.a), node.dtype)?; p.maps];
-        saved.push(Tensor::zeros_on(e, rows, DType::F32)?);
+        let shape = |channels| Shape::new(&[p.n, channels, p.h, p.w]);
+        let mut saved = vec![Tensor::zeros_on(e, shape(p.a), node.dtype)?; p.kept];
+        saved.push(Tensor::zeros_on(e, rows(p), DType::F32)?);
         let y = Tensor::zeros_on(e, shape(p.c), node.dtype)?;
         return Ok(Some(Output { y, saved }));
     }
-    let mut maps = vec![];
-    for u in &p.units {
-        for _ in u.maps.clone() {
-            maps.push(match u.candidate {
-                Candidate::Pooled => x[u.own].clone(),
-                _ => Tensor::scratch_on(e, shape(p.a), node.dtype)?,
-            });
-        }
-    }
     let halves = Halves::new(&node)?;
-    let mut stats = Tensor::scratch_on(e, rows, DType::F32)?;
-    let part = [p.maps.max(1), halves.chunks, p.a, 4];
-    let mut part = Tensor::scratch_on(e, part, DType::F32)?;
-    halves.first(&mut maps, &mut part)?;
-    halves.second(&mut maps, &mut part, &mut stats, op.eps)?;
+    let mut stats = Tensor::scratch_on(e, rows(p), DType::F32)?;
+    let (mut maps, part) = halves.maps(&mut stats, op.eps)?;
     let y = halves.sum(&maps, &part, &mut stats, op.eps)?;
+    maps.truncate(p.kept);
     maps.push(stats);
     Ok(Some(Output { y, saved: maps }))
 }
 
 /// The launches of the halves.
-struct Halves<'a> {
-    node: &'a Node<'a>,
+pub struct Halves<'a> {
+    pub node: &'a Node<'a>,
     tiling: Tiling,
-    chunks: usize,
+    pub chunks: usize,
     places: Vec<Place>,
     weights: Vec<Arg>,
 }
 
 impl<'a> Halves<'a> {
-    fn new(node: &'a Node<'a>) -> Result<Halves<'a>> {
+    pub fn new(node: &'a Node<'a>) -> Result<Halves<'a>> {
         let p = node.p;
         let tiling = Tiling::new(p);
         let busy = p.units.iter().filter(|u| !u.maps.is_empty()).count();
@@ -189,7 +178,7 @@ impl<'a> Halves<'a> {
     }
 
     /// First halves, and statistics of pooled maps.
-    fn first(&self, maps: &mut [Tensor], part: &mut Tensor) -> Result<()> {
+    pub fn first(&self, maps: &mut [Tensor], part: &mut Tensor) -> Result<()> {
         let (e, p) = (self.node.e, self.node.p);
         let work = work(p, |u| !u.maps.is_empty());
         if work.is_empty() {
@@ -228,7 +217,7 @@ impl<'a> Halves<'a> {
     }
 
     /// Second halves, and the statistics of first halves that have one.
-    fn second(
+    pub fn second(
         &self,
         maps: &mut [Tensor],
         part: &mut Tensor,

@@ -1,10 +1,11 @@
 //! The node by kernels (`kernels/node*.cu`): all candidates of all edges in a launch, nothing comes back to the host.
 //!
-//! Saved are the maps before each normalisation, in the order of `Plan` (a pooled map is the operand itself), and behind them one
-//! tensor `stats (maps, 4, C/k)` in f32: mean, biased variance, low part of the mean, count.
+//! Saved are the maps before each normalisation that are kept, in the order of `Plan` (a pooled map is the operand itself), and behind
+//! them one tensor `stats (maps, 4, C/k)` in f32: mean, biased variance, low part of the mean, count.
 
 pub mod backward;
 mod forward;
+mod maps;
 
 use std::sync::Arc;
 
@@ -84,14 +85,14 @@ pub fn takes(op: &MixedNode, p: &Plan, dtypes: &[DType]) -> bool {
         && op.fits_device(p.a)
 }
 
-/// What the launches have saved as the host's backward takes it: the maps, then mean and variance of each, all in `dtype`.
+/// What the launches have saved as the host's backward takes it: the maps that are kept, then mean and variance of each, all in `dtype`.
 pub fn on_host(p: &Plan, saved: &[Tensor], dtype: DType) -> Vec<Tensor> {
-    let stats = saved[p.maps].f32s();
+    let stats = saved[p.kept].f32s();
     let row = |i: usize| {
         let values = Buffer::from_slice(&stats[i * p.a..][..p.a]);
         Tensor::from_buffer([p.a], values).cast(dtype)
     };
-    let maps = saved[..p.maps].iter().map(|t| t.cast(dtype));
+    let maps = saved[..p.kept].iter().map(|t| t.cast(dtype));
     maps.chain((0..p.maps).flat_map(|m| [row(4 * m), row(4 * m + 1)]))
         .collect()
 }
@@ -216,5 +217,7 @@ impl<'a> Node<'a> {
     }
 }
 
+#[cfg(test)]
+mod again_tests;
 #[cfg(test)]
 pub mod tests;

@@ -103,6 +103,7 @@ pub(super) fn node(s: Size, edges: &[&[Candidate]], seed: u64) -> (MixedNode, Ve
         edges: all,
         k,
         eps: 1e-3,
+        recompute: false,
     };
     (op, x)
 }

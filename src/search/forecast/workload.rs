@@ -1,0 +1,220 @@
+//! Steps of a task with made-up batches, taken to see what they need.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::{Forecast, Gpu, by_kernel};
+use crate::backend::record::{Record, Work};
+use crate::backend::{peak_bytes, reset_peak};
+use crate::error::Result;
+use crate::model::network::{Mixing, Network, Outputs};
+use crate::model::{Memory, NetworkSpec};
+use crate::nn::{Mode, Pass};
+use crate::rng::{Rng, word};
+use crate::search::bilevel::{Learner, Loss, Order};
+use crate::search::config::{Config, GraphMode};
+use crate::search::graphs::{Graphs, StagedLoss, Step};
+use crate::search::noise;
+use crate::search::phase::{Phase, Update};
+use crate::search::step_facts::setting;
+use crate::search::workbench::{activation_dtype, parameter_dtype, task_of};
+use crate::tape::{Cx, Path};
+use crate::task::config::TaskKind;
+use crate::task::{Targets, Task};
+use crate::tensor::{Engine, Tensor};
+
+/// What a step of a task needs.
+pub struct Workload<'a> {
+    /// What it is a part of.
+    pub config: &'a Config,
+    /// The network.
+    pub spec: NetworkSpec,
+    /// Whose loss.
+    pub kind: TaskKind,
+    /// There are architecture steps.
+    pub searches: bool,
+}
+
+struct Half {
+    images: Tensor,
+    targets: Targets,
+}
+
+impl Half {
+    /// What goes up, in other memory each time, as it comes from a loader.
+    fn inputs(&self) -> Vec<Tensor> {
+        let targets = self.targets.tensors.iter().map(|(_, t)| t);
+        [&self.images]
+            .into_iter()
+            .chain(targets)
+            .map(Tensor::detached)
+            .collect()
+    }
+}
+
+/// The loss of a half whose tensors are `inputs`.
+fn loss(net: &Network, task: &dyn Task, h: &Half, inputs: &[Tensor], p: &Pass) -> Result<Loss> {
+    let x = p.tape.leaf(inputs[0].clone());
+    let names = h.targets.tensors.iter().map(|(name, _)| *name);
+    let staged = Targets {
+        tensors: names.zip(inputs[1..].iter().cloned()).collect(),
+        denominator: h.targets.denominator,
+    };
+    let targets = task.targets_of(p.tape.cx().path, staged)?;
+    let outputs = match net.forward_with(p, &x, task.kind(), Mixing::Parameters)? {
+        Outputs::Detection { loc, conf } => vec![loc, conf],
+        Outputs::Segmentation(y) => vec![y],
+        Outputs::Classification { logits, .. } => vec![logits],
+    };
+    let l = task.loss(&outputs, &targets)?;
+    Ok(Loss {
+        total: l.total,
+        parts: l.parts,
+    })
+}
+
+impl Workload<'_> {
+    fn classes(&self) -> usize {
+        let n = match self.kind {
+            TaskKind::Detection => self.spec.det_head.as_ref().map(|h| h.classes),
+            TaskKind::Segmentation => self.spec.seg_classes,
+            TaskKind::Classification => self.spec.classes,
+        };
+        n.unwrap_or(1)
+    }
+
+    /// Takes steps and calls `after` at the end of each. The first one finds no memory to use again; on a device the third one is the
+    /// first that is replayed.
+    ///
+    /// # Errors
+    /// Those of the network and of the steps.
+    pub fn run(
+        &self,
+        cx: Cx,
+        batch: usize,
+        steps: u64,
+        mut after: impl FnMut(&Learner, &Graphs) -> Result<()>,
+    ) -> Result<()> {
+        let c = self.config;
+        let s = setting(c, self.kind)?;
+        let size = [self.spec.height, self.spec.width];
+        let classes = (0..self.classes()).map(|i| format!("class-{i}")).collect();
+        let task = task_of(c, &s.table, classes, size)?;
+        let (net, store) = Network::build(&self.spec, 1, parameter_dtype(c.run.precision))?;
+        let half = |i: u64| -> Result<Half> {
+            let rng = &mut Rng::new(1, &[word("forecast"), i]);
+            let classes = task.classes().len();
+            let all = noise::annotations(rng, self.kind, batch, size, classes);
+            Ok(Half {
+                images: noise::images(rng, batch, size)?.cast(activation_dtype(c.run.precision)),
+                targets: task.inputs(cx.path, &all)?,
+            })
+        };
+        let halves = [half(0)?, half(1)?];
+        let mut learner = Learner::new(store);
+        let mut graphs = Graphs::new(c.run.graphs == GraphMode::Off);
+        for step in 0..steps {
+            let inputs = halves.each_ref().map(Half::inputs);
+            let of = |i: usize| {
+                let (net, task, h) = (&net, &*task, &halves[i]);
+                move |p: &Pass, x: &[Tensor]| loss(net, task, h, x, p)
+            };
+            let (arch, weight) = (of(0), of(1));
+            let phase = |l: &mut Learner, graphs: &mut Graphs, update: Update, half: usize| {
+                let (mode, lr) = match update {
+                    Update::Arch(c) => (Mode::ARCH_STEP, c.lr),
+                    Update::Weights(c) => (Mode::WEIGHT_STEP, c.lr),
+                };
+                let phase = Phase {
+                    cx,
+                    mode,
+                    key: [1, 0, step],
+                    update,
+                    lr,
+                };
+                let one = Step {
+                    of: &[halves[half].targets.denominator.to_bits()],
+                    inputs: &inputs[half],
+                    loss: [&arch as StagedLoss, &weight][half],
+                    varies: None,
+                };
+                graphs.step(l, &phase, &one)
+            };
+            let (alpha, weights) = (&s.alpha, &s.weights);
+            if self.searches && c.search.order != 2 {
+                phase(&mut learner, &mut graphs, Update::Arch(alpha), 0)?;
+            } else if self.searches {
+                let order = Order::Second {
+                    weight_loss: &|p| weight(p, &inputs[1]),
+                    xi: weights.lr,
+                    weights,
+                    epsilon: c.search.unroll_epsilon,
+                };
+                let loss = |p: &Pass| arch(p, &inputs[0]);
+                learner.arch_step(cx, [1, 0, step], &loss, order, alpha, alpha.lr)?;
+            }
+            phase(&mut learner, &mut graphs, Update::Weights(weights), 1)?;
+            after(&learner, &graphs)?;
+        }
+        Ok(())
+    }
+
+    /// The same with another choice of what search cells keep.
+    pub fn with(&self, memory: Memory) -> Workload<'_> {
+        let mut spec = self.spec.clone();
+        spec.memory = memory;
+        Workload { spec, ..*self }
+    }
+
+    /// Memory, launches and traffic of a step by counting, and what it fetches.
+    ///
+    /// # Errors
+    /// `OutOfMemory` where it does not fit.
+    pub fn count(&self, gpu: Gpu, batch: usize, f: &mut Forecast) -> Result<()> {
+        let (record, counted) = Record::new(gpu.memory);
+        let engine = Engine::new(Box::new(record), false);
+        let (mut work, mut kernels) = (Work::default(), BTreeMap::new());
+        let (mut moved, mut replayed) = ([0; 2], 0);
+        let (mut before, mut replays) = (engine.counts(), 0);
+        let cx = Cx {
+            path: Path::Device(engine),
+            ..Cx::default()
+        };
+        self.run(cx, batch, 3, |_, graphs| {
+            (work, kernels) = (counted.total(), counted.work());
+            counted.reset();
+            let now = engine.counts();
+            moved = [
+                now.uploaded - before.uploaded,
+                now.downloaded - before.downloaded,
+            ];
+            replayed = graphs.replays() - replays;
+            (before, replays) = (now, graphs.replays());
+            Ok(())
+        })?;
+        let bytes = work.read + work.written;
+        f.memory = engine.counts().peak;
+        f.seconds = bytes as f64 / gpu.bandwidth + work.launches as f64 * gpu.launch;
+        (f.launches, f.traffic) = (Some(work.launches), Some(bytes));
+        (f.uploaded, f.fetched) = (Some(moved[0]), Some(moved[1]));
+        f.graphs = Some(replayed);
+        f.by_host = engine.fallbacks().into_keys().collect();
+        f.kernels = by_kernel(kernels);
+        Ok(())
+    }
+
+    /// Seconds and memory of a step by taking it.
+    ///
+    /// # Errors
+    /// Those of the step.
+    pub fn take(&self, batch: usize) -> Result<(f64, u64)> {
+        reset_peak();
+        let (mut last, mut seconds) = (Instant::now(), 0.0);
+        self.run(Cx::default(), batch, 2, |_, _| {
+            seconds = last.elapsed().as_secs_f64();
+            last = Instant::now();
+            Ok(())
+        })?;
+        Ok((seconds, peak_bytes() as u64))
+    }
+}
