@@ -1,40 +1,47 @@
-// What the launches of a node of a search cell share (src/ops/mixed_node): capacities, tables, statistics, tiles.
+// What the launches of a search cell share (src/ops/mixed_cell): capacities, tables, statistics, tiles.
 //
-// A node has edges, an edge candidates (`units`), a candidate a map before each of its normalisations. Maps are (n, a, h, w), `a` the
-// channels that are mixed. Blocks of NODE_THREADS.
+// A cell has states: its two inputs, then its nodes. A node has edges, one from each state before it; an edge has candidates (`units`), a
+// candidate a map before each of its normalisations. Poolings of a state have one map for all edges out of it. All maps of a cell lie in
+// one tensor z (maps, n, a, h, w), `a` the channels that are mixed. Blocks of NODE_THREADS.
 #pragma once
 #include "norm.cuh"
 
-// Capacities, as src/ops/mixed_node/device/mod.rs has them.
-constexpr int NODE_EDGES = 8, NODE_UNITS = 64, NODE_MAPS = 64, NODE_WEIGHTS = 96, NODE_CHANNELS = 64;
+// Capacities, as src/ops/mixed_cell/device/mod.rs has them: candidates of the edges into a node, those edges, channels that are mixed, and
+// pointers: to states and what bypasses, to weights, to gradients of nodes, to gradients that are asked for.
+constexpr int NODE_UNITS = 64, NODE_EDGES = 8, NODE_CHANNELS = 64;
+constexpr int NODE_SOURCES = 8, NODE_WEIGHTS = 192, NODE_GRADS = 2, NODE_OUTS = 4;
 constexpr int NODE_THREADS = 256, NODE_WARPS = NODE_THREADS / WARP_SIZE;
 
 // Pointers handed over by value.
 #define NODE_LIST(type, count, name) const __grid_constant__ List<type, count> name
 
 // Kinds of candidates.
-constexpr int NODE_SKIP = 0, NODE_POOLED = 1, NODE_SEP3 = 2, NODE_SEP5 = 3, NODE_DIL3 = 4, NODE_DIL5 = 5, NODE_REDUCED = 6;
+constexpr int NODE_SKIP = 0, NODE_MAX = 1, NODE_SEP3 = 2, NODE_SEP5 = 3, NODE_DIL3 = 4, NODE_DIL5 = 5, NODE_REDUCED = 6, NODE_MEAN = 7;
+__device__ inline bool node_pools(int kind) { return kind == NODE_MAX || kind == NODE_MEAN; }
 
 // Row of the table of candidates: kind; edge; index in alpha; its first weight among the pointers to weights (depthwise, pointwise of each
-// half; both pointwise ones of a reduction); its first map and how many it has.
-constexpr int NODE_UNIT = 6;
+// half; both pointwise ones of a reduction); its first map and how many it has; where <dy, z - mean> of its last map is among the sums of
+// node_sums; of two maps, which gradient at an inner ReLU is its own, of a maximum, which taps.
+constexpr int NODE_UNIT = 8;
 struct NodeUnit {
-    int kind, edge, alpha, weight, map, maps;
+    int kind, edge, alpha, weight, map, maps, dot, aside;
 };
 __device__ inline NodeUnit node_unit(const int *units, int u) {
     const int *r = units + u * NODE_UNIT;
-    return NodeUnit{r[0], r[1], r[2], r[3], r[4], r[5]};
+    return NodeUnit{r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]};
 }
 
-// Row of the table of edges: index in beta; first candidate and end of them, the same where the edge comes mixed; first bypassing
-// channel of the operand that bypasses; channels of the state; channels of that operand; sides of the state over those of the node.
-constexpr int NODE_EDGE = 7;
+// Row of the table of edges: index in beta; first candidate and end of them; the state: which source, its first channel there, channels of
+// that source; what bypasses: which source, its first channel, channels of that source; sides of the state over those of the node; the
+// gradient of the node: which of them, its first channel there, channels of that one; where the sum of dy of its node is among the sums of
+// node_sums, and <dy, bypass> of the edge.
+constexpr int NODE_EDGE = 15;
 struct NodeEdge {
-    int beta, first, end, start, channels, rest, stride;
+    int beta, first, end, source, from, channels, by, start, rest, stride, grad, grad_from, grad_channels, total, dot;
 };
 __device__ inline NodeEdge node_edge(const int *edges, int e) {
     const int *r = edges + e * NODE_EDGE;
-    return NodeEdge{r[0], r[1], r[2], r[3], r[4], r[5], r[6]};
+    return NodeEdge{r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14]};
 }
 
 // Channel of the node that channel c of concat(mixed, bypass) becomes: channels = k a.
@@ -78,6 +85,8 @@ struct NodeMaps {
     __device__ inline int across() const { return (w + tw - 1) / tw; }
     __device__ inline int down() const { return (h + th - 1) / th; }
     __device__ inline long long plane() const { return (long long)h * w; }
+    // Values of a map of all images.
+    __device__ inline long long values() const { return n * a * plane(); }
     // The maps, and their tiles, of `stride` times the sides.
     __device__ inline NodeMaps wider(int stride) const { return NodeMaps{n, a, h * stride, w * stride, th * stride, tw * stride}; }
 };

@@ -1,4 +1,4 @@
-// What the backward kernels of a search node share: how a gradient passes a normalisation, and the way back through a pointwise and a
+// What the backward kernels of a search cell share: how a gradient passes a normalisation, and the way back through a pointwise and a
 // depthwise convolution.
 //
 // Channel c of concat(mixed, bypass) is channel node_lands(c) of dy: active channel o is channel o k. A block takes a group of at most 16
@@ -29,6 +29,11 @@ __device__ inline NodeGroup node_group(int group, int a) {
     return NodeGroup{group * NODE_GROUP, min(NODE_GROUP, a - group * NODE_GROUP)};
 }
 
+// The gradient of the node that an edge leads to: active channel o is channel o k from here on, images e.grad_channels planes apart.
+template <typename T> __device__ __forceinline__ const T *node_gradient(const List<const T, NODE_GRADS> &d, const NodeEdge &e, long long plane) {
+    return d.at[e.grad] + e.grad_from * plane;
+}
+
 // Sum over `chunks` values, `step` apart, by a warp: in every lane.
 __device__ inline float node_chunks(const float *part, int chunks, long long step) {
     float sum = 0.0f;
@@ -47,19 +52,18 @@ __device__ inline void node_slope(float *slope, const float *stats, int map, int
 // That of `at` and z, from four and one of a channel's five.
 __device__ inline float node_through(float4 s, float rest, float g, float z) { return s.x * (g - s.y - ((z - s.w) - rest) * s.z); }
 
-// Slope of channel c of the last normalisation of unit u, the `index`th, by a warp: from the partial sums (chunks, a k, slots) of
-// node_sums.
-__device__ inline void node_last_slope(float *slope, const NodeUnit &u, int index, int c, const float *stats, const float *part,
+// Slope of channel c of the last normalisation of unit u, on edge e, by a warp: from the partial sums (chunks, a k, slots) of node_sums.
+__device__ inline void node_last_slope(float *slope, const NodeUnit &u, const NodeEdge &e, int c, const float *stats, const float *part,
                                        int chunks, int slots, float weight, int a, int k, float eps) {
     const float *mine = part + (long long)c * slots;
     const long long step = (long long)a * k * slots;
-    const float sum = node_chunks(mine, chunks, step), dot = node_chunks(mine + 1 + index, chunks, step);
+    const float sum = node_chunks(mine + e.total, chunks, step), dot = node_chunks(mine + u.dot, chunks, step);
     if (threadIdx.x % WARP_SIZE == 0) node_slope(slope, stats, u.map + u.maps - 1, a, c, weight, sum, dot, eps);
 }
-// Slope of the inner normalisation of a separable convolution, by a warp: from the partial sums (maps, chunks, a, 2) of node_last.
+// Slope of the inner normalisation of a separable convolution, by a warp: from the partial sums (asides, chunks, a, 2) of node_last.
 __device__ inline void node_inner_slope(float *slope, const NodeUnit &u, int c, const float *stats, const float *inner, int chunks, int a,
                                         float eps) {
-    const float *mine = inner + ((long long)u.map * chunks * a + c) * 2;
+    const float *mine = inner + ((long long)u.aside * chunks * a + c) * 2;
     const float sum = node_chunks(mine, chunks, 2 * a), dot = node_chunks(mine + 1, chunks, 2 * a);
     if (threadIdx.x % WARP_SIZE == 0) node_slope(slope, stats, u.map, a, c, 1.0f, sum, dot, eps);
 }

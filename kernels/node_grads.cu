@@ -1,4 +1,4 @@
-// The gradients of a search node's parameters from partial sums, added in order: weights of convolutions (node_weights.cu), alpha and beta
+// The gradients of a search cell's parameters from partial sums, added in order: weights of convolutions (node_weights.cu), alpha and beta
 // (node_sums.cu), in one launch.
 #include "node_back.cuh"
 
@@ -9,7 +9,7 @@ __device__ inline double node_along(const int *units, int u, const float *stats,
     double sum = 0.0;
     for (int i = threadIdx.x; i < chunks * a; i += NODE_THREADS) {
         const int c = i % a;
-        const double v = part[((long long)(i / a) * a * k + c) * slots + 1 + u];
+        const double v = part[((long long)(i / a) * a * k + c) * slots + unit.dot];
         sum += unit.kind == NODE_SKIP ? v : v / sqrt((double)node_known(stats, unit.map + unit.maps - 1, a, c).var + eps);
     }
     return block_sum(sum, warps);
@@ -52,11 +52,11 @@ extern "C" __global__ void node_gradients_f32(NODE_GIVEN List<float, NODE_WEIGHT
         for (int i = 0; i < edge_count && j >= alphas; i++) {
             const NodeEdge e = node_edge(edges, i);
             if (e.beta != j - alphas) continue;
-            // What bypasses, and the active channels of an edge that is mixed already.
-            const int from = e.first < e.end ? a : 0, channels = a * k - from;
+            // What bypasses.
+            const int channels = a * k - a;
             double own = 0.0;
             for (int p = threadIdx.x; p < chunks * channels; p += NODE_THREADS)
-                own += part[((long long)(p / channels) * a * k + from + p % channels) * slots + 1 + unit_count + i];
+                own += part[((long long)(p / channels) * a * k + a + p % channels) * slots + e.dot];
             sum += block_sum(own, warps);
         }
         if (threadIdx.x == 0) {

@@ -1,4 +1,4 @@
-// Gradients of the weights of a search node's first halves on edges that halve the map, in one launch, as node_weights.cuh has them; of
+// Gradients of the weights of a search cell's first halves on edges that halve the map, in one launch, as node_weights.cuh has them; of
 // reductions t is what they take of the state, every second row and column rectified, and there is no filter.
 #include "node_halved.cuh"
 #include "node_weights.cuh"
@@ -64,22 +64,23 @@ template <typename T> __device__ __forceinline__ void node_halved_weights(NODE_W
     const NodeMaps m = NODE_MAPS_READ;
     const NodeGroup group = node_group(blockIdx.y, a);
     const int *row = halves + blockIdx.z * NODE_HALF;
-    const int index = row[0];
-    const NodeUnit u = node_unit(units, index);
+    const NodeUnit u = node_unit(units, row[0]);
     const NodeEdge e = node_edge(edges, u.edge);
     const NodeWeightsShared s(shared, a);
     const bool last = u.maps == 1, three = u.kind == NODE_SEP3 || u.kind == NODE_DIL3;
     const float weight = alpha[u.alpha] * beta[e.beta];
     for (int c = threadIdx.x / WARP_SIZE; c < a; c += NODE_WARPS) {
         float *slope = s.slopes + c * NODE_SLOPE;
-        if (last) node_last_slope(slope, u, index, c, stats, part, chunks, slots, weight, a, k, eps);
+        if (last) node_last_slope(slope, u, e, c, stats, part, chunks, slots, weight, a, k, eps);
         else node_inner_slope(slope, u, c, stats, inner, inner_chunks, a, eps);
     }
     if (u.kind != NODE_REDUCED) node_weights_load(w.at[u.weight], w.at[u.weight + 1], s.taps, s.rows, a, group, three ? 9 : 25);
     node_weights_start(s, a, group);
     __syncthreads();
-    const T *state = x.at[u.edge], *value = z.at[u.map], *from = last ? dy : g.at[u.map];
-    const long long step = last ? k * m.plane() : m.plane(), of_image = a * step;
+    const long long plane = m.plane();
+    const T *state = x.at[e.source] + e.from * 4 * plane, *value = z + u.map * m.values();
+    const T *from = last ? node_gradient(d, e, plane) : aside + u.aside * m.values();
+    const long long step = last ? k * plane : plane, of_image = (last ? e.grad_channels : a) * plane;
     float *to = sums + (long long)blockIdx.x * total + row[2];
     if (u.kind == NODE_REDUCED) node_halved_pixels(state, e.channels, from, of_image, step, value, s, to, group, row[1], m);
     else

@@ -1,17 +1,13 @@
-// The gradients of the states of a search node's edges that halve the map, of their active channels, in one launch: everything that reaches
-// a state added in the order of the candidates and written once.
+// The gradients of the states of a search cell that are of twice its nodes' sides, of their active channels, in one launch: everything that
+// reaches a state added in the order of its arms and written once.
 //
 //     where x > 0: depthwise^T(pointwise^T(dz)) of dilated convolutions and of the first halves of separable ones, at stride 2;
 //         pointwise^T(dz) of reductions, the first half of dz to even rows and columns, the second to odd ones
+//     what poolings hand back
 //
-// dz as in node_x.cu, which gives the gradients of pooled maps and of what bypasses.
+// dz as in node_x.cu; and the gradients of what bypasses, another operand of the nodes' size: the sum of beta dy.
+#include "node_arms.cuh"
 #include "node_halved.cuh"
-
-#define NODE_HALVED_X(T, GIVEN, REF)                                                                                              \
-    GIVEN List<const T, NODE_MAPS> REF z, GIVEN List<const float, NODE_WEIGHTS> REF w, GIVEN List<const T, NODE_MAPS> REF g,      \
-        GIVEN List<const T, NODE_EDGES> REF x, const T *dy, GIVEN List<T, NODE_EDGES> REF dx, const float *stats,                 \
-        const float *alpha, const float *beta, const float *part, const float *inner, const int *units, const int *edges,         \
-        const int *halved, int chunks, int slots, int inner_chunks, NODE_TILES, float eps
 
 // Where the gradient of a candidate's first map comes from, channel o `step` o values on.
 template <typename T> struct NodeBehind {
@@ -66,79 +62,106 @@ __device__ __forceinline__ void node_halved_reduced(float *sums, const float *ro
     }
 }
 
-// The tile of the state, rectified as it was: (n, reached, 2 h, 2 w) from (n, channels, 2 h, 2 w) and `sums`.
-template <typename T>
-__device__ __forceinline__ void node_halved_write(T *dx, const T *x, const float *sums, int channels, NodeGroup group, const NodeTile &t,
-                                                  const NodeMaps &m) {
+// Calls f(c, row, column, sum) for every pixel of the state's tile and channel of the group, each by one thread.
+template <typename F> __device__ __forceinline__ void node_halved_pixels(float *sums, NodeGroup group, const NodeTile &t, const NodeMaps &m, F f) {
     const int pixels = m.tw * m.th;
     const unsigned wide = 2 * m.tw, of_channel = 4 * pixels;
-    const long long inside = 4 * m.plane();
-    const T *from = x + (t.image * (long long)channels + group.from) * inside;
-    T *to = dx + (t.image * (long long)m.a + group.from) * inside;
     for (unsigned i = threadIdx.x; i < of_channel * group.count; i += NODE_THREADS) {
         const unsigned c = i / of_channel, in = i - c * of_channel, row = in / wide, column = in - row * wide;
-        const int y = 2 * t.y + (int)row, left = 2 * t.x + (int)column;
-        if (y >= 2 * m.h || left >= 2 * m.w) continue;
-        const long long at = c * inside + (long long)y * (2 * m.w) + left;
-        const float sum = sums[c * of_channel + (row % 2 * 2 + column % 2) * pixels + row / 2 * m.tw + column / 2];
-        to[at] = from_float<T>(to_float(from[at]) > 0.0f ? sum : 0.0f);
+        if (2 * t.y + (int)row >= 2 * m.h || 2 * t.x + (int)column >= 2 * m.w) continue;
+        f((int)c, (int)row, (int)column, sums[c * of_channel + (row % 2 * 2 + column % 2) * pixels + row / 2 * m.tw + column / 2]);
     }
 }
 
-// Grid: (blocks of tiles of 256 pixels of the node's map, groups of channels, edges of `halved`).
-template <typename T> __device__ __forceinline__ void node_halved_x(NODE_HALVED_X(T, const, &), float *shared) {
-    const NodeMaps m = NODE_MAPS_READ;
-    const int edge = halved[blockIdx.z];
-    const NodeEdge e = node_edge(edges, edge);
-    const NodeGroup group = node_group(blockIdx.y, a);
-    const long long plane = m.plane();
-    const int tiles = node_tiles(m), all = group.count * 4 * tw * th, of_unit = a * NODE_SLOPE;
-    float *slopes = shared, *rows = slopes + (e.end - e.first) * of_unit, *taps = rows + a * NODE_GROUP;
-    float *sums = taps + NODE_GROUP * 25, *dt = sums + all;
-    for (int i = e.first; i < e.end; i++) {
+// Adds what the candidates of an arm send to the tile.
+template <typename T>
+__device__ __forceinline__ void node_halved_arm(const List<const float, NODE_WEIGHTS> &w, const NodeArm<T> &arm, const T *z, const T *g,
+                                                const int *units, const NodeEdge &e, const float *slopes, float *rows, float *taps,
+                                                float *sums, float *dt, NodeGroup group, int k, const NodeTile &t, const NodeMaps &m) {
+    const long long plane = m.plane(), active = t.image * (long long)m.a * plane;
+    slopes += arm.unit * m.a * NODE_SLOPE;
+    for (int i = e.first; i < e.end; i++, slopes += m.a * NODE_SLOPE) {
         const NodeUnit u = node_unit(units, i);
-        float *mine = slopes + (i - e.first) * of_unit;
-        if (u.kind == NODE_POOLED) continue;
-        const float weight = alpha[u.alpha] * beta[e.beta];
-        // Warps go on where the candidate before left off.
-        for (int c = (threadIdx.x / WARP_SIZE + (NODE_WARPS - 1) * (i - e.first) * a) % NODE_WARPS; c < a; c += NODE_WARPS) {
-            float *slope = mine + c * NODE_SLOPE;
-            if (u.maps == 1) node_last_slope(slope, u, i, c, stats, part, chunks, slots, weight, a, k, eps);
-            else node_inner_slope(slope, u, c, stats, inner, inner_chunks, a, eps);
-        }
+        if (node_pools(u.kind)) continue;
+        const bool twice = u.maps == 2, three = u.kind == NODE_SEP3 || u.kind == NODE_DIL3;
+        const NodeBehind<T> from = {twice ? g + u.aside * m.values() + active : arm.dy + t.image * arm.image,
+                                    z + u.map * m.values() + active, twice ? plane : k * plane};
+        __syncthreads();
+        if (u.kind == NODE_REDUCED) node_reduced_load(w.at[u.weight], w.at[u.weight + 1], rows, m.a, group);
+        else node_weights_load(w.at[u.weight], w.at[u.weight + 1], taps, rows, m.a, group, three ? 9 : 25);
+        __syncthreads();
+        if (u.kind == NODE_REDUCED) node_halved_reduced(sums, rows, slopes, from, group, t, m);
+        else
+            node_halved_by_kind(u.kind, [&](auto half) { node_halved_half<T>(half, sums, dt, rows, taps, slopes, from, group, t, m); });
     }
+}
+
+// Grid: (blocks of tiles of 256 pixels of the nodes' map, groups of channels, states of `wanted`). A gradient without a place to go is
+// not wanted.
+template <typename T> __device__ __forceinline__ void node_halved_x(NODE_ARMS_OF(T, const, &), NodeArm<T> *mine, float *shared) {
+    const NodeMaps m = NODE_MAPS_READ;
+    const NodeState s = node_state(states, wanted[blockIdx.z]);
+    const NodeGroup group = node_group(blockIdx.y, a);
+    const long long plane = m.plane(), inside = 4 * plane;
+    const int tiles = node_tiles(m), all = group.count * 4 * tw * th, count = s.end - s.first, channels = a * k;
+    float *slopes = shared, *rows = slopes + node_arm_units(edges, arms, s) * a * NODE_SLOPE, *taps = rows + a * NODE_GROUP;
+    float *sums = taps + NODE_GROUP * 25, *dt = sums + all;
+    T *of_state = dx.at[s.out], *rest = s.by >= 0 ? dx.at[s.by] : nullptr;
+    node_arms(d, stats, alpha, beta, part, inner, units, edges, arms, chunks, slots, inner_chunks, m, k, eps, s, mine, slopes);
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const NodeTile t = node_tile(m, tile);
-        const long long active = t.image * (long long)a * plane;
-        for (int i = threadIdx.x; i < all; i += NODE_THREADS) sums[i] = 0.0f;
-        for (int i = e.first; i < e.end; i++) {
-            const NodeUnit u = node_unit(units, i);
-            if (u.kind == NODE_POOLED) continue;
-            const float *mine = slopes + (i - e.first) * of_unit;
-            const bool twice = u.maps == 2, three = u.kind == NODE_SEP3 || u.kind == NODE_DIL3;
-            const NodeBehind<T> from = {twice ? g.at[u.map] + active : dy + k * active, z.at[u.map] + active, twice ? plane : k * plane};
-            __syncthreads();
-            if (u.kind == NODE_REDUCED) node_reduced_load(w.at[u.weight], w.at[u.weight + 1], rows, a, group);
-            else node_weights_load(w.at[u.weight], w.at[u.weight + 1], taps, rows, a, group, three ? 9 : 25);
-            __syncthreads();
-            if (u.kind == NODE_REDUCED) node_halved_reduced(sums, rows, mine, from, group, t, m);
-            else
-                node_halved_by_kind(u.kind, [&](auto half) { node_halved_half<T>(half, sums, dt, rows, taps, mine, from, group, t, m); });
+        for (int c = a + blockIdx.y; rest && c < channels; c += gridDim.y) {
+            T *to = rest + (t.image * (long long)(channels - a) + c - a) * plane;
+            const T *none = nullptr;
+            if (m.w % PACK<T> == 0) node_bypassed<PACK<T>>(to, none, mine, count, node_lands(c, a, k), t, m);
+            else node_bypassed<1>(to, none, mine, count, node_lands(c, a, k), t, m);
         }
+        if (!of_state) continue;
+        for (int i = threadIdx.x; i < all; i += NODE_THREADS) sums[i] = 0.0f;
+        for (int i = 0; i < count; i++)
+            node_halved_arm(w, mine[i], z, g, units, node_edge(edges, mine[i].edge), slopes, rows, taps, sums, dt, group, k, t, m);
         __syncthreads();
-        node_halved_write(dx.at[edge], x.at[edge], sums, e.channels, group, t, m);
+        const T *state = x.at[s.source] + (t.image * (long long)s.channels + s.from + group.from) * inside;
+        T *to = of_state + (t.image * (long long)s.out_channels + group.from) * inside;
+        const auto at = [&](int c, int row, int column) { return c * inside + (2 * t.y + row) * (2ll * m.w) + 2 * t.x + column; };
+        node_halved_pixels(sums, group, t, m, [&](int c, int row, int column, float &sum) {
+            if (!(to_float(state[at(c, row, column)]) > 0.0f)) sum = 0.0f;
+        });
+        for (int kind = 0; kind < 2; kind++) {
+            if (!node_arms_pool(mine, count, kind)) continue;
+            __syncthreads();
+            node_pools_behind<2>(dt, mine, count, kind, slopes, z, units, edges, group, k, t, m);
+            __syncthreads();
+            // All arms' have the same taps: those of the first.
+            int first = 0;
+            while (mine[first].pools[kind] < 0) first++;
+            const NodeUnit u = node_unit(units, mine[first].pools[kind]);
+            const unsigned char *of_map = kind == 0 ? taken + u.aside * m.values() + t.image * (long long)a * plane : taken;
+            node_halved_pixels(sums, group, t, m, [&](int c, int row, int column, float &sum) {
+                const unsigned char *own = of_map + (kind == 0 ? (group.from + c) * plane : 0);
+                float back = 0.0f;
+                // Odd rows and columns are taps of two windows.
+                for (int dy = 0; dy <= row % 2; dy++)
+                    for (int dx = 0; dx <= column % 2; dx++) {
+                        const int r = row / 2 + dy, q = column / 2 + dx;
+                        back += node_pool_tap(dt, own, kind, c, r, q, t.y + r, t.x + q, row - 2 * r + 1, column - 2 * q + 1, m);
+                    }
+                sum += back;
+            });
+        }
+        node_halved_pixels(sums, group, t, m,
+                           [&](int c, int row, int column, float &sum) { to[at(c, row, column)] = from_float<T>(sum); });
         __syncthreads();
     }
 }
 
-#define NODE_HALVED_X_ARGUMENTS                                                                                                         \
-    z, w, g, x, dy, dx, stats, alpha, beta, part, inner, units, edges, halved, chunks, slots, inner_chunks, n, a, k, h, wd, th, tw, eps
-
-extern "C" __global__ void node_halved_x_f32(NODE_HALVED_X(float, NODE_GIVEN, )) {
+extern "C" __global__ void node_halved_x_f32(NODE_ARMS_OF(float, NODE_GIVEN, )) {
     DYNAMIC_SHARED(float, shared);
-    node_halved_x<float>(NODE_HALVED_X_ARGUMENTS, shared);
+    SHARED(NodeArm<float>, mine, NODE_ARMS);
+    node_halved_x<float>(NODE_ARMS_ARGUMENTS, mine, shared);
 }
-extern "C" __global__ void node_halved_x_bf16(NODE_HALVED_X(bf16, NODE_GIVEN, )) {
+extern "C" __global__ void node_halved_x_bf16(NODE_ARMS_OF(bf16, NODE_GIVEN, )) {
     DYNAMIC_SHARED(float, shared);
-    node_halved_x<bf16>(NODE_HALVED_X_ARGUMENTS, shared);
+    SHARED(NodeArm<bf16>, mine, NODE_ARMS);
+    node_halved_x<bf16>(NODE_ARMS_ARGUMENTS, mine, shared);
 }

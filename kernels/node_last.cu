@@ -1,4 +1,4 @@
-// The second halves of separable convolutions on the way back: from dy to the gradient at their inner ReLU.
+// The second halves of the separable convolutions into a node on the way back: from dy to the gradient at their inner ReLU.
 //
 //     dz = what dy becomes through the last normalisation     (slopes from node_sums)
 //     g = depthwise^T(pointwise^T(dz)) where the inner normalisation's value is positive
@@ -6,14 +6,16 @@
 // g is stored; of it and of g (z - mean) the sums are taken that the inner normalisation asks for.
 #include "node_back.cuh"
 
-#define NODE_LAST(T, GIVEN, REF)                                                                                                    \
-    GIVEN List<const T, NODE_MAPS> REF z, GIVEN List<const float, NODE_WEIGHTS> REF w, GIVEN List<T, NODE_MAPS> REF g, const T *dy, \
-        const float *stats, const float *alpha, const float *beta, const float *part, float *inner, const int *units,               \
-        const int *edges, const int *doubles, int chunks, int slots, NODE_TILES, float eps
+#define NODE_LAST(T, GIVEN, REF)                                                                                                      \
+    GIVEN List<const float, NODE_WEIGHTS> REF w, GIVEN List<const T, NODE_GRADS> REF d, const T *z, T *g, const float *stats,         \
+        const float *alpha, const float *beta, const float *part, float *inner, const int *units, const int *edges,                   \
+        const int *doubles, int chunks, int slots, NODE_TILES, float eps
 
-// The tiles of a block. z: the last map; `before`: that behind whose normalisation the second half begins, the node's map `map`.
+// The tiles of a block. z: the last map; `before`: that behind whose normalisation the second half begins, the cell's map `map`; `dy`: the
+// node's gradient, images `image` values apart.
 template <typename T, int K>
-__device__ __forceinline__ void node_last_tiles(const T *z, const T *before, T *g, const T *dy, const float *stats, int map,
+__device__ __forceinline__ void node_last_tiles(const T *z, const T *before, T *g, const T *dy, long long image,
+                                                const float *stats, int map,
                                                 const float *slopes, const float *rows, const float *taps, float *sums, float *dt,
                                                 NodeGroup group, int k, const NodeMaps &m, float eps) {
     typedef NodeHalf<K, 1> Half;
@@ -22,7 +24,7 @@ __device__ __forceinline__ void node_last_tiles(const T *z, const T *before, T *
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const NodeTile t = node_tile(m, tile);
         const long long active = t.image * (long long)m.a * plane;
-        Half::behind(dt, rows, slopes, dy + k * active, k * plane, z + active, group, t, m);
+        Half::behind(dt, rows, slopes, dy + t.image * image, k * plane, z + active, group, t, m);
         __syncthreads();
         for (int item = threadIdx.x / WARP_SIZE; item < group.count * strips; item += NODE_WARPS) {
             const NodeStrip p = node_strip(item, strips, NODE_ROWS, m);
@@ -48,34 +50,34 @@ __device__ __forceinline__ void node_last_tiles(const T *z, const T *before, T *
     }
 }
 
-// inner (maps, blocks, a, 2), of the maps before second halves. Grid: (blocks of tiles, groups of channels, units with two maps).
+// g (asides, n, a, h, w); inner (asides, blocks, a, 2). Grid: (blocks of tiles, groups of channels, units with two maps).
 template <typename T> __device__ __forceinline__ void node_last(NODE_LAST(T, const, &), float *shared) {
-    const int index = doubles[blockIdx.z];
     const NodeMaps m = NODE_MAPS_READ;
     const NodeGroup group = node_group(blockIdx.y, a);
-    const NodeUnit u = node_unit(units, index);
+    const NodeUnit u = node_unit(units, doubles[blockIdx.z]);
+    const NodeEdge e = node_edge(edges, u.edge);
     float *slopes = shared, *rows = slopes + a * NODE_SLOPE, *taps = rows + a * NODE_GROUP;
     float *sums = taps + NODE_GROUP * 25, *dt = sums + NODE_GROUP * 4;
-    const float weight = alpha[u.alpha] * beta[node_edge(edges, u.edge).beta];
+    const float weight = alpha[u.alpha] * beta[e.beta];
     for (int channel = threadIdx.x / WARP_SIZE; channel < a; channel += NODE_WARPS)
-        node_last_slope(slopes + channel * NODE_SLOPE, u, index, channel, stats, part, chunks, slots, weight, a, k, eps);
+        node_last_slope(slopes + channel * NODE_SLOPE, u, e, channel, stats, part, chunks, slots, weight, a, k, eps);
     node_weights_load(w.at[u.weight + 2], w.at[u.weight + 3], taps, rows, a, group, u.kind == NODE_SEP3 ? 9 : 25);
     for (int i = threadIdx.x; i < NODE_GROUP * 4; i += NODE_THREADS) sums[i] = 0.0f;
     __syncthreads();
-    const T *last = z.at[u.map + 1], *before = z.at[u.map];
-    T *to = g.at[u.map];
-    if (u.kind == NODE_SEP3) node_last_tiles<T, 3>(last, before, to, dy, stats, u.map, slopes, rows, taps, sums, dt, group, k, m, eps);
-    else node_last_tiles<T, 5>(last, before, to, dy, stats, u.map, slopes, rows, taps, sums, dt, group, k, m, eps);
+    const T *before = z + u.map * m.values(), *last = before + m.values(), *dy = node_gradient(d, e, m.plane());
+    T *to = g + u.aside * m.values();
+    const long long image = e.grad_channels * m.plane();
+    if (u.kind == NODE_SEP3) node_last_tiles<T, 3>(last, before, to, dy, image, stats, u.map, slopes, rows, taps, sums, dt, group, k, m, eps);
+    else node_last_tiles<T, 5>(last, before, to, dy, image, stats, u.map, slopes, rows, taps, sums, dt, group, k, m, eps);
     const int strips = node_strips(m, NODE_ROWS);
     for (int i = threadIdx.x; i < group.count * 2; i += NODE_THREADS) {
         float sum = 0.0f;
         for (int strip = 0; strip < strips; strip++) sum += sums[(i / 2 * strips + strip) * 2 + i % 2];
-        inner[(((long long)u.map * gridDim.x + blockIdx.x) * a + group.from) * 2 + i] = sum;
+        inner[(((long long)u.aside * gridDim.x + blockIdx.x) * a + group.from) * 2 + i] = sum;
     }
 }
 
-#define NODE_LAST_ARGUMENTS \
-    z, w, g, dy, stats, alpha, beta, part, inner, units, edges, doubles, chunks, slots, n, a, k, h, wd, th, tw, eps
+#define NODE_LAST_ARGUMENTS w, d, z, g, stats, alpha, beta, part, inner, units, edges, doubles, chunks, slots, n, a, k, h, wd, th, tw, eps
 
 extern "C" __global__ void node_last_f32(NODE_LAST(float, NODE_GIVEN, )) {
     DYNAMIC_SHARED(float, shared);

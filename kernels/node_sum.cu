@@ -1,6 +1,6 @@
 // The last launch of a node of a search cell: last normalisations, weighted sum of candidates and edges, bypassing channels, shuffle.
-//     y[i, lands(c)] = sum_u alpha_u beta_u norm_u(z_u[i, c]) + sum of the edges that come mixed, beta_e x_e[i, c]    for c < a,
-//     y[i, lands(c)] = sum_e beta_e rest_e[i, start_e + c - a]                                                        for the others.
+//     y[i, lands(c)] = sum_u alpha_u beta_u norm_u(z_u[i, c])            for c < a,
+//     y[i, lands(c)] = sum_e beta_e by_e[i, start_e + c - a]             for the others.
 // The statistics of the last maps are merged in the prologue and noted by the first chunk.
 //
 // Grid: (channels in the order of the concatenation, chunks of the values of a channel); blocks of NODE_THREADS.
@@ -17,7 +17,6 @@ template <typename T> struct NodeTerm {
         x = from, image = apart, scale = by, mean = m, rest = r;
     }
 };
-constexpr int NODE_TERMS = NODE_UNITS + NODE_EDGES;
 
 template <int V, typename T>
 __device__ __forceinline__ void node_sums(const NodeTerm<T> *terms, int count, T *y, long long image, int n, long long values) {
@@ -42,53 +41,49 @@ __device__ __forceinline__ void node_sums(const NodeTerm<T> *terms, int count, T
     }
 }
 
+// The node's candidates are `count` from `unit` on, its edges `arriving` from `edge` on; y, at its first channel, has images of `channels`.
 template <typename T>
-__device__ __forceinline__ void node_sum(const List<const T, NODE_EDGES> &x, const List<const T, NODE_EDGES> &rest,
-                                         const List<const T, NODE_MAPS> &z, const float *alpha, const float *beta, const int *units,
-                                         const int *edges, const float *part, float *stats, T *y, NodeTerm<T> *terms, int n, int a, int k,
-                                         long long plane, int count, int arriving, int chunks, float eps) {
-    const int c = blockIdx.x, lane = threadIdx.x % WARP_SIZE;
+__device__ __forceinline__ void node_sum(const List<const T, NODE_SOURCES> &x, const T *z, const float *alpha, const float *beta,
+                                         const int *units, const int *edges, const float *part, float *stats, T *y, NodeTerm<T> *terms,
+                                         const NodeMaps &m, int k, int unit, int count, int edge, int arriving, int channels, int chunks,
+                                         float eps) {
+    const int c = blockIdx.x, lane = threadIdx.x % WARP_SIZE, a = m.a;
     const bool mixed = c < a;
+    const long long plane = m.plane();
     for (int i = threadIdx.x / WARP_SIZE; mixed && i < count; i += NODE_WARPS) {
-        const NodeUnit u = node_unit(units, i);
+        const NodeUnit u = node_unit(units, unit + i);
         const NodeEdge e = node_edge(edges, u.edge);
         const float weight = alpha[u.alpha] * beta[e.beta];
         if (u.maps == 0) {
-            if (lane == 0) terms[i].set(x.at[u.edge] + c * plane, e.channels * plane, weight, 0.0f, 0.0f);
+            if (lane == 0) terms[i].set(x.at[e.source] + (e.from + c) * plane, e.channels * plane, weight, 0.0f, 0.0f);
         } else {
             const int last = u.map + u.maps - 1;
             const NodeNorm s = node_merged(part, last, chunks, a, c);
-            if (lane == 0) terms[i].set(z.at[last] + c * plane, a * plane, weight / sqrtf(s.var + eps), s.mean, s.rest);
+            if (lane == 0) terms[i].set(z + last * m.values() + c * plane, a * plane, weight / sqrtf(s.var + eps), s.mean, s.rest);
             if (blockIdx.y == 0 && lane == 0) node_note(stats, last, a, c, s);
         }
     }
-    // Of the edges all take part in a channel that bypasses; in a mixed one those without candidates, behind the candidates.
-    int terms_of = mixed ? count : arriving;
-    for (int i = 0; i < arriving; i++) {
-        const NodeEdge e = node_edge(edges, i);
-        if (mixed && e.first < e.end) continue;
-        const int to = mixed ? terms_of++ : i;
-        if (threadIdx.x != 0) continue;
-        if (mixed) terms[to].set(x.at[i] + c * plane, e.channels * plane, beta[e.beta], 0.0f, 0.0f);
-        else terms[to].set(rest.at[i] + (e.start + c - a) * plane, e.rest * plane, beta[e.beta], 0.0f, 0.0f);
+    for (int i = threadIdx.x; !mixed && i < arriving; i += NODE_THREADS) {
+        const NodeEdge e = node_edge(edges, edge + i);
+        terms[i].set(x.at[e.by] + (e.start + c - a) * plane, e.rest * plane, beta[e.beta], 0.0f, 0.0f);
     }
     __syncthreads();
-    const long long image = (long long)a * k * plane;
+    const int terms_of = mixed ? count : arriving;
+    const long long image = channels * plane;
     y += node_lands(c, a, k) * plane;
-    if (plane % PACK<T> == 0) node_sums<PACK<T>>(terms, terms_of, y, image, n, plane);
-    else node_sums<1>(terms, terms_of, y, image, n, plane);
+    if (plane % PACK<T> == 0) node_sums<PACK<T>>(terms, terms_of, y, image, m.n, plane);
+    else node_sums<1>(terms, terms_of, y, image, m.n, plane);
 }
 
+// `first`: the node's first channel in y.
 #define SUM(T)                                                                                                                        \
-    NODE_LIST(const T, NODE_EDGES, x), NODE_LIST(const T, NODE_EDGES, rest), NODE_LIST(const T, NODE_MAPS, z), const float *alpha,    \
-        const float *beta, const int *units, const int *edges, const float *part, float *stats, T *y, int n, int a, int k,            \
-        long long plane, int count, int arriving, int chunks, float eps
+    NODE_LIST(const T, NODE_SOURCES, x), const T *z, const float *alpha, const float *beta, const int *units, const int *edges,       \
+        const float *part, float *stats, T *y, int n, int a, int h, int w, int k, int unit, int count, int edge, int arriving,        \
+        int first, int channels, int chunks, float eps
+#define RUN(T)                            \
+    SHARED(NodeTerm<T>, terms, NODE_UNITS); \
+    const NodeMaps m = {n, a, h, w, 0, 0}; \
+    node_sum(x, z, alpha, beta, units, edges, part, stats, y + first * m.plane(), terms, m, k, unit, count, edge, arriving, channels, chunks, eps)
 
-extern "C" __global__ void node_sum_f32(SUM(float)) {
-    SHARED(NodeTerm<float>, terms, NODE_TERMS);
-    node_sum(x, rest, z, alpha, beta, units, edges, part, stats, y, terms, n, a, k, plane, count, arriving, chunks, eps);
-}
-extern "C" __global__ void node_sum_bf16(SUM(bf16)) {
-    SHARED(NodeTerm<bf16>, terms, NODE_TERMS);
-    node_sum(x, rest, z, alpha, beta, units, edges, part, stats, y, terms, n, a, k, plane, count, arriving, chunks, eps);
-}
+extern "C" __global__ void node_sum_f32(SUM(float)) { RUN(float); }
+extern "C" __global__ void node_sum_bf16(SUM(bf16)) { RUN(bf16); }

@@ -1,4 +1,4 @@
-// Gradients of the convolutions' weights of a search node at stride 1, of every half in one launch, as node_weights.cuh has them.
+// Gradients of the convolutions' weights of a search cell at stride 1, of every half in one launch, as node_weights.cuh has them.
 //
 // t, dz and dt are computed again, of a tile of 256 pixels: dz by a thread a pixel, 16 channels o at a time. dz of a last half comes from dy
 // and the sums of node_sums, of a first half of two from the gradient at the inner ReLU and the sums of node_last.
@@ -32,15 +32,15 @@ template <typename T> __device__ __forceinline__ void node_weights(NODE_WEIGHTS_
     const NodeMaps m = NODE_MAPS_READ;
     const NodeGroup group = node_group(blockIdx.y, a);
     const int *row = halves + blockIdx.z * NODE_HALF;
-    const int index = row[0], half = row[1];
-    const NodeUnit u = node_unit(units, index);
+    const int half = row[1];
+    const NodeUnit u = node_unit(units, row[0]);
     const NodeEdge e = node_edge(edges, u.edge);
     const NodeWeightsShared s(shared, a);
     const bool last = half == u.maps - 1;
     const float weight = alpha[u.alpha] * beta[e.beta];
     for (int c = threadIdx.x / WARP_SIZE; c < a; c += NODE_WARPS) {
         float *slope = s.slopes + c * NODE_SLOPE;
-        if (last) node_last_slope(slope, u, index, c, stats, part, chunks, slots, weight, a, k, eps);
+        if (last) node_last_slope(slope, u, e, c, stats, part, chunks, slots, weight, a, k, eps);
         else node_inner_slope(slope, u, c, stats, inner, inner_chunks, a, eps);
     }
     const bool three = u.kind == NODE_SEP3 || u.kind == NODE_DIL3;
@@ -56,9 +56,10 @@ template <typename T> __device__ __forceinline__ void node_weights(NODE_WEIGHTS_
     node_weights_start(s, a, group);
     __syncthreads();
     const long long plane = m.plane();
-    const T *input = half == 0 ? x.at[u.edge] : z.at[u.map], *value = z.at[u.map + half], *from = last ? dy : g.at[u.map];
+    const T *before = z + u.map * m.values(), *input = half == 0 ? x.at[e.source] + e.from * plane : before;
+    const T *value = before + half * m.values(), *from = last ? node_gradient(d, e, plane) : aside + u.aside * m.values();
     const int channels = half == 0 ? e.channels : a;
-    const long long step = last ? k * plane : plane, of_image = a * step;
+    const long long step = last ? k * plane : plane, of_image = (last ? e.grad_channels : a) * plane;
     float *to = sums + (long long)blockIdx.x * total + row[2];
     if (u.kind == NODE_SEP3) node_weights_tiles<T, 3, 1>(input, channels, from, of_image, step, value, s, to, group, m);
     else if (u.kind == NODE_SEP5) node_weights_tiles<T, 5, 1>(input, channels, from, of_image, step, value, s, to, group, m);

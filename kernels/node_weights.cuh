@@ -1,4 +1,4 @@
-// What both launches share that give gradients of the convolutions' weights of a search node: node_weights.cu at stride 1,
+// What both launches share that give gradients of the convolutions' weights of a search cell: node_weights.cu at stride 1,
 // node_halved_weights.cu at stride 2. Partial sums by block of tiles of 256 pixels, a thread a pixel, which node_gradients of node_grads.cu
 // adds in order.
 //
@@ -12,12 +12,12 @@ constexpr int NODE_PIXELS = NODE_THREADS, NODE_STRIPS = NODE_PIXELS / (WARP_SIZE
 
 // What both take.
 #define NODE_WEIGHTS_OF(T, GIVEN, REF)                                                                                              \
-    GIVEN List<const T, NODE_MAPS> REF z, GIVEN List<const float, NODE_WEIGHTS> REF w, GIVEN List<const T, NODE_MAPS> REF g,        \
-        GIVEN List<const T, NODE_EDGES> REF x, const T *dy, const float *stats, const float *alpha, const float *beta,              \
-        const float *part, const float *inner, float *sums, const int *units, const int *edges, const int *halves, int chunks,      \
-        int slots, int inner_chunks, int total, NODE_TILES, float eps
-#define NODE_WEIGHTS_ARGUMENTS                                                                                                           \
-    z, w, g, x, dy, stats, alpha, beta, part, inner, sums, units, edges, halves, chunks, slots, inner_chunks, total, n, a, k, h, wd, th, \
+    GIVEN List<const float, NODE_WEIGHTS> REF w, GIVEN List<const T, NODE_SOURCES> REF x, GIVEN List<const T, NODE_GRADS> REF d,    \
+        const T *z, const T *aside, const float *stats, const float *alpha, const float *beta, const float *part,                   \
+        const float *inner, float *sums, const int *units, const int *edges, const int *halves, int chunks, int slots,              \
+        int inner_chunks, int total, NODE_TILES, float eps
+#define NODE_WEIGHTS_ARGUMENTS                                                                                                            \
+    w, x, d, z, aside, stats, alpha, beta, part, inner, sums, units, edges, halves, chunks, slots, inner_chunks, total, n, a, k, h, wd, th, \
         tw, eps
 
 // Halves what each lane holds, H values from here and H from the lane that differs in bit H, until one is left.
@@ -35,7 +35,7 @@ template <int N> __device__ __forceinline__ float node_scatter(float (&v)[N]) {
     return v[0];
 }
 
-// What lies in the shared memory of a block; as `weights_of` of mixed_node/device/backward/parameters.rs counts it.
+// What lies in the shared memory of a block; as `weights_of` of mixed_cell/device/backward/parameters.rs counts it.
 // `r`: the group's channels with what is around them; `t` (16, pixels): theirs behind the depthwise convolution; `dz` (16, pixels), later dt;
 // `norm` (16, 4): how the input is normalised; sums of a block: `products`, 16 x 16 of a thread each for each 16 channels o, and `filters` of
 // a strip.

@@ -1,57 +1,13 @@
-// The gradients of a search node's states, in one launch: of an edge everything that reaches its state, added in the order of the
-// candidates and written once.
+// The gradients of the states of a search cell that are of its nodes' size, in one launch for those that it has at a time: everything that
+// reaches a state over its arms, added in their order and written once.
 //
-//     active channels: where x > 0, depthwise^T(pointwise^T(dz)) of dilated convolutions and of the first halves of separable ones; the
-//         share of skip-connects
-//     the others: beta dy
+//     active channels: where x > 0, depthwise^T(pointwise^T(dz)) of dilated convolutions and of the first halves of separable ones; what
+//         poolings hand back; the shares of skip-connects
+//     the others: the sum of beta dy
 //
-// and of pooled maps what dy becomes through their normalisation. dz of a dilated convolution comes from dy and the sums of node_sums, of a
-// first half from the gradient at the inner ReLU and the sums of node_last. Edges that are mixed already get beta dy; of those that halve
-// the map node_halved_x.cu has the state's. What is not wanted has no place to go.
-#include "node_back.cuh"
-
-#define NODE_X(T, GIVEN, REF)                                                                                                        \
-    GIVEN List<const T, NODE_MAPS> REF z, GIVEN List<const float, NODE_WEIGHTS> REF w, GIVEN List<const T, NODE_MAPS> REF g,         \
-        GIVEN List<const T, NODE_EDGES> REF x, const T *dy, GIVEN List<T, NODE_EDGES> REF dx, GIVEN List<T, NODE_EDGES> REF dby,     \
-        GIVEN List<T, NODE_MAPS> REF dz, const float *stats, const float *alpha, const float *beta, const float *part,               \
-        const float *inner, const int *units, const int *edges, int chunks, int slots, int inner_chunks, NODE_TILES, float eps
-
-// Calls f(at) for the values of the tile that lie in the map, V at a time; `at` within the channel.
-template <int V, typename F> __device__ __forceinline__ void node_over(const NodeTile &t, const NodeMaps &m, F f) {
-    const int packs = m.tw / V;
-    for (int i = threadIdx.x; i < packs * m.th; i += NODE_THREADS) {
-        const int y = t.y + i / packs, x = t.x + i % packs * V;
-        if (y < m.h && x < m.w) f((long long)y * m.w + x);
-    }
-}
-
-// to = factor from.
-template <typename T>
-__device__ __forceinline__ void node_scaled(T *to, const T *from, float factor, const NodeTile &t, const NodeMaps &m) {
-    if (m.w % PACK<T> == 0)
-        node_over<PACK<T>>(t, m, [&](long long at) {
-            float v[PACK<T>];
-            load_pack(from + at, v);
-            UNROLL for (int j = 0; j < PACK<T>; j++) v[j] *= factor;
-            store_pack(to + at, v);
-        });
-    else node_over<1>(t, m, [&](long long at) { to[at] = from_float<T>(factor * to_float(from[at])); });
-}
-
-// to = what `from` becomes through the normalisation of z.
-template <typename T>
-__device__ __forceinline__ void node_passed(T *to, const T *from, const T *z, const float *slope, const NodeTile &t, const NodeMaps &m) {
-    const float4 of = load4(slope);
-    const float rest = slope[4];
-    if (m.w % PACK<T> == 0)
-        node_over<PACK<T>>(t, m, [&](long long at) {
-            float v[PACK<T>], value[PACK<T>];
-            load_pack(from + at, v), load_pack(z + at, value);
-            UNROLL for (int j = 0; j < PACK<T>; j++) v[j] = node_through(of, rest, v[j], value[j]);
-            store_pack(to + at, v);
-        });
-    else node_over<1>(t, m, [&](long long at) { to[at] = from_float<T>(node_through(of, rest, to_float(from[at]), to_float(z[at]))); });
-}
+// and the cell's own gradient where the state is a node. dz of a dilated convolution and of a pooling comes from dy and the sums of
+// node_sums, of a first half from the gradient at the inner ReLU and the sums of node_last.
+#include "node_arms.cuh"
 
 // Adds what one half sends to its input to `sums` (group, tile), where a lane's strips are its own.
 template <typename T, int K, int D>
@@ -69,44 +25,32 @@ __device__ __forceinline__ void node_x_half(float *sums, float *dt, const float 
     }
 }
 
-// The active channels of the tile.
-template <typename T>
-__device__ __forceinline__ void node_x_write(T *dx, const T *x, const T *dy, const float *sums, float skip, int channels, int k, NodeGroup group,
-                                             const NodeTile &t, const NodeMaps &m) {
-    const long long plane = m.plane();
+// Calls f(strip, o, at, sum) for every pixel of the lane's strips, row o of a strip, `at` its place in the map.
+template <typename F> __device__ __forceinline__ void node_x_strips(float *sums, NodeGroup group, const NodeTile &t, const NodeMaps &m, F f) {
     const int strips = node_strips(m, NODE_ROWS);
     for (int item = threadIdx.x / WARP_SIZE; item < group.count * strips; item += NODE_WARPS) {
         const NodeStrip p = node_strip(item, strips, NODE_ROWS, m);
-        const int c = group.from + p.channel, column = t.x + p.column;
-        const float *from = sums + p.channel * m.tw * m.th + p.row * m.tw + p.column;
-        const long long in = (t.image * (long long)channels + c) * plane, of = (t.image * (long long)m.a + c) * k * plane;
-        UNROLL for (int o = 0; o < NODE_ROWS; o++) {
-            const int y = t.y + p.row + o;
-            if (y >= m.h || column >= m.w) continue;
-            const long long at = (long long)y * m.w + column;
-            const float through = to_float(x[in + at]) > 0.0f ? from[o * m.tw] : 0.0f;
-            dx[in + at] = from_float<T>(fmaf(skip, to_float(dy[of + at]), through));
+        float *of = sums + p.channel * m.tw * m.th + p.row * m.tw + p.column;
+        for (int o = 0; o < NODE_ROWS; o++) {
+            const int y = t.y + p.row + o, x = t.x + p.column;
+            if (y < m.h && x < m.w) f(p, o, (long long)y * m.w + x, of[o * m.tw]);
         }
     }
 }
 
-// What reaches the active channels of an edge's state on a tile: `sums` is zeroed and filled.
+// Adds what the convolutions of an arm send to the tile.
 template <typename T>
-__device__ __forceinline__ void node_x_active(const List<const T, NODE_MAPS> &z, const List<const float, NODE_WEIGHTS> &w,
-                                              const List<const T, NODE_MAPS> &g, const T *dy, const int *units, const NodeEdge &e,
-                                              const float *slopes, float *rows, float *taps, float *sums, float *dt, NodeGroup group,
-                                              int k, const NodeTile &t, const NodeMaps &m) {
+__device__ __forceinline__ void node_x_arm(const List<const float, NODE_WEIGHTS> &w, const NodeArm<T> &arm, const T *z, const T *g,
+                                           const int *units, const NodeEdge &e, const float *slopes, float *rows, float *taps,
+                                           float *sums, float *dt, NodeGroup group, int k, const NodeTile &t, const NodeMaps &m) {
     const long long plane = m.plane(), active = t.image * (long long)m.a * plane;
-    const int strips = node_strips(m, NODE_ROWS);
-    for (int item = threadIdx.x / WARP_SIZE; item < group.count * strips; item += NODE_WARPS) {
-        const NodeStrip p = node_strip(item, strips, NODE_ROWS, m);
-        UNROLL for (int o = 0; o < NODE_ROWS; o++) sums[p.channel * m.tw * m.th + (p.row + o) * m.tw + p.column] = 0.0f;
-    }
+    slopes += arm.unit * m.a * NODE_SLOPE;
     for (int i = e.first; i < e.end; i++, slopes += m.a * NODE_SLOPE) {
         const NodeUnit u = node_unit(units, i);
-        if (u.kind < NODE_SEP3) continue;
+        if (u.kind < NODE_SEP3 || u.kind > NODE_DIL5) continue;
         const bool twice = u.maps == 2;
-        const T *value = z.at[u.map] + active, *from = twice ? g.at[u.map] + active : dy + k * active;
+        const T *value = z + u.map * m.values() + active;
+        const T *from = twice ? g + u.aside * m.values() + active : arm.dy + t.image * arm.image;
         const long long step = twice ? plane : k * plane;
         __syncthreads();
         node_weights_load(w.at[u.weight], w.at[u.weight + 1], taps, rows, m.a, group, u.kind == NODE_SEP3 || u.kind == NODE_DIL3 ? 9 : 25);
@@ -118,67 +62,74 @@ __device__ __forceinline__ void node_x_active(const List<const T, NODE_MAPS> &z,
     }
 }
 
-// Grid: (blocks of tiles, groups of channels, edges).
-template <typename T> __device__ __forceinline__ void node_x(NODE_X(T, const, &), float *shared) {
+// Grid: (blocks of tiles, groups of channels, states of `wanted`).
+template <typename T> __device__ __forceinline__ void node_x(NODE_ARMS_OF(T, const, &), NodeArm<T> *mine, float *shared) {
     const NodeMaps m = NODE_MAPS_READ;
-    const NodeEdge e = node_edge(edges, blockIdx.z);
+    const NodeState s = node_state(states, wanted[blockIdx.z]);
     const NodeGroup group = node_group(blockIdx.y, a);
     const long long plane = m.plane();
-    const int tiles = node_tiles(m), channels = a * k;
-    const bool mixed = e.first == e.end, apart = mixed || e.stride > 1;
-    T *to = dx.at[blockIdx.z], *rest = apart ? dby.at[blockIdx.z] : to;
-    // Of the operand that bypasses, where it is another one, the gradient begins with its first channel that does.
-    const int before = apart ? a : 0;
-    float *slopes = shared, *rows = slopes + (e.end - e.first) * a * NODE_SLOPE, *taps = rows + a * NODE_GROUP;
+    const int tiles = node_tiles(m), channels = a * k, count = s.end - s.first;
+    float *slopes = shared, *rows = slopes + node_arm_units(edges, arms, s) * a * NODE_SLOPE, *taps = rows + a * NODE_GROUP;
     float *sums = taps + NODE_GROUP * 25, *dt = sums + min(NODE_GROUP, a) * tw * th;
-    const float by_edge = beta[e.beta];
-    float skip = 0.0f, *mine = slopes;
-    for (int i = e.first; i < e.end; i++, mine += a * NODE_SLOPE) {
-        const NodeUnit u = node_unit(units, i);
-        const float weight = alpha[u.alpha] * by_edge;
-        if (!to && u.kind != NODE_POOLED) continue;
-        if (u.kind == NODE_SKIP) skip += weight;
-        // Warps go on where the candidate before left off.
-        for (int c = (threadIdx.x / WARP_SIZE + (NODE_WARPS - 1) * (i - e.first) * a) % NODE_WARPS; c < a; c += NODE_WARPS) {
-            float *slope = mine + c * NODE_SLOPE;
-            if (u.maps == 1) node_last_slope(slope, u, i, c, stats, part, chunks, slots, weight, a, k, eps);
-            if (u.maps == 2) node_inner_slope(slope, u, c, stats, inner, inner_chunks, a, eps);
-        }
-    }
-    __syncthreads();
+    node_arms(d, stats, alpha, beta, part, inner, units, edges, arms, chunks, slots, inner_chunks, m, k, eps, s, mine, slopes);
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const NodeTile t = node_tile(m, tile);
-        const T *of_image = dy + t.image * (long long)channels * plane;
-        if (to && !mixed) {
-            node_x_active(z, w, g, dy, units, e, slopes, rows, taps, sums, dt, group, k, t, m);
-            node_x_write(to, x.at[blockIdx.z], dy, sums, skip, channels, k, group, t, m);
+        const T *state = x.at[s.source] + (t.image * (long long)s.channels + s.from) * plane;
+        const T *outer = s.outer ? d.at[0] + (t.image * (long long)s.channels + s.from) * plane : nullptr;
+        T *to = dx.at[s.out] + (t.image * (long long)s.out_channels + s.out_from) * plane;
+        const int strips = node_strips(m, NODE_ROWS);
+        for (int item = threadIdx.x / WARP_SIZE; item < group.count * strips; item += NODE_WARPS) {
+            const NodeStrip p = node_strip(item, strips, NODE_ROWS, m);
+            for (int o = 0; o < NODE_ROWS; o++) sums[p.channel * m.tw * m.th + (p.row + o) * m.tw + p.column] = 0.0f;
         }
-        for (int c = group.from; to && mixed && c < group.from + group.count; c++)
-            node_scaled(to + (t.image * (long long)a + c) * plane, of_image + c * k * plane, by_edge, t, m);
-        for (int c = a + blockIdx.y; rest && c < channels; c += gridDim.y)
-            node_scaled(rest + (t.image * (long long)(channels - before) + c - before) * plane, of_image + node_lands(c, a, k) * plane,
-                        by_edge, t, m);
-        const float *slope = slopes + group.from * NODE_SLOPE;
-        for (int i = e.first; i < e.end; i++, slope += a * NODE_SLOPE) {
-            const NodeUnit u = node_unit(units, i);
-            if (u.kind != NODE_POOLED || !dz.at[u.map]) continue;
-            for (int c = 0; c < group.count; c++) {
-                const long long at = (t.image * (long long)a + group.from + c) * plane;
-                node_passed(dz.at[u.map] + at, of_image + (group.from + c) * k * plane, z.at[u.map] + at, slope + c * NODE_SLOPE, t, m);
-            }
+        for (int i = 0; i < count; i++)
+            node_x_arm(w, mine[i], z, g, units, node_edge(edges, mine[i].edge), slopes, rows, taps, sums, dt, group, k, t, m);
+        node_x_strips(sums, group, t, m, [&](const NodeStrip &p, int, long long at, float &sum) {
+            if (!(to_float(state[(group.from + p.channel) * plane + at]) > 0.0f)) sum = 0.0f;
+        });
+        for (int kind = 0; kind < 2; kind++) {
+            if (!node_arms_pool(mine, count, kind)) continue;
+            __syncthreads();
+            node_pools_behind<1>(dt, mine, count, kind, slopes, z, units, edges, group, k, t, m);
+            __syncthreads();
+            // All arms' have the same taps: those of the first.
+            int first = 0;
+            while (mine[first].pools[kind] < 0) first++;
+            const NodeUnit u = node_unit(units, mine[first].pools[kind]);
+            const unsigned char *of_map = kind == 0 ? taken + u.aside * m.values() + t.image * (long long)a * plane : taken;
+            node_x_strips(sums, group, t, m, [&](const NodeStrip &p, int o, long long, float &sum) {
+                const int row = p.row + o, y = t.y + row, column = t.x + p.column;
+                const unsigned char *own = of_map + (kind == 0 ? (group.from + p.channel) * plane : 0);
+                float back = 0.0f;
+                UNROLL for (int ky = 0; ky < 3; ky++)
+                    UNROLL for (int kx = 0; kx < 3; kx++)
+                        back += node_pool_tap(dt, own, kind, p.channel, row + 1 - ky, p.column + 1 - kx, y + 1 - ky, column + 1 - kx, ky, kx, m);
+                sum += back;
+            });
         }
+        node_x_strips(sums, group, t, m, [&](const NodeStrip &p, int, long long at, float &sum) {
+            const int c = group.from + p.channel;
+            float v = sum + (outer ? to_float(outer[c * plane + at]) : 0.0f);
+            for (int i = 0; i < count; i++)
+                v = fmaf(mine[i].skip, to_float(mine[i].dy[t.image * mine[i].image + c * k * plane + at]), v);
+            to[c * plane + at] = from_float<T>(v);
+        });
+        for (int c = a + blockIdx.y; c < channels; c += gridDim.y) {
+            const T *more = outer ? outer + c * plane : nullptr;
+            if (m.w % PACK<T> == 0) node_bypassed<PACK<T>>(to + c * plane, more, mine, count, node_lands(c, a, k), t, m);
+            else node_bypassed<1>(to + c * plane, more, mine, count, node_lands(c, a, k), t, m);
+        }
+        __syncthreads();
     }
 }
 
-#define NODE_X_ARGUMENTS                                                                                                            \
-    z, w, g, x, dy, dx, dby, dz, stats, alpha, beta, part, inner, units, edges, chunks, slots, inner_chunks, n, a, k, h, wd, th, tw, \
-        eps
-
-extern "C" __global__ void node_x_f32(NODE_X(float, NODE_GIVEN, )) {
+extern "C" __global__ void node_x_f32(NODE_ARMS_OF(float, NODE_GIVEN, )) {
     DYNAMIC_SHARED(float, shared);
-    node_x<float>(NODE_X_ARGUMENTS, shared);
+    SHARED(NodeArm<float>, mine, NODE_ARMS);
+    node_x<float>(NODE_ARMS_ARGUMENTS, mine, shared);
 }
-extern "C" __global__ void node_x_bf16(NODE_X(bf16, NODE_GIVEN, )) {
+extern "C" __global__ void node_x_bf16(NODE_ARMS_OF(bf16, NODE_GIVEN, )) {
     DYNAMIC_SHARED(float, shared);
-    node_x<bf16>(NODE_X_ARGUMENTS, shared);
+    SHARED(NodeArm<bf16>, mine, NODE_ARMS);
+    node_x<bf16>(NODE_ARMS_ARGUMENTS, mine, shared);
 }

@@ -108,16 +108,18 @@ pub struct Launch {
     pub block: [u32; 3],
     /// Bytes of dynamic shared memory of a block: what `DYNAMIC_SHARED` of the kernel may use.
     pub shared: u32,
+    /// Bytes that it reads and writes, each once, where that is less than the buffers of its arguments: for those that count.
+    pub touches: Option<[u64; 2]>,
 }
 
 impl Launch {
     /// A grid of blocks.
     pub const fn new(grid: [u32; 3], block: [u32; 3]) -> Launch {
-        let shared = 0;
         Launch {
             grid,
             block,
-            shared,
+            shared: 0,
+            touches: None,
         }
     }
 

@@ -171,7 +171,16 @@ impl State {
             self.renew(at.0, *bytes);
             return Ok(());
         }
-        if let Command::Launch(_, _, args) = c {
+        if let Command::Launch(
+            _,
+            Launch {
+                touches: Some(t), ..
+            },
+            _,
+        ) = c
+        {
+            [w.read, w.written] = *t;
+        } else if let Command::Launch(_, _, args) = c {
             for a in args.iter().filter(|a| !a.is_null()) {
                 match a {
                     Arg::In(p, _) => w.read += self.extent(*p)?,

@@ -66,8 +66,8 @@ fn is_map(op: &str, i: usize, t: &Tensor) -> bool {
     let weights = ["conv2d", "conv_transpose2d", "linear"];
     let map = match (op, t.dims()) {
         // Its weights have one channel or one pixel, its maps more.
-        ("mixed_node", &[_, c, h, w]) => c > 1 && h * w > 1,
-        ("mixed_node", _) => false,
+        ("mixed_cell" | "mixed_node", &[_, c, h, w]) => c > 1 && h * w > 1,
+        ("mixed_cell" | "mixed_node", _) => false,
         _ => t.shape().rank() > 1 && (i == 0 || !weights.contains(&op)),
     };
     t.dtype().is_float() && map
@@ -75,7 +75,7 @@ fn is_map(op: &str, i: usize, t: &Tensor) -> bool {
 
 /// Ops that store maps between input and output, rounded as those are, and read them in both directions.
 fn stores_between(op: &str) -> bool {
-    op == "mixed_node"
+    op == "mixed_cell"
 }
 
 /// The operands of a case as a device stores them: maps in `dtype`, parameters in f32.

@@ -12,7 +12,10 @@ use crate::ops::table::OPS;
 const CASES: usize = 16;
 
 /// Ops of which the host computes some cases on a device, with the reason.
-const BY_HOST: &[(&str, &str)] = &[];
+const BY_HOST: &[(&str, &str)] = &[(
+    "mixed_node",
+    "a cell is one operation on devices, `mixed_cell`",
+)];
 
 /// Ops that share the storage of their operand.
 const WITHOUT_LAUNCH: &[&str] = &["reshape"];

@@ -60,14 +60,16 @@ pub trait Reference {
     }
 }
 
-fn arr<S: Scalar>(t: &Tensor) -> Arr<S> {
+/// The values in `S`.
+pub fn arr<S: Scalar>(t: &Tensor) -> Arr<S> {
     Arr {
         shape: *t.shape(),
         data: t.to_f64().into_iter().map(S::c).collect(),
     }
 }
 
-fn tensor<S: Scalar + Element>(a: Arr<S>) -> Tensor {
+/// As a tensor.
+pub fn tensor<S: Scalar + Element>(a: Arr<S>) -> Tensor {
     Tensor::from_buffer(a.shape, Buffer::from_slice(&a.data))
 }
 

@@ -65,6 +65,7 @@ pub static OPS: &[&Entry] = &[
     &super::global_avg_pool::ENTRY,
     &super::linear::ENTRY,
     &super::log_softmax::ENTRY,
+    &super::mixed_cell::ENTRY,
     &super::mixed_node::ENTRY,
     &super::mul::ENTRY,
     &super::multibox::ENTRY,

@@ -147,7 +147,10 @@ impl Cell {
         mixture: Option<&Mixture>,
     ) -> Result<Var> {
         let nodes = self.nodes(p, s0, s1, mixture)?;
-        ops::concat(&nodes.iter().collect::<Vec<_>>())
+        match &nodes[..] {
+            [whole] => Ok(whole.clone()),
+            _ => ops::concat(&nodes.iter().collect::<Vec<_>>()),
+        }
     }
 
     /// The state that the cell's output is, for cells that read it.
@@ -162,9 +165,13 @@ impl Cell {
         mixture: Option<&Mixture>,
     ) -> Result<State> {
         let nodes = self.nodes(p, s0, s1, mixture)?;
+        if let [whole] = &nodes[..] {
+            return Ok(State::new(whole.clone()));
+        }
         State::joined(&nodes.iter().collect::<Vec<_>>())
     }
 
+    /// The nodes of the cell's output, or what they are concatenated.
     fn nodes(
         &self,
         p: &Pass,

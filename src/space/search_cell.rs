@@ -13,11 +13,12 @@ use super::mixed_op::MixedOp;
 use super::operation::{Norms, Site, State};
 use super::primitive::Primitive;
 use crate::error::{Code, Error, Result};
-use crate::nn::{Builder, Map, Pass};
-use crate::ops::mixed_node::{self, Edge, Source};
-use crate::ops::{self, MixedNode, Term};
+use crate::nn::{BatchNorm, Builder, Map, Pass};
+use crate::ops::mixed_cell::{self, CellEdge, Choice};
+use crate::ops::mixed_node::{Candidate, Edge, Source};
+use crate::ops::{self, MixedCell, MixedNode, Term};
 use crate::tape::{Path, Var};
-use crate::tensor::DType;
+use crate::tensor::{DType, Shape};
 
 /// Edges and nodes of a search cell.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl SearchBody {
         Ok((body, out))
     }
 
-    /// The intermediate nodes, first to last.
+    /// The intermediate nodes, first to last; concatenated already where one operation computes them all.
     ///
     /// # Errors
     /// Those of the ops.
@@ -116,6 +117,9 @@ impl SearchBody {
         let pools = !mixture.is_sparse() && self.edges.iter().all(both);
         for x in inputs {
             states.push(Node::new(x, pools));
+        }
+        if let Some(y) = self.fused_cell(p, &states, mixture)? {
+            return Ok(vec![y]);
         }
         for node in 0..self.nodes {
             let x = self.sum(p, node, &states, mixture)?;
@@ -134,8 +138,88 @@ impl SearchBody {
         self.reduction && from < INPUTS
     }
 
-    /// The node as one operation, where everything that it is made of has a part in [`ops::mixed_node`]: in a training pass
-    /// where all candidates take part and are not dropped.
+    /// Whether all candidates take part and are not dropped, in a training pass: what operations of whole nodes and cells compute.
+    fn dense(&self, p: &Pass, mixture: &CellMixture) -> bool {
+        p.mode.training && !mixture.is_sparse() && p.mode.skip_dropout == 0.0
+    }
+
+    /// Shape of what candidates make of a state.
+    fn mixed(&self, state: &Node, from: usize) -> Shape {
+        let d = state.x.dims();
+        let stride = if self.halves(from) { 2 } else { 1 };
+        Shape::new(&[d[0], self.active, d[2] / stride, d[3] / stride])
+    }
+
+    /// The whole cell as one operation on a device, where everything that it is made of has a part in [`ops::mixed_cell`].
+    fn fused_cell(&self, p: &Pass, inputs: &[Node], mixture: &CellMixture) -> Result<Option<Var>> {
+        if !self.dense(p, mixture) || !matches!(p.tape.cx().path, Path::Device(_)) {
+            return Ok(None);
+        }
+        let y = self.mixed(&inputs[0], 0);
+        let (mut nodes, mut own, mut norms) = (vec![], vec![], vec![]);
+        for node in 0..self.nodes {
+            let mut edges = vec![];
+            for from in 0..node + INPUTS {
+                let beta = edge_index(node, from);
+                let mut candidates = vec![];
+                for (alpha, op) in self.edges[beta].dense() {
+                    if let Some((kind, norm)) = op.pooling() {
+                        candidates.push((Choice::Pool(kind.of_op()), alpha));
+                        norms.push(norm);
+                        continue;
+                    }
+                    let Some(parts) = op.parts(p, &y) else {
+                        return Ok(None);
+                    };
+                    candidates.push((Choice::Of(parts.candidate), alpha));
+                    own.extend(parts.operands);
+                    norms.extend(parts.norms);
+                }
+                if candidates.is_empty() {
+                    return Ok(None);
+                }
+                edges.push(CellEdge {
+                    from,
+                    beta,
+                    candidates,
+                });
+            }
+            nodes.push(edges);
+        }
+        let Some(eps) = common_eps(&norms) else {
+            return Ok(None);
+        };
+        let op = MixedCell {
+            nodes,
+            halves: self.reduction,
+            k: self.k,
+            eps,
+            recompute: false,
+        };
+        let mut sources: Vec<Var> = inputs.iter().map(|s| s.x.clone()).collect();
+        let arch = [&mixture.alpha, &mixture.beta];
+        let maps = sources.iter().map(|v| v.dtype());
+        let single = arch.into_iter().chain(&own).map(|v| v.dtype());
+        let same = maps.clone().all(|d| d == sources[0].dtype());
+        let taken = mixed_cell::device::stored(sources[0].dtype(), single);
+        if !same || !taken || !op.fits_device(self.active) {
+            return Ok(None);
+        }
+        if self.reduction && self.k > 1 {
+            for (from, state) in inputs.iter().enumerate() {
+                sources.push(self.bypass(state, from)?.0);
+            }
+        }
+        let sources: Vec<&Var> = sources.iter().collect();
+        let own: Vec<&Var> = own.iter().collect();
+        let (y, stats) = ops::mixed_cell(op, &sources, arch, &own)?;
+        for (norm, stats) in norms.into_iter().zip(stats) {
+            norm.note(p, stats);
+        }
+        Ok(Some(y))
+    }
+
+    /// A node as one operation on the processor, where everything that it is made of has a part in [`ops::mixed_node`].
     fn fused(
         &self,
         p: &Pass,
@@ -144,24 +228,25 @@ impl SearchBody {
         mixture: &CellMixture,
     ) -> Result<Option<Var>> {
         let edge = |from: usize| &self.edges[edge_index(node, from)];
-        let dense = p.mode.training && !mixture.is_sparse() && p.mode.skip_dropout == 0.0;
-        let path = p.tape.cx().path;
-        let takes = match path {
-            Path::Fast => states.iter().all(|s| s.x.dtype() != DType::Bf16),
-            Path::Device(_) => self.active <= mixed_node::device::CHANNELS,
-            Path::Reference => false,
-        };
+        let takes =
+            p.tape.cx().path == Path::Fast && states.iter().all(|s| s.x.dtype() != DType::Bf16);
         let alive = (0..states.len()).all(|from| edge(from).dense().next().is_some());
-        if !dense || !takes || !alive {
+        if !self.dense(p, mixture) || !takes || !alive {
             return Ok(None);
         }
         let (mut edges, mut sources, mut own, mut norms) = (vec![], vec![], vec![], vec![]);
         for (from, state) in states.iter().enumerate() {
-            let beta = edge_index(node, from);
-            let halves = self.halves(from);
+            let (beta, halves) = (edge_index(node, from), self.halves(from));
             let mut candidates = vec![];
             for (alpha, op) in edge(from).dense() {
-                let Some(parts) = op.parts(p, self.active(state)?)? else {
+                if let Some((kind, norm)) = op.pooling() {
+                    let stride = if halves { 2 } else { 1 };
+                    candidates.push((Candidate::Pooled, alpha));
+                    own.push(self.active(state)?.pool(kind, stride)?);
+                    norms.push(norm);
+                    continue;
+                }
+                let Some(parts) = op.parts(p, &self.mixed(state, from)) else {
                     return Ok(None);
                 };
                 candidates.push((parts.candidate, alpha));
@@ -181,11 +266,8 @@ impl SearchBody {
             };
             edges.push(Edge { beta, source });
         }
-        let mut eps = norms.iter().map(|n| n.plain_eps());
-        let eps = match eps.next() {
-            None => 0.0,
-            Some(Some(first)) if eps.all(|e| e == Some(first)) => first,
-            Some(_) => return Ok(None),
+        let Some(eps) = common_eps(&norms) else {
+            return Ok(None);
         };
         let op = MixedNode {
             edges,
@@ -193,9 +275,6 @@ impl SearchBody {
             eps,
             recompute: self.recompute,
         };
-        if matches!(path, Path::Device(_)) && !op.fits_device(self.active) {
-            return Ok(None);
-        }
         let sources: Vec<&Var> = sources.iter().collect();
         let own: Vec<&Var> = own.iter().collect();
         let (y, stats) = ops::mixed_node(op, &sources, [&mixture.alpha, &mixture.beta], &own)?;
@@ -247,6 +326,15 @@ impl SearchBody {
         let rest = state.x.dims()[1] - self.active;
         let pooled = ops::max_pool(&ops::slice(&state.x, self.active, rest)?, 2, 2, 0)?;
         Ok((state.pooled.get_or_init(|| pooled).clone(), 0))
+    }
+}
+
+/// What all these normalisations add to variances, where they have neither scale nor shift and agree on it.
+fn common_eps(norms: &[&BatchNorm]) -> Option<f64> {
+    let mut eps = norms.iter().map(|n| n.plain_eps());
+    match eps.next() {
+        None => Some(0.0),
+        Some(first) => first.filter(|_| eps.all(|e| e == first)),
     }
 }
 

@@ -24,7 +24,7 @@ const ALL: [Candidate; 8] = [
 fn case(g: &mut Gen) -> Case {
     loop {
         let case = draw(g);
-        if far_from_kinks(&case) {
+        if far_from_kinks(&case.0, &case.1) {
             return Case {
                 op: Arc::new(case.0),
                 x: case.1,
@@ -126,7 +126,7 @@ fn draw(g: &mut Gen) -> (MixedNode, Vec<Tensor>) {
 
 /// Whether the inner ReLU of every separable convolution sees no value near zero, and no channel of a state is rectified to almost
 /// nothing, which leaves a convolution without a gradient.
-fn far_from_kinks((op, x): &(MixedNode, Vec<Tensor>)) -> bool {
+pub fn far_from_kinks(op: &MixedNode, x: &[Tensor]) -> bool {
     let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
     let op = MixedNode {
         recompute: false,

@@ -11,11 +11,11 @@
 //! normalisations and depthwise convolutions are computed again on the way back. There, one pass over `dy` and a candidate's map
 //! gives both the sums that its normalisation needs and the gradient of its weight: `<dy, BN(z)>`.
 //!
-//! Its twin is the composition of primitive operations (`definition.rs`).
+//! Its twin is the composition of primitive operations (`definition.rs`). On a device a whole cell is one operation
+//! ([`super::mixed_cell`]).
 
 mod backward;
 mod definition;
-pub mod device;
 mod entry;
 mod forward;
 mod half;
@@ -27,9 +27,9 @@ use super::batch_norm::BatchStats;
 use super::shape_rules::{refuse, same};
 use crate::backend::host::by_float;
 use crate::error::Result;
-use crate::tape::{Backward, Grad, Op, Output, Path, Var};
-use crate::tensor::{DType, Engine, Shape, Tensor};
-pub use entry::ENTRY;
+use crate::tape::{Backward, Grad, Op, Output, Var};
+use crate::tensor::{Shape, Tensor};
+pub use entry::{ENTRY, far_from_kinks};
 use plan::Plan;
 
 /// A candidate operation, channels kept.
@@ -70,7 +70,7 @@ impl Candidate {
     }
 
     /// Whether it may stand on an edge of this stride.
-    fn goes_with(self, stride: usize) -> bool {
+    pub(super) fn goes_with(self, stride: usize) -> bool {
         match self {
             Candidate::Skip => stride == 1,
             Candidate::Reduced => stride == 2,
@@ -79,7 +79,7 @@ impl Candidate {
     }
 
     /// Side and dilation of its depthwise convolutions.
-    fn kernel(self) -> Option<(usize, usize)> {
+    pub(super) fn kernel(self) -> Option<(usize, usize)> {
         match self {
             Candidate::Skip | Candidate::Pooled | Candidate::Reduced => None,
             Candidate::Separable(k) => Some((k, 1)),
@@ -153,15 +153,9 @@ pub fn mixed_node(
     let plan = Plan::new(&op, &shapes);
     let order: Vec<usize> = plan.statistics().collect();
     let count = plan.n * plan.plane;
-    let path = alpha.tape().cx().path;
-    let dtypes: Vec<DType> = operands.iter().map(|v| v.dtype()).collect();
-    let rows = matches!(path, Path::Device(_)) && device::takes(&op, &plan, &dtypes);
     let (y, saved) = alpha.tape().apply_saving(op, &operands)?;
-    let of = |(map, at): (usize, usize)| match rows {
-        true => BatchStats::row(saved.clone(), [plan.kept, map], &y, count),
-        false => BatchStats::at(saved.clone(), at, &y, count),
-    };
-    Ok((y.clone(), order.into_iter().enumerate().map(of).collect()))
+    let of = |at| BatchStats::at(saved.clone(), at, &y, count);
+    Ok((y.clone(), order.into_iter().map(of).collect()))
 }
 
 impl Op for MixedNode {
@@ -240,24 +234,7 @@ impl Op for MixedNode {
 
     fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
         let plan = Plan::new(self, b.shapes);
-        if b.saved.len() == plan.kept + 1 {
-            let saved = device::on_host(&plan, b.saved, b.dy.dtype());
-            let b = Backward {
-                saved: &saved,
-                ..*b
-            };
-            return self.backward(&b);
-        }
         by_float!(b.dy.dtype(), T => backward::run::<T>(self, &plan, b))
-    }
-
-    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
-        device::forward(e, self, &Plan::new(self, &shapes), x)
-    }
-
-    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
-        device::backward(e, self, &Plan::new(self, b.shapes), b)
     }
 
     crate::reference_path!();

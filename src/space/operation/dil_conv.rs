@@ -6,6 +6,7 @@ use crate::nn::{BatchNorm, Bias, Builder, Conv2d, Map, Pass};
 use crate::ops::Conv2dParams;
 use crate::ops::mixed_node::Candidate;
 use crate::tape::Var;
+use crate::tensor::Shape;
 
 /// `dil_conv_KxK`.
 #[derive(Debug)]
@@ -13,7 +14,6 @@ pub struct DilConv {
     depthwise: Conv2d,
     pointwise: Conv2d,
     norm: BatchNorm,
-    stride: usize,
     candidate: Candidate,
 }
 
@@ -34,7 +34,6 @@ impl DilConv {
                 depthwise,
                 pointwise,
                 norm,
-                stride: site.stride,
                 candidate: Candidate::Dilated(k),
             };
             Ok((op, y))
@@ -63,12 +62,11 @@ impl Operation for DilConv {
         Ok(Some((self.convolved(p, x)?, &self.norm)))
     }
 
-    fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
-        let y = &x.strided(self.stride);
-        Ok(Some(Parts {
+    fn parts(&self, p: &Pass, y: &Shape) -> Option<Parts<'_>> {
+        Some(Parts {
             candidate: self.candidate,
             operands: vec![self.depthwise.within(p, y), self.pointwise.within(p, y)],
             norms: vec![&self.norm],
-        }))
+        })
     }
 }

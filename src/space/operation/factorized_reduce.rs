@@ -5,6 +5,7 @@ use super::{Norms, Operation, Parts, State};
 use crate::error::{Code, Error, Result};
 use crate::nn::{BatchNorm, Bias, Builder, Conv2d, Map, Pass};
 use crate::ops::mixed_node::Candidate;
+use crate::ops::shape_rules::with_dim;
 use crate::ops::{self, Conv2dParams};
 use crate::tape::Var;
 use crate::tensor::Shape;
@@ -71,14 +72,12 @@ impl Operation for FactorizedReduce {
         Ok(Some((self.reduced(p, x)?, &self.norm)))
     }
 
-    fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
-        let whole = x.strided(2);
-        let d = whole.dims();
-        let y = Shape::new(&[d[0], d[1] / 2, d[2], d[3]]);
-        Ok(Some(Parts {
+    fn parts(&self, p: &Pass, y: &Shape) -> Option<Parts<'_>> {
+        let y = with_dim(y, 1, y.dims()[1] / 2);
+        Some(Parts {
             candidate: Candidate::Reduced,
             operands: self.conv.iter().map(|c| c.within(p, &y)).collect(),
             norms: vec![&self.norm],
-        }))
+        })
     }
 }

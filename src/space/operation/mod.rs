@@ -21,6 +21,7 @@ use crate::nn::{Affine, BatchNorm, Builder, Map, Pass};
 use crate::ops::Conv2dParams;
 use crate::ops::mixed_node::Candidate;
 use crate::tape::Var;
+use crate::tensor::Shape;
 
 /// An operation of an edge: `(N, C, H, W)` to `(N, C, H', W')`.
 pub trait Operation: std::fmt::Debug + Send + Sync {
@@ -30,13 +31,15 @@ pub trait Operation: std::fmt::Debug + Send + Sync {
     /// Those of its ops.
     fn forward(&self, p: &Pass, x: &State) -> Result<Var>;
 
-    /// What an operation that computes a whole node needs of this one over the state that its edge starts at; `None` when it is
-    /// none of its candidates.
-    ///
-    /// # Errors
-    /// Those of the ops that all edges from the state share.
-    fn parts(&self, _p: &Pass, _x: &State) -> Result<Option<Parts<'_>>> {
-        Ok(None)
+    /// What an operation that computes a whole node or cell needs of this one where its result has the shape `y`; `None` when it is
+    /// none of its candidates, or a pooling.
+    fn parts(&self, _p: &Pass, _y: &Shape) -> Option<Parts<'_>> {
+        None
+    }
+
+    /// Of a pooling that is normalised its kind and the normalisation.
+    fn pooling(&self) -> Option<(PoolKind, &BatchNorm)> {
+        None
     }
 
     /// What it normalises and rectifies on the way, and the normalisation, where there is such a step.

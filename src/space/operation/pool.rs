@@ -1,10 +1,10 @@
 //! 3x3 pooling with padding 1; the search network normalises its output.
 
-use super::{Norms, Operation, Parts, Site, State};
+use super::{Norms, Operation, Site, State};
 use crate::error::Result;
 use crate::nn::map::Window;
 use crate::nn::{Affine, BatchNorm, Builder, Map, Pass};
-use crate::ops::mixed_node::Candidate;
+use crate::ops::pool::Kind;
 use crate::tape::Var;
 
 /// What a window yields.
@@ -14,6 +14,16 @@ pub enum PoolKind {
     Max,
     /// The mean of the values inside the map.
     Average,
+}
+
+impl PoolKind {
+    /// As operations know it.
+    pub fn of_op(self) -> Kind {
+        match self {
+            PoolKind::Max => Kind::Max,
+            PoolKind::Average => Kind::Average,
+        }
+    }
 }
 
 /// `max_pool_3x3` and `avg_pool_3x3`.
@@ -68,14 +78,7 @@ impl Operation for Pool {
         }
     }
 
-    fn parts(&self, _p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
-        let Some(norm) = &self.norm else {
-            return Ok(None);
-        };
-        Ok(Some(Parts {
-            candidate: Candidate::Pooled,
-            operands: vec![x.pool(self.kind, self.stride)?],
-            norms: vec![norm],
-        }))
+    fn pooling(&self) -> Option<(PoolKind, &BatchNorm)> {
+        self.norm.as_ref().map(|norm| (self.kind, norm))
     }
 }

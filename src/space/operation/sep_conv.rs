@@ -6,6 +6,7 @@ use crate::nn::{BatchNorm, Bias, Builder, Conv2d, Map, Pass};
 use crate::ops::Conv2dParams;
 use crate::ops::mixed_node::Candidate;
 use crate::tape::Var;
+use crate::tensor::Shape;
 
 /// `sep_conv_KxK`.
 #[derive(Debug)]
@@ -13,7 +14,6 @@ pub struct SepConv {
     depthwise: [Conv2d; 2],
     pointwise: [Conv2d; 2],
     norm: [BatchNorm; 2],
-    stride: usize,
     candidate: Candidate,
 }
 
@@ -44,7 +44,6 @@ impl SepConv {
                 pointwise: [pw1, pw2],
                 norm: [norm1, norm2],
                 candidate: Candidate::Separable(k),
-                stride: site.stride,
             };
             Ok((op, y))
         })
@@ -79,15 +78,14 @@ impl Operation for SepConv {
         inner.map(half).transpose()
     }
 
-    fn parts(&self, p: &Pass, x: &State) -> Result<Option<Parts<'_>>> {
-        let y = &x.strided(self.stride);
+    fn parts(&self, p: &Pass, y: &Shape) -> Option<Parts<'_>> {
         let halves = self.depthwise.iter().zip(&self.pointwise);
-        Ok(Some(Parts {
+        Some(Parts {
             candidate: self.candidate,
             operands: halves
                 .flat_map(|(d, w)| [d.within(p, y), w.within(p, y)])
                 .collect(),
             norms: self.norm.iter().collect(),
-        }))
+        })
     }
 }

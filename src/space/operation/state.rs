@@ -6,7 +6,6 @@ use super::PoolKind;
 use crate::error::Result;
 use crate::ops;
 use crate::tape::{Path, Var};
-use crate::tensor::Shape;
 
 /// A node's value with the parameter-free intermediate results that operations on its outgoing edges share: rectified,
 /// pooled, subsampled. Sharing changes no value: each is a pure function of the node.
@@ -106,17 +105,6 @@ impl State {
                 Ok(cut.get().expect("just set"))
             }
         }
-    }
-
-    /// Shape of what an operation of this stride makes of it, sides rounded up.
-    pub fn strided(&self, stride: usize) -> Shape {
-        let (d, channels) = match &self.x {
-            Value::Own(x) => (x.dims(), x.dims()[1]),
-            Value::Part {
-                whole, channels, ..
-            } => (whole.dims(), *channels),
-        };
-        Shape::new(&[d[0], channels, d[2].div_ceil(stride), d[3].div_ceil(stride)])
     }
 
     /// `max(x, 0)`.

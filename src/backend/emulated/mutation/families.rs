@@ -13,8 +13,7 @@ use crate::microbench::check_ceilings;
 use crate::ops::batch_norm::many::tests as norm_many;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
-use crate::ops::mixed_node::device::backward::tests as node_back;
-use crate::ops::mixed_node::device::tests as node;
+use crate::ops::mixed_cell::device::tests as cell;
 use crate::ops::pools::tests as pools;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
@@ -138,60 +137,60 @@ pub const FAMILIES: &[Family] = &[
     Family {
         file: "node_first.cu",
         headers: &["node_half.cuh"],
-        cases: |d| node::forward_cases(Engine::new(d, true)),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            cell::cases(e)?;
+            cell::halving_cases(e)
+        },
     },
     Family {
         file: "node_grads.cu",
         headers: &[],
         cases: |d| {
             let e = Engine::new(d, true);
-            node_back::backward_cases(e)?;
-            node_back::halving_cases(e)
+            cell::cases(e)?;
+            cell::halving_cases(e)
         },
     },
     Family {
         file: "node_halved_weights.cu",
         headers: &[],
-        cases: |d| node_back::halving_cases(Engine::new(d, true)),
+        cases: |d| cell::halving_cases(Engine::new(d, true)),
     },
     Family {
         file: "node_halved_x.cu",
         headers: &["node_halved.cuh"],
-        cases: |d| node_back::halving_cases(Engine::new(d, true)),
+        cases: |d| cell::halving_cases(Engine::new(d, true)),
     },
     Family {
         file: "node_last.cu",
         headers: &["node_back.cuh"],
-        cases: |d| node_back::backward_cases(Engine::new(d, true)),
+        cases: |d| cell::cases(Engine::new(d, true)),
     },
     Family {
         file: "node_second.cu",
         headers: &["node.cuh"],
-        cases: |d| node::forward_cases(Engine::new(d, true)),
+        cases: |d| cell::cases(Engine::new(d, true)),
     },
     Family {
         file: "node_sum.cu",
         headers: &[],
-        cases: |d| node::forward_cases(Engine::new(d, true)),
+        cases: |d| cell::cases(Engine::new(d, true)),
     },
     Family {
         file: "node_sums.cu",
         headers: &[],
-        cases: |d| node_back::backward_cases(Engine::new(d, true)),
+        cases: |d| cell::cases(Engine::new(d, true)),
     },
     Family {
         file: "node_weights.cu",
         headers: &["node_weights.cuh"],
-        cases: |d| node_back::backward_cases(Engine::new(d, true)),
+        cases: |d| cell::cases(Engine::new(d, true)),
     },
     Family {
         file: "node_x.cu",
-        headers: &[],
-        cases: |d| {
-            let e = Engine::new(d, true);
-            node_back::backward_cases(e)?;
-            node_back::halving_cases(e)
-        },
+        headers: &["node_arms.cuh"],
+        cases: |d| cell::cases(Engine::new(d, true)),
     },
     Family {
         file: "norm.cu",

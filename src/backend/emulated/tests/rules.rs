@@ -173,6 +173,7 @@ const FAULTS: &[Fault] = &[
             grid: [2, 1, 1],
             block: [32, 1, 1],
             shared: 128,
+            touches: None,
         },
         Y,
         &["dynamic shared `row`, which nobody wrote"],
@@ -183,6 +184,7 @@ const FAULTS: &[Fault] = &[
             grid: [1; 3],
             block: [32, 1, 1],
             shared: 163 << 10,
+            touches: None,
         },
         Y,
         &[

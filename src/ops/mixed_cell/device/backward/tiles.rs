@@ -2,7 +2,7 @@
 
 use super::super::THREADS;
 use crate::backend::driver::Arg;
-use crate::ops::mixed_node::plan::{Plan, Unit};
+use crate::ops::mixed_cell::plan::{Plan, Unit};
 use crate::ops::on_device::int;
 
 /// Values of a lane's strip on the way back to a map: `NODE_ROWS` of `kernels/node_back.cuh`.
@@ -51,24 +51,25 @@ impl Tiles {
     }
 }
 
-/// Pixels that the filter of a candidate reaches to each side.
+/// Pixels that the filter of a candidate, or its pooling, reaches to each side.
 pub fn reach(u: &Unit) -> usize {
-    u.candidate.kernel().map_or(0, |(k, d)| k / 2 * d)
+    let pools = usize::from(matches!(u.choice, crate::ops::mixed_cell::Choice::Pool(_)));
+    u.kernel().map_or(pools, |(k, d)| k / 2 * d)
 }
 
 /// Classes of the state's pixels, by odd or even row and column, that the first half of a candidate on an edge that halves the map meets,
-/// and pixels of the node's map to each side of a tile: as `NodeHalved` of `kernels/node_halved.cuh`.
+/// and pixels of the node's map to each side of a tile: as `NodeHalved` of `kernels/node_halved.cuh`, and of a pooling.
 pub fn halved(u: &Unit) -> (usize, usize) {
-    match u.candidate.kernel() {
+    match u.kernel() {
         Some((_, 1)) => (4, 1),
         Some((k, _)) => (1, k / 2),
-        None => (0, 0),
+        None => (0, reach(u)),
     }
 }
 
 /// Weights that a row of the table of halves has.
 pub fn half_weights(u: &Unit, a: usize) -> usize {
-    match u.candidate.kernel() {
+    match u.kernel() {
         Some((k, _)) => a * k * k + a * a,
         None => a / 2 * a,
     }
