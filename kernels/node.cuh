@@ -9,7 +9,7 @@
 // Capacities, as src/ops/mixed_cell/device/mod.rs has them: candidates of the edges into a node, those edges, channels that are mixed, and
 // pointers: to states and what bypasses, to weights, to gradients of nodes, to gradients that are asked for.
 constexpr int NODE_UNITS = 64, NODE_EDGES = 8, NODE_CHANNELS = 64;
-constexpr int NODE_SOURCES = 8, NODE_WEIGHTS = 192, NODE_GRADS = 2, NODE_OUTS = 4;
+constexpr int NODE_SOURCES = 8, NODE_WEIGHTS = 192, NODE_GRADS = 2, NODE_OUTS = 3;
 constexpr int NODE_THREADS = 256, NODE_WARPS = NODE_THREADS / WARP_SIZE;
 
 // Pointers handed over by value.
@@ -46,6 +46,16 @@ __device__ inline NodeEdge node_edge(const int *edges, int e) {
 
 // Channel of the node that channel c of concat(mixed, bypass) becomes: channels = k a.
 __device__ inline int node_lands(int c, int a, int k) { return c % a * k + c / a; }
+
+// The largest of a window of 2 x 2 in row order, and which it is: the first of equals; NaN wins.
+__device__ inline float node_largest(float a, float b, float c, float d, int &tap) {
+    float best = a;
+    tap = 0;
+    if (b > best || b != b) best = b, tap = 1;
+    if (c > best || c != c) best = c, tap = 2;
+    if (d > best || d != d) best = d, tap = 3;
+    return best;
+}
 
 // Statistics of a channel of a map; mean + rest is the mean in two floats.
 struct NodeNorm {

@@ -14,14 +14,14 @@
 
 // Row of the table of states: which source it is, its first channel there, channels of that source; its gradient: which of those that are
 // asked for, the first channel there, channels of that one; whether the cell's gradient (the first of `d`, laid out as the state) reaches
-// it too; first of its arms and end of them in their table; of edges that halve the map, which gradient is that of what bypasses (-1: none).
-constexpr int NODE_STATE = 10;
+// it too; first of its arms and end of them in their table.
+constexpr int NODE_STATE = 9;
 struct NodeState {
-    int source, from, channels, out, out_from, out_channels, outer, first, end, by;
+    int source, from, channels, out, out_from, out_channels, outer, first, end;
 };
 __device__ inline NodeState node_state(const int *states, int s) {
     const int *r = states + s * NODE_STATE;
-    return NodeState{r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9]};
+    return NodeState{r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8]};
 }
 
 // An arm as a block keeps it in shared memory: its node's gradient and how far its images are apart, beta, the weight of its skip-connects,

@@ -1,7 +1,7 @@
 // The first launch of the states that a search cell has at a time, both inputs or one node: of every candidate of every edge out of them
 // that has a convolution ReLU, depthwise, pointwise and the partial statistics of the result; of their poolings the map, the taps of the
 // largest values and the partial statistics. Edges that halve the map have the stride in the depthwise convolution and in the pooling, or
-// a factorised reduction.
+// a factorised reduction; what bypasses them is pooled, windows of 2 x 2 at stride 2.
 //
 // Grid: (candidates of `work`, chunks of the tiles); blocks of NODE_THREADS; dynamic shared memory as NodeShared has it.
 #include "node_half.cuh"
@@ -103,11 +103,42 @@ __device__ __forceinline__ void node_pool(bool largest, const T *x, long long im
     }
 }
 
-// S: sides of the states over those of the nodes.
+// The largest values of windows of 2 x 2 of the channels from the a-th on of a state of `channels`, (n, channels - a, h, w).
+template <int V, typename T>
+__device__ __forceinline__ void node_rest(const T *x, T *by, const NodeMaps &m, int channels, int chunk, int chunks) {
+    const int rest = channels - m.a, packs = m.w / V;
+    const long long plane = m.plane() / V, image = rest * plane, all = m.n * image, end = all * (chunk + 1) / chunks;
+    for (long long i = all * chunk / chunks + threadIdx.x; i < end; i += NODE_THREADS) {
+        const long long of = quotient(i, image), c = quotient(i - of * image, plane);
+        const int at = (int)(i - of * image - c * plane), y = at / packs, ox = (at - y * packs) * V;
+        const T *window = x + ((of * channels + m.a + c) * m.h + y) * 4 * m.w + 2 * ox;
+        float rows[2][2 * V], v[V];
+        UNROLL
+        for (int r = 0; r < 2; r++) {
+            load_values<V>(window + r * 2 * m.w, rows[r]);
+            load_values<V>(window + r * 2 * m.w + V, rows[r] + V);
+        }
+        UNROLL
+        for (int j = 0; j < V; j++) {
+            int tap;
+            v[j] = node_largest(rows[0][2 * j], rows[0][2 * j + 1], rows[1][2 * j], rows[1][2 * j + 1], tap);
+        }
+        store_values<V>(by + i * V, v);
+    }
+}
+
+// S: sides of the states over those of the nodes. Work behind the candidates is what bypasses the inputs, to `by`, (2, n, channels - a, h, w).
 template <int S, typename T>
 __device__ __forceinline__ void node_first(const List<const float, NODE_WEIGHTS> &weights, const List<const T, NODE_SOURCES> &x, T *z,
-                                           unsigned char *taps, const int *units, const int *edges, const int *work, float *part,
-                                           float *shared, const NodeMaps &m, int group) {
+                                           T *by, unsigned char *taps, const int *units, const int *edges, const int *work, float *part,
+                                           float *shared, const NodeMaps &m, int group, int candidates, int channels) {
+    if (S == 2 && work[blockIdx.x] >= candidates) {
+        const int input = work[blockIdx.x] - candidates;
+        T *to = by + input * (m.n * (channels - m.a) * m.plane());
+        if (m.w % PACK<T> == 0) node_rest<PACK<T>>(x.at[input], to, m, channels, blockIdx.y, gridDim.y);
+        else node_rest<1>(x.at[input], to, m, channels, blockIdx.y, gridDim.y);
+        return;
+    }
     const NodeUnit u = node_unit(units, work[blockIdx.x]);
     const NodeEdge e = node_edge(edges, u.edge);
     const NodeShared s(shared, m, group, S);
@@ -128,12 +159,13 @@ __device__ __forceinline__ void node_first(const List<const float, NODE_WEIGHTS>
 }
 
 #define FIRST(T)                                                                                                                      \
-    NODE_LIST(const float, NODE_WEIGHTS, weights), NODE_LIST(const T, NODE_SOURCES, x), T *z, unsigned char *taps, const int *units,  \
-        const int *edges, const int *work, float *part, int n, int a, int h, int w, int th, int tw, int group
+    NODE_LIST(const float, NODE_WEIGHTS, weights), NODE_LIST(const T, NODE_SOURCES, x), T *z, T *by, unsigned char *taps,            \
+        const int *units, const int *edges, const int *work, float *part, int n, int a, int h, int w, int th, int tw, int group,      \
+        int candidates, int channels
 
 #define RUN(S)                     \
     DYNAMIC_SHARED(float, shared); \
-    node_first<S>(weights, x, z, taps, units, edges, work, part, shared, NodeMaps{n, a, h, w, th, tw}, group)
+    node_first<S>(weights, x, z, by, taps, units, edges, work, part, shared, NodeMaps{n, a, h, w, th, tw}, group, candidates, channels)
 
 extern "C" __global__ void node_first_f32(FIRST(float)) { RUN(1); }
 extern "C" __global__ void node_first_bf16(FIRST(bf16)) { RUN(1); }

@@ -1,11 +1,12 @@
-// The gradients of the states of a search cell that are of twice its nodes' sides, of their active channels, in one launch: everything that
-// reaches a state added in the order of its arms and written once.
+// The gradients of the states of a search cell that are of twice its nodes' sides, in one launch: everything that reaches a state added in
+// the order of its arms and written once.
 //
-//     where x > 0: depthwise^T(pointwise^T(dz)) of dilated convolutions and of the first halves of separable ones, at stride 2;
+//     active channels: where x > 0, depthwise^T(pointwise^T(dz)) of dilated convolutions and of the first halves of separable ones, at stride 2;
 //         pointwise^T(dz) of reductions, the first half of dz to even rows and columns, the second to odd ones
-//     what poolings hand back
+//         and what poolings hand back
+//     the others: the sum of beta dy at the largest pixel of every window of 2 x 2, which is looked for again
 //
-// dz as in node_x.cu; and the gradients of what bypasses, another operand of the nodes' size: the sum of beta dy.
+// dz as in node_x.cu.
 #include "node_arms.cuh"
 #include "node_halved.cuh"
 
@@ -96,8 +97,24 @@ __device__ __forceinline__ void node_halved_arm(const List<const float, NODE_WEI
     }
 }
 
-// Grid: (blocks of tiles of 256 pixels of the nodes' map, groups of channels, states of `wanted`). A gradient without a place to go is
-// not wanted.
+// What bypasses, of a channel: `state` and `to` of it, its gradient channel `lands` of the nodes'.
+template <typename T>
+__device__ __forceinline__ void node_halved_rest(T *to, const T *state, const NodeArm<T> *arms, int count, int lands, const NodeTile &t,
+                                                 const NodeMaps &m) {
+    node_over<1>(t, m, [&](long long at) {
+        const int y = (int)quotient(at, m.w), x = (int)(at - (long long)y * m.w);
+        const long long above = (4ll * y) * m.w + 2 * x, below = above + 2 * m.w;
+        float sum = 0.0f;
+        for (int i = 0; i < count; i++)
+            sum = fmaf(arms[i].beta, to_float(arms[i].dy[t.image * arms[i].image + lands * m.plane() + at]), sum);
+        int tap;
+        node_largest(to_float(state[above]), to_float(state[above + 1]), to_float(state[below]), to_float(state[below + 1]), tap);
+        to[above] = from_float<T>(tap == 0 ? sum : 0.0f), to[above + 1] = from_float<T>(tap == 1 ? sum : 0.0f);
+        to[below] = from_float<T>(tap == 2 ? sum : 0.0f), to[below + 1] = from_float<T>(tap == 3 ? sum : 0.0f);
+    });
+}
+
+// Grid: (blocks of tiles of 256 pixels of the nodes' map, groups of channels, states of `wanted`).
 template <typename T> __device__ __forceinline__ void node_halved_x(NODE_ARMS_OF(T, const, &), NodeArm<T> *mine, float *shared) {
     const NodeMaps m = NODE_MAPS_READ;
     const NodeState s = node_state(states, wanted[blockIdx.z]);
@@ -106,23 +123,19 @@ template <typename T> __device__ __forceinline__ void node_halved_x(NODE_ARMS_OF
     const int tiles = node_tiles(m), all = group.count * 4 * tw * th, count = s.end - s.first, channels = a * k;
     float *slopes = shared, *rows = slopes + node_arm_units(edges, arms, s) * a * NODE_SLOPE, *taps = rows + a * NODE_GROUP;
     float *sums = taps + NODE_GROUP * 25, *dt = sums + all;
-    T *of_state = dx.at[s.out], *rest = s.by >= 0 ? dx.at[s.by] : nullptr;
     node_arms(d, stats, alpha, beta, part, inner, units, edges, arms, chunks, slots, inner_chunks, m, k, eps, s, mine, slopes);
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const NodeTile t = node_tile(m, tile);
-        for (int c = a + blockIdx.y; rest && c < channels; c += gridDim.y) {
-            T *to = rest + (t.image * (long long)(channels - a) + c - a) * plane;
-            const T *none = nullptr;
-            if (m.w % PACK<T> == 0) node_bypassed<PACK<T>>(to, none, mine, count, node_lands(c, a, k), t, m);
-            else node_bypassed<1>(to, none, mine, count, node_lands(c, a, k), t, m);
-        }
-        if (!of_state) continue;
+        const T *image = x.at[s.source] + (t.image * (long long)s.channels + s.from) * inside;
+        T *of_image = dx.at[s.out] + (t.image * (long long)s.out_channels + s.out_from) * inside;
+        for (int c = a + blockIdx.y; c < channels; c += gridDim.y)
+            node_halved_rest(of_image + c * inside, image + c * inside, mine, count, node_lands(c, a, k), t, m);
         for (int i = threadIdx.x; i < all; i += NODE_THREADS) sums[i] = 0.0f;
         for (int i = 0; i < count; i++)
             node_halved_arm(w, mine[i], z, g, units, node_edge(edges, mine[i].edge), slopes, rows, taps, sums, dt, group, k, t, m);
         __syncthreads();
-        const T *state = x.at[s.source] + (t.image * (long long)s.channels + s.from + group.from) * inside;
-        T *to = of_state + (t.image * (long long)s.out_channels + group.from) * inside;
+        const T *state = image + group.from * inside;
+        T *to = of_image + group.from * inside;
         const auto at = [&](int c, int row, int column) { return c * inside + (2 * t.y + row) * (2ll * m.w) + 2 * t.x + column; };
         node_halved_pixels(sums, group, t, m, [&](int c, int row, int column, float &sum) {
             if (!(to_float(state[at(c, row, column)]) > 0.0f)) sum = 0.0f;

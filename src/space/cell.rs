@@ -165,9 +165,6 @@ impl Cell {
         mixture: Option<&Mixture>,
     ) -> Result<State> {
         let nodes = self.nodes(p, s0, s1, mixture)?;
-        if let [whole] = &nodes[..] {
-            return Ok(State::new(whole.clone()));
-        }
         State::joined(&nodes.iter().collect::<Vec<_>>())
     }
 

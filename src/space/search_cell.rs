@@ -196,7 +196,7 @@ impl SearchBody {
             eps,
             recompute: false,
         };
-        let mut sources: Vec<Var> = inputs.iter().map(|s| s.x.clone()).collect();
+        let sources: Vec<&Var> = inputs.iter().map(|s| &s.x).collect();
         let arch = [&mixture.alpha, &mixture.beta];
         let maps = sources.iter().map(|v| v.dtype());
         let single = arch.into_iter().chain(&own).map(|v| v.dtype());
@@ -205,12 +205,6 @@ impl SearchBody {
         if !same || !taken || !op.fits_device(self.active) {
             return Ok(None);
         }
-        if self.reduction && self.k > 1 {
-            for (from, state) in inputs.iter().enumerate() {
-                sources.push(self.bypass(state, from)?.0);
-            }
-        }
-        let sources: Vec<&Var> = sources.iter().collect();
         let own: Vec<&Var> = own.iter().collect();
         let (y, stats) = ops::mixed_cell(op, &sources, arch, &own)?;
         for (norm, stats) in norms.into_iter().zip(stats) {

@@ -19,6 +19,8 @@ enum Operand {
     State(usize),
     /// The active channels of a state, pooled.
     Pool(usize, Kind),
+    /// The other channels of a state, halved by a maximum of windows of 2 x 2.
+    Rest(usize),
 }
 
 /// A node as an operation of its own.
@@ -33,7 +35,7 @@ impl Node {
         let (mut edges, mut operands, mut own) = (vec![], vec![], vec![]);
         let weights = |node: usize| cell.nodes[node].iter().flat_map(|e| &e.candidates);
         let before = (0..node).flat_map(weights).map(|c| c.0.weights());
-        let mut next = cell.inputs() + 2 + before.sum::<usize>();
+        let mut next = INPUTS + 2 + before.sum::<usize>();
         for e in &cell.nodes[node] {
             operands.push(Operand::State(e.from));
             let candidates = e.candidates.iter().map(|&(c, at)| (c.of_node(), at));
@@ -46,7 +48,7 @@ impl Node {
                 false => Source::State(candidates),
             };
             if cell.halved(e.from) && cell.k > 1 {
-                operands.push(Operand::Given(INPUTS + e.from));
+                operands.push(Operand::Rest(e.from));
             }
             edges.push(Edge {
                 beta: e.beta,
@@ -60,7 +62,7 @@ impl Node {
                 next += choice.weights();
             }
         }
-        operands.extend([cell.inputs(), cell.inputs() + 1].map(Operand::Given));
+        operands.extend([INPUTS, INPUTS + 1].map(Operand::Given));
         operands.extend(own);
         let op = MixedNode {
             edges,
@@ -73,28 +75,36 @@ impl Node {
     /// Shapes of its operands, of those of the cell, of the states before it and of a node.
     pub fn shapes(&self, x: &[Shape], states: &[Shape], node: &Shape) -> Vec<Shape> {
         let active = with_dim(node, 1, node.dims()[1] / self.op.k);
+        let rest = with_dim(node, 1, node.dims()[1] - active.dims()[1]);
         let of = |from: &Operand| match *from {
             Operand::Given(i) => x[i],
             Operand::State(s) => states[s],
             Operand::Pool(..) => active,
+            Operand::Rest(_) => rest,
         };
         self.operands.iter().map(of).collect()
     }
 }
 
-/// The active channels cut out, and the pooling of them.
-fn pooling(cell: &MixedCell, active: usize, from: usize, kind: Kind) -> (Slice, Pool) {
-    let cut = Slice {
-        start: 0,
-        channels: active,
+/// The channels cut out of a state, and the pooling of them, that an operand is; `None` where it is something else.
+fn pooling(cell: &MixedCell, active: usize, operand: Operand) -> Option<(usize, Slice, Pool)> {
+    let (from, kind, k, padding) = match operand {
+        Operand::Pool(s, kind) => (s, kind, 3, 1),
+        Operand::Rest(s) => (s, Kind::Max, 2, 0),
+        Operand::Given(_) | Operand::State(_) => return None,
     };
+    let (start, channels) = match operand {
+        Operand::Rest(_) => (active, active * (cell.k - 1)),
+        _ => (0, active),
+    };
+    let stride = if cell.halved(from) { 2 } else { 1 };
     let pool = Pool {
         kind,
-        k: 3,
-        stride: if cell.halved(from) { 2 } else { 1 },
-        padding: 1,
+        k,
+        stride,
+        padding,
     };
-    (cut, pool)
+    Some((from, Slice { start, channels }, pool))
 }
 
 /// Channels of the states that are mixed.
@@ -109,13 +119,10 @@ fn operands<S: Scalar>(
     states: &[Arr<S>],
 ) -> Vec<Arr<S>> {
     let active = active(cell, &x.iter().map(|x| x.shape).collect::<Vec<_>>());
-    let of = |from: &Operand| match *from {
-        Operand::Given(i) => x[i].clone(),
-        Operand::State(s) => states[s].clone(),
-        Operand::Pool(s, kind) => {
-            let (cut, pool) = pooling(cell, active, s, kind);
-            pool.fwd(&[cut.fwd(std::slice::from_ref(&states[s]))])
-        }
+    let of = |from: &Operand| match (*from, pooling(cell, active, *from)) {
+        (Operand::Given(i), _) => x[i].clone(),
+        (_, Some((s, cut, pool))) => pool.fwd(&[cut.fwd(std::slice::from_ref(&states[s]))]),
+        (Operand::State(s) | Operand::Pool(s, _) | Operand::Rest(s), None) => states[s].clone(),
     };
     node.operands.iter().map(of).collect()
 }
@@ -172,16 +179,17 @@ impl Reference for MixedCell {
             let gradients = node.op.bwd(&x, &behind[INPUTS + j]);
             for (from, g) in node.operands.iter().zip(gradients) {
                 let Some(g) = g else { continue };
-                match *from {
-                    Operand::Given(i) => add(&mut all[i], &g),
-                    Operand::State(s) => add(&mut behind[s], &g),
-                    Operand::Pool(s, kind) => {
-                        let (cut, pool) = pooling(self, active, s, kind);
+                match (*from, pooling(self, active, *from)) {
+                    (Operand::Given(i), _) => add(&mut all[i], &g),
+                    (_, Some((s, cut, pool))) => {
                         let state = std::slice::from_ref(&states[s]);
                         let mut g = pool.bwd(&[cut.fwd(state)], &g);
                         let g = g.pop().flatten().expect("of a map");
                         let mut g = cut.bwd(state, &g);
                         add(&mut behind[s], &g.pop().flatten().expect("of a map"));
+                    }
+                    (Operand::State(s) | Operand::Pool(s, _) | Operand::Rest(s), None) => {
+                        add(&mut behind[s], &g);
                     }
                 }
             }

@@ -62,17 +62,8 @@ fn draw(g: &mut Gen) -> (MixedCell, Vec<Tensor>) {
     let halves = g.rng.coin(0.3);
     let (mut x, mut own, mut nodes, mut beta) = (vec![], vec![], vec![], 0);
     for _ in 0..INPUTS {
-        x.push(match halves {
-            // All channels that there are, or more than are mixed.
-            true => {
-                let more = if k > 1 { g.int(0, 2) } else { 0 };
-                g.off_zero([n, a + more, 2 * h, 2 * w])
-            }
-            false => g.off_zero([n, a * k, h, w]),
-        });
-    }
-    if halves && k > 1 {
-        x.extend((0..INPUTS).map(|_| g.normal([n, a * (k - 1), h, w])));
+        let side = if halves { 2 } else { 1 };
+        x.push(g.off_zero([n, a * k, side * h, side * w]));
     }
     for node in 0..g.int(1, 2) {
         let mut edges = vec![];

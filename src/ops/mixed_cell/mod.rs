@@ -65,9 +65,9 @@ pub struct CellEdge {
     pub candidates: Vec<(Choice, usize)>,
 }
 
-/// The op. Operands: both inputs, `(N, C, H, W)`; where edges halve the map those are `(N, C', 2 H, 2 W)`, C' >= C / k, and for k > 1 what
-/// bypasses of each follows, `(N, C - C / k, H, W)`, pooled already; alpha, beta; the weights of each node's edges' candidates in order, as
-/// [`super::MixedNode`] has them. Where edges halve the map and k = 1, C' is C.
+/// The op. Operands: both inputs, `(N, C, H, W)`, where edges halve the map `(N, C, 2 H, 2 W)`; alpha, beta; the weights of each node's
+/// edges' candidates in order, as [`super::MixedNode`] has them. Of inputs that are halved, what bypasses goes through a maximum of windows
+/// of 2 x 2 (PC-DARTS, section 3.1).
 #[derive(Debug, Clone)]
 pub struct MixedCell {
     /// The edges of each node, at least one.
@@ -106,14 +106,6 @@ pub fn mixed_cell(
 }
 
 impl MixedCell {
-    /// Operands before alpha.
-    pub fn inputs(&self) -> usize {
-        match self.halves && self.k > 1 {
-            true => 2 * INPUTS,
-            false => INPUTS,
-        }
-    }
-
     /// Whether an edge from this state halves the map.
     pub fn halved(&self, from: usize) -> bool {
         self.halves && from < INPUTS
@@ -123,25 +115,16 @@ impl MixedCell {
     fn node(&self, x: &[Shape]) -> Result<Shape> {
         let name = self.name();
         let (n, c, h, w) = x[0].nchw(name)?;
-        if !self.halves {
-            if !c.is_multiple_of(self.k) {
-                let text = format!("{c} channels are not a multiple of k = {}", self.k);
-                return Err(refuse(name, text));
-            }
-            return Ok(x[0]);
+        if !c.is_multiple_of(self.k) {
+            let text = format!("{c} channels are not a multiple of k = {}", self.k);
+            return Err(refuse(name, text));
         }
-        if h % 2 + w % 2 > 0 {
+        same(name, &x[0], &x[1])?;
+        if self.halves && h % 2 + w % 2 > 0 {
             return Err(refuse(name, format!("{} has an odd side", x[0])));
         }
-        let active = match self.k {
-            1 => c,
-            k => x[INPUTS].nchw(name)?.1 / (k - 1),
-        };
-        let rest = Shape::new(&[n, active * (self.k - 1), h / 2, w / 2]);
-        for x in x[INPUTS..self.inputs()].iter() {
-            same(name, &rest, x)?;
-        }
-        Ok(Shape::new(&[n, active * self.k, h / 2, w / 2]))
+        let side = if self.halves { 2 } else { 1 };
+        Ok(Shape::new(&[n, c, h / side, w / side]))
     }
 }
 
@@ -154,11 +137,10 @@ impl Op for MixedCell {
         let name = self.name();
         let candidates = || self.nodes.iter().flatten().flat_map(|e| &e.candidates);
         let weights: usize = candidates().map(|c| c.0.weights()).sum();
-        let fixed = self.inputs() + 2;
+        let fixed = INPUTS + 2;
         if self.k == 0 || self.nodes.is_empty() || x.len() != fixed + weights {
             let text = format!(
-                "expected {} inputs, alpha, beta and {weights} weights, got {}",
-                self.inputs(),
+                "expected {INPUTS} inputs, alpha, beta and {weights} weights, got {}",
                 x.len()
             );
             return Err(refuse(name, text));

@@ -110,8 +110,8 @@ impl Plan {
             edges: vec![],
             nodes: vec![],
             arms: vec![vec![]; INPUTS + op.nodes.len()],
-            alpha: op.inputs(),
-            beta: op.inputs() + 1,
+            alpha: INPUTS,
+            beta: INPUTS + 1,
             maps: 0,
             doubles: 0,
             maxima: 0,
@@ -119,7 +119,7 @@ impl Plan {
         };
         // Maps of poolings, and their taps, by state.
         let mut pools: Vec<(usize, Kind, usize, usize)> = vec![];
-        let mut own = op.inputs() + 2;
+        let mut own = INPUTS + 2;
         for (node, edges) in op.nodes.iter().enumerate() {
             let (first, total) = (p.edges.len(), p.slots);
             p.slots += 1;
@@ -200,9 +200,18 @@ impl Plan {
         }
     }
 
-    /// Where the statistics are among what the forward saves: behind the maps and the taps, where those are kept.
+    /// Where the statistics are among what the forward saves: behind the maps, what bypasses and the taps, where those are kept.
     pub fn saved(&self, recompute: bool) -> usize {
-        if recompute { 0 } else { 2 }
+        if recompute { 0 } else { 3 }
+    }
+
+    /// Values of what bypasses an input that is halved.
+    pub fn rest(&self) -> usize {
+        if self.halves {
+            self.n * (self.c - self.a) * self.plane
+        } else {
+            0
+        }
     }
 
     /// Values of a map of all images.

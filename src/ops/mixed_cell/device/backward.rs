@@ -74,8 +74,9 @@ pub fn backward(
         return all.map(Some);
     }
     let maps = match b.saved {
-        [z, taps, _] => Maps {
+        [z, rest, taps, _] => Maps {
             z: z.clone(),
+            rest: rest.clone(),
             taps: taps.clone(),
         },
         [_] => again(&cell, y)?,

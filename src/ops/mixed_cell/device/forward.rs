@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Cell, THREADS};
+use super::{Cell, Choice, INPUTS, Kind, THREADS};
 use crate::backend::driver::{self as k, Arg, Kernel, Launch, Scalar};
 use crate::error::Result;
 use crate::ops::mixed_cell::MixedCell;
@@ -104,9 +104,10 @@ pub(super) fn bytes(a: Arg) -> Arg {
     }
 }
 
-/// The maps before normalisations, and the taps of maxima.
+/// The maps before normalisations, what bypasses inputs that are halved, and the taps of maxima.
 pub(super) struct Maps {
     pub z: Tensor,
+    pub rest: Tensor,
     pub taps: Tensor,
 }
 
@@ -116,6 +117,7 @@ impl Maps {
         let taps = (p.maxima * p.values()).div_ceil(4).max(1);
         Ok(Maps {
             z: Tensor::scratch_on(c.e, [p.maps.max(1) * p.n, p.a, p.h, p.w], c.dtype)?,
+            rest: Tensor::scratch_on(c.e, [(INPUTS * p.rest()).max(1)], c.dtype)?,
             taps: Tensor::scratch_on(c.e, [taps], DType::I32)?,
         })
     }
@@ -133,7 +135,7 @@ pub fn forward(e: Engine, op: &MixedCell, p: &Plan, x: &[Tensor]) -> Result<Opti
     let rows = [p.maps.max(1), 4, p.a];
     let keep = |maps: Maps, stats: Tensor| match op.recompute {
         true => vec![stats],
-        false => vec![maps.z, maps.taps, stats],
+        false => vec![maps.z, maps.rest, maps.taps, stats],
     };
     if cell.empty() {
         let y = Tensor::zeros_on(e, whole, cell.dtype)?;
@@ -222,29 +224,34 @@ impl<'a> Forward<'a> {
         let p = self.cell.p;
         let units = p.leaving(states.clone());
         let (c, stride) = (self.cell, p.stride(states.start));
-        let first = self.work(&units, |_| true);
+        let mut first = self.work(&units, |_| true);
+        let (candidates, halves) = (first.len(), stride == 2);
+        let rests = if halves && p.k > 1 { states.len() } else { 0 };
+        first.extend((0..rests).map(|i| (p.units.len() + i) as i32));
         if first.is_empty() {
             return Ok(());
         }
         let t = Tiling::new(p, stride);
         let table = c.e.constant(&first)?;
         let mut args = self.weights.clone();
-        args.extend(c.sources(y)?);
-        args.extend([
-            self.maps.z.arg_out(c.e)?,
-            bytes(self.maps.taps.arg_out(c.e)?),
-        ]);
+        args.extend(c.sources(y, &self.maps.rest)?);
+        let rest = self.maps.rest.arg_out(c.e)?;
+        args.extend([self.maps.z.arg_out(c.e)?, rest]);
+        args.push(bytes(self.maps.taps.arg_out(c.e)?));
         args.extend(c.tables.args());
         args.extend([table.arg(), self.part.arg_out(c.e)?]);
         args.extend(t.args(p));
+        args.extend([p.units.len(), p.c].map(int));
         let alive = |s: &usize| !p.arms[*s].is_empty();
-        let read: u64 = states.filter(alive).map(|s| c.bytes(c.state(s)[0])).sum();
-        let taps = |u: &i32| p.units[*u as usize].choice == super::Choice::Pool(super::Kind::Max);
-        let taps = (first.iter().filter(|u| taps(u)).count() * p.values()) as u64;
+        let whole = usize::from(rests > 0);
+        let read = states.filter(alive).map(|s| c.bytes(c.state(s)[whole]));
+        let read: u64 = read.sum();
+        let maxima = |u: &&i32| p.units[**u as usize].choice == Choice::Pool(Kind::Max);
+        let taps = (first[..candidates].iter().filter(maxima).count() * p.values()) as u64;
         let weights = c.weight_bytes(units.iter().copied());
         let part = (16 * self.chunks * p.a) as u64;
-        let maps = first.len() as u64;
-        let writes = maps * (c.bytes(p.values()) + part) + taps;
+        let maps = candidates as u64;
+        let writes = maps * (c.bytes(p.values()) + part) + taps + c.bytes(rests * p.rest());
         let kernels = match stride {
             1 => [k::NODE_FIRST_F32, k::NODE_FIRST_BF16],
             _ => [k::NODE_FIRST_HALVED_F32, k::NODE_FIRST_HALVED_BF16],
@@ -275,7 +282,7 @@ impl<'a> Forward<'a> {
     fn sum(&mut self, node: usize, y: &mut Tensor) -> Result<()> {
         let (c, p) = (self.cell, self.cell.p);
         let (units, edges) = (p.into_node(node), p.nodes[node].clone());
-        let mut args = c.sources(y)?;
+        let mut args = c.sources(y, &self.maps.rest)?;
         args.push(self.maps.z.arg(c.e)?);
         args.extend(c.mixture()?);
         args.extend(c.tables.args());

@@ -1,7 +1,7 @@
 //! The cell by kernels (`kernels/node*.cu`): all candidates of all edges that are ready in a launch, nothing comes back to the host.
 //!
-//! Saved are the maps before normalisations, one tensor `(maps, N, C/k, H, W)`, the taps of maxima, one byte each, and behind them
-//! `stats (maps, 4, C/k)` in f32: mean, biased variance, low part of the mean, count. Where the maps are computed again on the way back,
+//! Saved are the maps before normalisations, one tensor `(maps N, C/k, H, W)`, what bypasses the inputs where those are halved, `(2 N, C - C/k,
+//! H, W)`, the taps of maxima, one byte each, and behind them `stats (maps, 4, C/k)` in f32: mean, biased variance, low part of the mean, count. Where the maps are computed again on the way back,
 //! only `stats` is saved.
 
 mod backward;
@@ -30,7 +30,7 @@ const SOURCES: usize = 8;
 const WEIGHTS: usize = 192;
 /// Gradients of nodes, and gradients that are asked for.
 const GRADS: usize = 2;
-const OUTS: usize = 4;
+const OUTS: usize = 3;
 /// Floats of all slopes of a state's arms at most: 64 KiB leave room for tiles in shared memory.
 const SLOPES: usize = 1 << 14;
 /// Floats of a channel's slope: `NODE_SLOPE` of node_back.cuh.
@@ -131,9 +131,9 @@ impl<'a> Cell<'a> {
         Ok(list(&all?, WEIGHTS, self.x[self.p.beta].arg(self.e)?))
     }
 
-    /// The inputs, what bypasses, and the nodes in `y`: the sources that rows of the tables name.
-    fn sources(&self, y: &Tensor) -> Result<Vec<Arg>> {
-        let operands = self.x[..self.p.alpha].iter().copied().chain([y]);
+    /// The inputs, the nodes in `y` and what bypasses: the sources that rows of the tables name.
+    fn sources(&self, y: &Tensor, rest: &Tensor) -> Result<Vec<Arg>> {
+        let operands = self.x[..INPUTS].iter().copied().chain([y, rest]);
         let all: Result<Vec<Arg>> = operands.map(|t| t.arg(self.e)).collect();
         let all = all?;
         Ok(list(&all, SOURCES, all[0]))

@@ -85,7 +85,7 @@ struct Place {
     channels: usize,
 }
 
-/// Where a state is among the sources: the inputs, what bypasses, the nodes.
+/// Where a state is among the sources: the inputs, the nodes, what bypasses inputs that are halved.
 fn place(p: &Plan, x: &[&Tensor], state: usize) -> Place {
     match state.checked_sub(INPUTS) {
         None => Place {
@@ -116,9 +116,10 @@ fn edges(p: &Plan, x: &[&Tensor]) -> Vec<i32> {
     for e in &p.edges {
         let (state, d) = (place(p, x, e.from), gradient(p, e.node));
         let by = match p.stride(e.from) {
-            2 if p.k > 1 => Place {
-                tensor: INPUTS + e.from,
-                from: 0,
+            // One input's after the other's.
+            2 => Place {
+                tensor: p.alpha + 1,
+                from: e.from * p.n * (p.c - p.a),
                 channels: p.c - p.a,
             },
             _ => Place {
@@ -134,17 +135,12 @@ fn edges(p: &Plan, x: &[&Tensor]) -> Vec<i32> {
     rows
 }
 
-/// Where the gradient of a state goes among those that are asked for: those of the inputs, then those of what bypasses or of the nodes.
+/// Where the gradient of a state goes among those that are asked for: those of the inputs, then those of the nodes.
 fn states(p: &Plan, x: &[&Tensor]) -> (Vec<i32>, Vec<i32>) {
     let (mut rows, mut arms) = (vec![], vec![]);
     for (s, of) in p.arms.iter().enumerate() {
         let state = place(p, x, s);
         let out = match s.checked_sub(INPUTS) {
-            None if p.halves => Place {
-                tensor: s,
-                from: 0,
-                channels: p.a,
-            },
             None => place(p, x, s),
             Some(node) if node + 1 < p.nodes.len() => Place {
                 tensor: INPUTS,
@@ -158,8 +154,6 @@ fn states(p: &Plan, x: &[&Tensor]) -> (Vec<i32>, Vec<i32>) {
         rows.extend([state.tensor, state.from, state.channels].map(int));
         rows.extend([out.tensor, out.from, out.channels].map(int));
         rows.extend([usize::from(s >= INPUTS), first, arms.len()].map(int));
-        let bypasses = p.halves && p.k > 1 && s < INPUTS;
-        rows.push(if bypasses { int(INPUTS + s) } else { -1 });
     }
     // There is no constant of nothing.
     arms.resize(arms.len().max(1), 0);

@@ -71,16 +71,9 @@ fn cell(c: Case) -> (MixedCell, Vec<Tensor>) {
     let [n, k, a, h, w] = c.size;
     let mut r = Rng::new(7, &[1]);
     let (mut x, mut own, mut nodes, mut beta) = (vec![], vec![], vec![], 0);
-    for i in 0..INPUTS {
-        // Without an operand of what bypasses the state has no further channel to tell.
-        let more = if k > 1 { i } else { 0 };
-        x.push(match c.halves {
-            true => random(&mut r, &[n, a + more, 2 * h, 2 * w], 0.1),
-            false => random(&mut r, &[n, a * k, h, w], 0.1),
-        });
-    }
-    if c.halves && k > 1 {
-        x.extend((0..INPUTS).map(|_| random(&mut r, &[n, a * (k - 1), h, w], 0.0)));
+    let side = if c.halves { 2 } else { 1 };
+    for _ in 0..INPUTS {
+        x.push(random(&mut r, &[n, a * k, side * h, side * w], 0.1));
     }
     for node in 0..c.nodes {
         let mut edges = vec![];
@@ -194,19 +187,10 @@ impl Wants {
     }
 }
 
-/// A gradient as one of the whole operand.
-fn whole(g: Grad, shape: &Shape) -> Tensor {
+/// A gradient of the whole operand.
+fn whole(g: Grad) -> Tensor {
     match g {
         Grad::Whole(t) => t,
-        Grad::Channels { start: 0, dx } => {
-            let (d, to) = (dx.dims().to_vec(), shape.dims());
-            let plane = d[2] * d[3];
-            let mut all = vec![0.0; shape.numel()];
-            for (i, image) in dx.to_f64().chunks(d[1] * plane).enumerate() {
-                all[i * to[1] * plane..][..image.len()].copy_from_slice(image);
-            }
-            Tensor::from_f64(*shape, all).unwrap()
-        }
         _ => panic!("another kind of gradient"),
     }
 }
@@ -243,11 +227,10 @@ fn run(e: Engine, op: &MixedCell, x: &[Tensor], wants: Wants) -> Result<Done> {
     };
     let grads = backward(e, op, &p, &b)?.expect("a cell that fits");
     e.healthy()?;
-    let of = |(g, s): (Option<Grad>, &Shape)| g.map(|g| whole(g, s));
     Ok(Done {
         y: out.y,
         saved: out.saved,
-        grads: grads.into_iter().zip(&shapes).map(of).collect(),
+        grads: grads.into_iter().map(|g| g.map(whole)).collect(),
     })
 }
 
@@ -276,7 +259,7 @@ fn agree(e: Engine, c: Case, wants: Wants) -> Result<()> {
     for (i, (g, w)) in got.grads.iter().zip(want).enumerate() {
         let at = format!("{c:?}, {wants:?}: operand {i}");
         match (g, w) {
-            (Some(g), Some(w)) => near(&at, g, &whole(w, x[i].shape()), c.dtype)?,
+            (Some(g), Some(w)) => near(&at, g, &whole(w), c.dtype)?,
             (g, w) => assert!(g.is_none() && w.is_none(), "{at}"),
         }
     }
@@ -300,9 +283,9 @@ const SIZES: [[usize; 5]; 12] = [
     [2, 2, 4, 9, 40],
     [1, 4, 9, 2, 7],
     [1, 2, 16, 40, 12],
-    [2, 1, 20, 6, 16],
-    [1, 1, 33, 5, 12],
-    [1, 2, 64, 10, 8],
+    [2, 1, 20, 3, 16],
+    [1, 1, 33, 3, 12],
+    [1, 2, 64, 5, 4],
     [1, 1, 18, 3, 37],
     [4, 2, 2, 33, 36],
 ];
@@ -331,9 +314,11 @@ pub fn halving_cases(e: Engine) -> Result<()> {
 fn both_directions_agree_with_the_definition() {
     for (i, s) in SIZES.into_iter().enumerate() {
         let e = Engine::emulated(1 + u64::from(i % 3 == 0));
-        let case = Case::of(s, 1 + i % 3, 2 + i % 3);
+        let case = Case::of(s, 1 + (i + s[2] / 20) % 2, 2 + i % 3);
         agree(e, case, WANTS[i % 5]).unwrap();
-        agree(e, Case { nodes: 1, ..case }.bf16(), WANTS[(i + 2) % 5]).unwrap();
+        if s[2] < 20 {
+            agree(e, Case { nodes: 1, ..case }.bf16(), WANTS[(i + 2) % 5]).unwrap();
+        }
     }
 }
 
@@ -364,9 +349,9 @@ fn every_kind_agrees_alone() {
         let weights: usize = (0..i).map(|e| weights_of(&op, e)).sum();
         let one = op.nodes.concat().swap_remove(i);
         let from = one.from.min(1);
-        let first = op.inputs() + 2 + weights;
+        let first = INPUTS + 2 + weights;
         let own = x[first..first + weights_of(&op, i)].to_vec();
-        x.truncate(op.inputs() + 2);
+        x.truncate(INPUTS + 2);
         x.extend(own);
         op.nodes = vec![vec![CellEdge { from, ..one }]];
         let got = run(e, &op, &x, Wants::All).unwrap();
@@ -392,7 +377,7 @@ fn computing_maps_again_gives_the_same_bits() {
         let kept = run(e, &op, &x, Wants::All).unwrap();
         op.recompute = true;
         let again = run(e, &op, &x, Wants::All).unwrap();
-        assert_eq!((kept.saved.len(), again.saved.len()), (3, 1));
+        assert_eq!((kept.saved.len(), again.saved.len()), (4, 1));
         assert_eq!(kept.y, again.y);
         assert_eq!(kept.grads, again.grads);
     }

@@ -25,7 +25,7 @@ impl Back<'_> {
             true => (&self.dy, p.nodes.len() * p.c),
             false => (&self.nodes, last * p.c),
         };
-        let mut args = c.sources(y)?;
+        let mut args = c.sources(y, &self.maps.rest)?;
         args.extend([self.maps.z.arg(e)?, dy.arg(e)?, self.stats()?]);
         args.push(self.sums.sums.arg_out(e)?);
         args.extend(c.tables.args());
@@ -80,7 +80,7 @@ impl Back<'_> {
         e.launch(kernel, launch, &args)
     }
 
-    /// The gradients of some states: of inputs where they are wanted, with those of what bypasses them where they are halved.
+    /// The gradients of some states: of inputs where they are wanted.
     pub(super) fn states(
         &mut self,
         states: Range<usize>,
@@ -92,15 +92,10 @@ impl Back<'_> {
         let of_inputs = states.start < INPUTS;
         let mut out: Vec<Option<Tensor>> = vec![];
         for i in 0..p.alpha {
-            let d = self.b.shapes[i].dims();
-            let channels = if halves && i < INPUTS { p.a } else { d[1] };
-            let make = || Tensor::scratch_on(e, [d[0], channels, d[2], d[3]], c.dtype);
+            let make = || Tensor::scratch_on(e, self.b.shapes[i], c.dtype);
             out.push((of_inputs && need[i]).then(make).transpose()?);
         }
-        let wanted = |s: &usize| match s.checked_sub(INPUTS) {
-            None => need[*s] || (halves && p.k > 1 && need[INPUTS + s]),
-            Some(_) => true,
-        };
+        let wanted = |s: &usize| !of_inputs || need[*s];
         let wanted: Vec<i32> = states.filter(wanted).map(|s| s as i32).collect();
         if wanted.is_empty() {
             return Ok(());
@@ -115,7 +110,7 @@ impl Back<'_> {
         }
         let tiles = Tiles::new(p, !halves);
         let mut args = c.weights()?;
-        args.extend(c.sources(y)?);
+        args.extend(c.sources(y, &self.maps.rest)?);
         args.extend(self.gradients_of_nodes()?);
         args.extend(list(&to, OUTS, none));
         args.extend([self.maps.z.arg(e)?, self.aside.arg(e)?]);
@@ -147,11 +142,9 @@ impl Back<'_> {
         };
         e.launch(kernel, launch, &args)?;
         for (i, dx) in out.into_iter().enumerate() {
-            let Some(dx) = dx else { continue };
-            all[i] = Some(match dx.shape() == &self.b.shapes[i] {
-                true => Grad::Whole(dx),
-                false => Grad::Channels { start: 0, dx },
-            });
+            if dx.is_some() {
+                all[i] = dx.map(Grad::Whole);
+            }
         }
         Ok(())
     }
@@ -166,7 +159,8 @@ impl Back<'_> {
             let edges = p.arms[s].iter().map(|&a| &p.edges[a]);
             let units = edges.clone().flat_map(|e| e.units.clone());
             // The state itself, the gradient of every node that it has an arm to, and the cell's.
-            let own = if s < INPUTS { active } else { active + whole };
+            let seen = if p.stride(s) == 2 { whole } else { active };
+            let own = seen + if s < INPUTS { 0 } else { whole };
             read += c.bytes(own + edges.count() * p.n * p.c * p.plane);
             for u in units.clone() {
                 let u = &p.units[u];
@@ -175,8 +169,7 @@ impl Back<'_> {
                 read += c.bytes(maps * p.values()) + if taps { p.values() as u64 } else { 0 };
             }
             read += c.weight_bytes(units.clone()) + self.slope_bytes(units.count());
-            let rest = whole / (p.stride(s) * p.stride(s)) - p.values();
-            written += c.bytes(active + rest);
+            written += c.bytes(whole);
         }
         c.touches(read, written)
     }

@@ -53,7 +53,7 @@ impl Back<'_> {
         let halves = Halves::new(p);
         let tiles = Tiles::new(p, false);
         let mut read = c.weights()?;
-        read.extend(c.sources(y)?);
+        read.extend(c.sources(y, &self.maps.rest)?);
         read.extend(self.gradients_of_nodes()?);
         read.extend([self.maps.z.arg(e)?, self.aside.arg(e)?, self.stats()?]);
         read.extend(c.mixture()?);
