@@ -194,7 +194,7 @@ impl SearchBody {
             halves: self.reduction,
             k: self.k,
             eps,
-            recompute: false,
+            recompute: self.recompute,
         };
         let sources: Vec<&Var> = inputs.iter().map(|s| &s.x).collect();
         let arch = [&mixture.alpha, &mixture.beta];

@@ -68,6 +68,7 @@ impl Node {
             edges,
             k: cell.k,
             eps: cell.eps,
+            recompute: false,
         };
         Node { op, operands }
     }

@@ -34,7 +34,7 @@ fn case(g: &mut Gen) -> Case {
 }
 
 /// Candidates with one ReLU only, whose kink the states keep away from, where maps are large.
-fn draw(g: &mut Gen) -> (MixedNode, Vec<Tensor>) {
+pub(super) fn draw(g: &mut Gen) -> (MixedNode, Vec<Tensor>) {
     let large = g.side > 9;
     // A normalisation undoes the pointwise weight of a single channel, whose gradient would be zero.
     let (n, k, a) = (g.int(1, 2), g.pick(&[1, 2, 4]), g.pick(&[2, 2, 3, 4]));

@@ -314,3 +314,7 @@ impl MixedNode {
         Ok(Shape::new(&[n, active * self.k, h, w]))
     }
 }
+
+#[cfg(test)]
+#[path = "again_tests.rs"]
+mod again_tests;
