@@ -244,7 +244,7 @@ impl Plan {
     }
 
     /// The candidates of the edges into a node.
-    pub fn into_node(&self, node: usize) -> Range<usize> {
+    pub fn candidates_of(&self, node: usize) -> Range<usize> {
         let edges = &self.nodes[node];
         self.edges[edges.start].units.start..self.edges[edges.end - 1].units.end
     }

@@ -93,10 +93,10 @@ pub fn backward(
     };
     let tiles = Tiles::new(p, true);
     let doubles =
-        (0..p.nodes.len()).map(|n| p.into_node(n).filter(|&u| p.units[u].double()).count());
+        (0..p.nodes.len()).map(|n| p.candidates_of(n).filter(|&u| p.units[u].double()).count());
     let most = doubles.max().unwrap_or(0).max(1);
     let inner = launch(p, tiles, CHUNKS, most).grid[0] as usize;
-    let terms = (0..p.nodes.len()).map(|n| p.into_node(n).len() + p.nodes[n].len());
+    let terms = (0..p.nodes.len()).map(|n| p.candidates_of(n).len() + p.nodes[n].len());
     let eights = terms.max().unwrap_or(0).div_ceil(TERMS);
     let useful = (p.n * p.plane).div_ceil(THREADS * 16 / cell.dtype.size());
     let chunks = useful

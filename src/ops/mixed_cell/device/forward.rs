@@ -281,7 +281,7 @@ impl<'a> Forward<'a> {
     /// A node's value, and the statistics of last maps.
     fn sum(&mut self, node: usize, y: &mut Tensor) -> Result<()> {
         let (c, p) = (self.cell, self.cell.p);
-        let (units, edges) = (p.into_node(node), p.nodes[node].clone());
+        let (units, edges) = (p.candidates_of(node), p.nodes[node].clone());
         let mut args = c.sources(y, &self.maps.rest)?;
         args.push(self.maps.z.arg(c.e)?);
         args.extend(c.mixture()?);

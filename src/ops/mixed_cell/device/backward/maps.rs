@@ -16,7 +16,11 @@ impl Back<'_> {
     /// Sums of a node's gradient and of its products.
     pub(super) fn node_sums(&mut self, node: usize, y: &Tensor) -> Result<()> {
         let (c, e, p) = (self.cell, self.cell.e, self.cell.p);
-        let (units, edges, last) = (p.into_node(node), p.nodes[node].clone(), p.nodes.len() - 1);
+        let (units, edges, last) = (
+            p.candidates_of(node),
+            p.nodes[node].clone(),
+            p.nodes.len() - 1,
+        );
         let (channels, terms) = match self.arch {
             true => (p.c, units.len() + edges.len()),
             false => (p.a, units.len()),
@@ -50,7 +54,7 @@ impl Back<'_> {
     /// The gradients at inner ReLUs of the candidates of the edges into a node, and the sums of inner normalisations.
     pub(super) fn last(&mut self, node: usize) -> Result<()> {
         let (c, e, p) = (self.cell, self.cell.e, self.cell.p);
-        let units = p.into_node(node).filter(|&u| p.units[u].double());
+        let units = p.candidates_of(node).filter(|&u| p.units[u].double());
         let doubles: Vec<i32> = units.map(|u| u as i32).collect();
         if doubles.is_empty() {
             return Ok(());
