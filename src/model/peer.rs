@@ -167,11 +167,11 @@ impl Peer {
             features.push(extra.forward(p, &features[PYRAMID - 1])?);
         }
         let rows = |layers: &[Conv2d], values: usize| -> Result<Var> {
-            let mut rows = vec![];
+            let mut maps = vec![];
             for (layer, x) in layers.iter().zip(&features) {
-                rows.push(ops::to_rows(&layer.forward(p, x)?, values)?);
+                maps.push(layer.forward(p, x)?);
             }
-            ops::concat(&rows.iter().collect::<Vec<_>>())
+            ops::to_rows(&maps.iter().collect::<Vec<_>>(), values)
         };
         Ok((
             rows(&self.loc, LOC_VALUES)?,

@@ -145,11 +145,11 @@ impl Release {
         features.extend(coarse);
         let (mut loc, mut conf) = (vec![], vec![]);
         for (level, x) in self.levels.iter().zip(&features) {
-            loc.push(ops::to_rows(&level.loc.forward(p, x)?, self.loc_values)?);
-            conf.push(ops::to_rows(&level.conf.forward(p, x)?, self.classes)?);
+            loc.push(level.loc.forward(p, x)?);
+            conf.push(level.conf.forward(p, x)?);
         }
-        let join = |rows: &[Var]| ops::concat(&rows.iter().collect::<Vec<_>>());
-        Ok((join(&loc)?, join(&conf)?))
+        let rows = |maps: &[Var], width| ops::to_rows(&maps.iter().collect::<Vec<_>>(), width);
+        Ok((rows(&loc, self.loc_values)?, rows(&conf, self.classes)?))
     }
 
     /// Class scores of every pixel, `(N, classes, H, W)`.

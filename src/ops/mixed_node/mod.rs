@@ -12,7 +12,7 @@
 //! gives both the sums that its normalisation needs and the gradient of its weight: `<dy, BN(z)>`.
 //!
 //! Its twin is the composition of primitive operations (`definition.rs`). On a device a whole cell is one operation
-//! ([`super::mixed_cell`]).
+//! ([`super::MixedCell`]).
 
 mod backward;
 mod definition;
