@@ -199,10 +199,8 @@ impl Problem {
         mixture: &Mixture,
     ) -> Result<Var> {
         let leaf = |t: &Tensor| p.tape.leaf(t.cast(dtype));
-        let nodes =
-            self.body
-                .forward(p, [leaf(&inputs[0]), leaf(&inputs[1])], mixture.cell(false))?;
-        ops::concat(&nodes.iter().collect::<Vec<_>>())
+        let inputs = [leaf(&inputs[0]), leaf(&inputs[1])];
+        self.body.forward(p, inputs, mixture.cell(false))?.concat()
     }
 }
 

@@ -4,10 +4,9 @@ use super::arch::{ArchOptions, Mixture};
 use super::derived_cell::{DerivedBody, DropPath};
 use super::genotype::Genotype;
 use super::operation::{FactorizedReduce, Norms, Operation, ReluConvBn, State};
-use super::search_cell::SearchBody;
+use super::search_cell::{Nodes, SearchBody};
 use crate::error::{Code, Error, Result};
 use crate::nn::{BatchNorm, Builder, Map, Pass};
-use crate::ops;
 use crate::tape::Var;
 
 /// What the cells of a group are made of.
@@ -146,11 +145,7 @@ impl Cell {
         s1: &State,
         mixture: Option<&Mixture>,
     ) -> Result<Var> {
-        let nodes = self.nodes(p, s0, s1, mixture)?;
-        match &nodes[..] {
-            [whole] => Ok(whole.clone()),
-            _ => ops::concat(&nodes.iter().collect::<Vec<_>>()),
-        }
+        self.nodes(p, s0, s1, mixture)?.concat()
     }
 
     /// The state that the cell's output is, for cells that read it.
@@ -164,25 +159,21 @@ impl Cell {
         s1: &State,
         mixture: Option<&Mixture>,
     ) -> Result<State> {
-        let nodes = self.nodes(p, s0, s1, mixture)?;
-        State::joined(&nodes.iter().collect::<Vec<_>>())
+        match self.nodes(p, s0, s1, mixture)? {
+            Nodes::Apart(nodes) => State::joined(&nodes.iter().collect::<Vec<_>>()),
+            Nodes::Joined { y, rectified } => Ok(State::rectified(y, rectified)),
+        }
     }
 
-    /// The nodes of the cell's output, or what they are concatenated.
-    fn nodes(
-        &self,
-        p: &Pass,
-        s0: &State,
-        s1: &State,
-        mixture: Option<&Mixture>,
-    ) -> Result<Vec<Var>> {
+    /// The nodes of the cell's output.
+    fn nodes(&self, p: &Pass, s0: &State, s1: &State, mixture: Option<&Mixture>) -> Result<Nodes> {
         let [x0, x1] = self.inputs(p, s0, s1)?;
         match &self.body {
             Body::Search(body) => {
                 let mixture = mixture.expect("a search cell is given its mixture");
                 body.forward(p, [x0, x1], mixture.cell(self.reduction))
             }
-            Body::Derived(body) => body.forward(p, [x0, x1]),
+            Body::Derived(body) => Ok(Nodes::Apart(body.forward(p, [x0, x1])?)),
         }
     }
 }

@@ -33,6 +33,32 @@ pub struct SearchBody {
     recompute: bool,
 }
 
+/// What a cell's intermediate nodes are.
+pub enum Nodes {
+    /// Values of their own, first to last.
+    Apart(Vec<Var>),
+    /// Concatenated, and that rectified: where one operation computes them all.
+    Joined {
+        /// The nodes.
+        y: Var,
+        /// max(y, 0).
+        rectified: Var,
+    },
+}
+
+impl Nodes {
+    /// One after the other.
+    ///
+    /// # Errors
+    /// Those of the op.
+    pub fn concat(&self) -> Result<Var> {
+        match self {
+            Nodes::Apart(nodes) => ops::concat(&nodes.iter().collect::<Vec<_>>()),
+            Nodes::Joined { y, .. } => Ok(y.clone()),
+        }
+    }
+}
+
 /// A node's value, its active channels where an operation of its own needs them, and the pooled others where a reduction does.
 struct Node {
     x: Var,
@@ -106,11 +132,11 @@ impl SearchBody {
         Ok((body, out))
     }
 
-    /// The intermediate nodes, first to last; concatenated already where one operation computes them all.
+    /// The intermediate nodes.
     ///
     /// # Errors
     /// Those of the ops.
-    pub fn forward(&self, p: &Pass, inputs: [Var; 2], mixture: &CellMixture) -> Result<Vec<Var>> {
+    pub fn forward(&self, p: &Pass, inputs: [Var; 2], mixture: &CellMixture) -> Result<Nodes> {
         let mut states = vec![];
         let has = |e: &MixedOp, p: Primitive| e.operations.iter().any(|o| o.0 == p);
         let both = |e: &MixedOp| has(e, Primitive::MaxPool3) && has(e, Primitive::AvgPool3);
@@ -118,14 +144,15 @@ impl SearchBody {
         for x in inputs {
             states.push(Node::new(x, pools));
         }
-        if let Some(y) = self.fused_cell(p, &states, mixture)? {
-            return Ok(vec![y]);
+        if let Some([y, rectified]) = self.fused_cell(p, &states, mixture)? {
+            return Ok(Nodes::Joined { y, rectified });
         }
         for node in 0..self.nodes {
             let x = self.sum(p, node, &states, mixture)?;
             states.push(Node::new(x, pools));
         }
-        Ok(states.into_iter().skip(INPUTS).map(|s| s.x).collect())
+        let nodes = states.into_iter().skip(INPUTS).map(|s| s.x);
+        Ok(Nodes::Apart(nodes.collect()))
     }
 
     fn active<'a>(&self, node: &'a Node) -> Result<&'a State> {
@@ -151,7 +178,12 @@ impl SearchBody {
     }
 
     /// The whole cell as one operation on a device, where everything that it is made of has a part in [`ops::mixed_cell`].
-    fn fused_cell(&self, p: &Pass, inputs: &[Node], mixture: &CellMixture) -> Result<Option<Var>> {
+    fn fused_cell(
+        &self,
+        p: &Pass,
+        inputs: &[Node],
+        mixture: &CellMixture,
+    ) -> Result<Option<[Var; 2]>> {
         if !self.dense(p, mixture) || !matches!(p.tape.cx().path, Path::Device(_)) {
             return Ok(None);
         }
@@ -206,11 +238,11 @@ impl SearchBody {
             return Ok(None);
         }
         let own: Vec<&Var> = own.iter().collect();
-        let (y, stats) = ops::mixed_cell(op, &sources, arch, &own)?;
+        let (both, stats) = ops::mixed_cell(op, &sources, arch, &own)?;
         for (norm, stats) in norms.into_iter().zip(stats) {
             norm.note(p, stats);
         }
-        Ok(Some(y))
+        Ok(Some(both))
     }
 
     /// A node as one operation on the processor, where everything that it is made of has a part in [`ops::mixed_node`].

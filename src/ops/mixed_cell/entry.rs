@@ -49,7 +49,7 @@ fn case(g: &mut Gen) -> Case {
     }
 }
 
-fn draw(g: &mut Gen) -> (MixedCell, Vec<Tensor>) {
+pub(super) fn draw(g: &mut Gen) -> (MixedCell, Vec<Tensor>) {
     let (n, k, a) = (g.int(1, 2), g.pick(&[1, 2, 4]), g.pick(&[2, 2, 4]));
     let (mut h, mut w) = (g.int(1, 4), g.int(2, 5));
     if g.side > 9 {

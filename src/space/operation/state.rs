@@ -55,9 +55,15 @@ impl State {
             return Ok(State::new(ops::concat(nodes)?));
         }
         let [y, rectified] = ops::concat_relu(nodes)?;
-        let state = State::new(y);
-        state.shared.borrow_mut().push((Shared::Relu, rectified));
-        Ok(state)
+        Ok(State::rectified(y, rectified))
+    }
+
+    /// The state of a node whose value is `x`, and is rectified already.
+    pub fn rectified(x: Var, rectified: Var) -> State {
+        State {
+            x: Value::Own(x),
+            shared: RefCell::new(vec![(Shared::Relu, rectified)]),
+        }
     }
 
     /// The state of the first channels of `whole`, cut out when an operation asks for them alone. `pools`: both poolings will be
