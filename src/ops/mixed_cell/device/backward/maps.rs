@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::forward::bytes;
-use super::super::{INPUTS, OUTS, THREADS};
+use super::super::{Choice, INPUTS, Kind, OUTS, THREADS};
 use super::tiles::{Tiles, halved, reach};
 use super::{BLOCKS, Back, GROUP, TERMS, launch};
 use crate::backend::driver::{self as k, Launch};
@@ -153,27 +153,32 @@ impl Back<'_> {
         Ok(())
     }
 
-    /// What a launch of [`Back::states`] touches.
+    /// What a launch of [`Back::states`] touches, each once: states that have an arm to the same node read its gradient both.
     fn touched(&self, wanted: &[i32]) -> Option<[u64; 2]> {
         let (c, p) = (self.cell, self.cell.p);
         let (mut read, mut written) = (0, 0);
+        let (mut nodes, mut maps) = (vec![false; p.nodes.len()], vec![false; p.maps]);
         for &s in wanted {
             let s = s as usize;
             let [active, whole] = c.state(s);
-            let edges = p.arms[s].iter().map(|&a| &p.edges[a]);
-            let units = edges.clone().flat_map(|e| e.units.clone());
-            // The state itself, the gradient of every node that it has an arm to, and the cell's.
+            // The state itself, and the cell's gradient.
             let seen = if p.stride(s) == 2 { whole } else { active };
-            let own = seen + if s < INPUTS { 0 } else { whole };
-            read += c.bytes(own + edges.count() * p.n * p.c * p.plane);
-            for u in units.clone() {
-                let u = &p.units[u];
-                let taps = matches!(u.choice, super::super::Choice::Pool(_));
-                let maps = u.maps.len();
-                read += c.bytes(maps * p.values()) + if taps { p.values() as u64 } else { 0 };
-            }
-            read += c.weight_bytes(units.clone()) + self.slope_bytes(units.count());
+            read += c.bytes(seen + if s < INPUTS { 0 } else { whole });
             written += c.bytes(whole);
+            let edges = || p.arms[s].iter().map(|&a| &p.edges[a]);
+            let new = |seen: &mut [bool], i: usize| !std::mem::replace(&mut seen[i], true);
+            let gradients = edges().filter(|e| new(&mut nodes, e.node)).count();
+            read += c.bytes(gradients * p.n * p.c * p.plane);
+            let units = || edges().flat_map(|e| e.units.clone());
+            for u in units().map(|u| &p.units[u]) {
+                // Of a separable convolution the first map and the gradient behind it.
+                let aside = if u.double() { p.values() } else { 0 };
+                let taps = u.choice == Choice::Pool(Kind::Max);
+                if !u.maps.is_empty() && new(&mut maps, u.maps.start) {
+                    read += c.bytes(p.values() + aside) + if taps { p.values() as u64 } else { 0 };
+                }
+            }
+            read += c.weight_bytes(units()) + self.slope_bytes(units().count());
         }
         c.touches(read, written)
     }

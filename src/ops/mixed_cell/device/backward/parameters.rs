@@ -102,6 +102,8 @@ impl Back<'_> {
         let (mut read, mut written) = (0, 0);
         let mut states = vec![false; p.arms.len()];
         let mut nodes = vec![false; p.nodes.len()];
+        let mut seen = vec![false; p.maps];
+        let mut new = |map: usize| usize::from(!std::mem::replace(&mut seen[map], true));
         for row in table.chunks(3) {
             let (u, half) = (&p.units[row[0] as usize], row[1] as usize);
             let edge = &p.edges[u.edge];
@@ -112,7 +114,14 @@ impl Back<'_> {
             if last && !std::mem::replace(&mut nodes[edge.node], true) {
                 read += c.bytes(p.values());
             }
-            let maps = 1 + usize::from(!last) + usize::from(half == 1 && !u.reduced());
+            // Its map, that before it, and the gradient at the inner ReLU.
+            let own = u.maps.start + if u.reduced() { 0 } else { half };
+            let before = if half == 1 && !u.reduced() {
+                new(own - 1)
+            } else {
+                0
+            };
+            let maps = new(own) + before + usize::from(!last);
             read += c.bytes(maps * p.values()) + self.slope_bytes(2);
             written += (4 * chunks * half_weights(u, p.a)) as u64;
         }
