@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 #[path = "cli/arch.rs"]
 mod arch;
+#[path = "cli/memory.rs"]
+mod memory;
 
 fn mtnas(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mtnas"))

@@ -23,7 +23,7 @@ For a GPU a step of full size runs on a device that only counts: launches, the
 bytes that they move at least, the most memory in use at one time, under each
 `search.memory`. Its time is these bytes at the copy bandwidth plus the
 launches: a floor. Without a GPU on this machine the figures are those of an
-H200 unless given. For the processor steps of one and two images are taken and
+H200 unless given. For the processor steps of two and four images are taken and
 extended to the batch.")]
 pub(super) struct Arguments {
     /// The configuration

@@ -2,14 +2,13 @@
 //! other, P the sum of their H W A, anchors innermost: of a level `y[n, (i W + j) A + a, k] = x[n, a w + k, i, j]`. The gradient goes the
 //! way back.
 
-#[path = "to_rows_device.rs"]
-mod device;
-
 use std::sync::Arc;
 
+use super::on_device;
 use super::reference::{Arr, Reference};
 use super::shape_rules::refuse;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
+use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::backend::host::{by_float, rearrange};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
@@ -86,6 +85,49 @@ fn each(x: &[Shape], mut f: impl FnMut(usize, usize, usize)) {
     }
 }
 
+/// Side of the tile that a block turns, and maps of a launch at most: as in `kernels/maps.cu`.
+const TILE: usize = 32;
+const MAPS: usize = 16;
+
+/// Launches for as many maps at a time as fit; `pointers` are theirs, `rows` those of all.
+fn turned(
+    e: Engine,
+    kernel: Kernel,
+    x: &[Shape],
+    pointers: &[Arg],
+    rows: Arg,
+    back: bool,
+) -> Result<()> {
+    let (total, first) = places(x);
+    let images = x[0].dims()[0];
+    for (i, maps) in x.chunks(MAPS).enumerate() {
+        let (mut table, mut tiles) = (vec![], 0);
+        for (s, first) in maps.iter().zip(&first[i * MAPS..]) {
+            let [c, plane] = sizes(s);
+            table.extend([c, plane, *first].map(|v| v as i32));
+            tiles += images * c.div_ceil(TILE) * plane.div_ceil(TILE);
+        }
+        if tiles == 0 {
+            continue;
+        }
+        let own = &pointers[i * MAPS..][..maps.len()];
+        let list = on_device::list(own, MAPS, own[0]);
+        let table = e.constant(&table)?;
+        let mut args = if back { vec![rows] } else { vec![] };
+        args.extend(list);
+        args.extend((!back).then_some(rows));
+        args.extend([
+            table.arg(),
+            on_device::int(maps.len()),
+            on_device::int(images),
+        ]);
+        args.push(on_device::long(total));
+        let launch = Launch::new([tiles.min(1 << 30) as u32, 1, 1], [TILE as u32, 8, 1]);
+        e.launch(kernel, launch, &args)?;
+    }
+    Ok(())
+}
+
 impl Op for ToRows {
     fn name(&self) -> &'static str {
         "to_rows"
@@ -151,11 +193,34 @@ impl Op for ToRows {
     crate::reference_path!();
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        device::forward(self, e, x)
+        let dtype = x[0].dtype();
+        let kernel = on_device::pick(dtype, k::TO_ROWS_F32, k::TO_ROWS_BF16);
+        let (Some(kernel), true) = (kernel, on_device::one_type(x)) else {
+            return Ok(None);
+        };
+        let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
+        let mut y = Tensor::scratch_on(e, self.infer(&shapes)?, dtype)?;
+        let pointers = x.iter().map(|x| x.arg(e)).collect::<Result<Vec<_>>>()?;
+        turned(e, kernel, &shapes, &pointers, y.arg_out(e)?, false)?;
+        Ok(Some(y.into()))
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
-        device::backward(e, b)
+        let dtype = b.dy.dtype();
+        let kernel = on_device::pick(dtype, k::TO_ROWS_BWD_F32, k::TO_ROWS_BWD_BF16);
+        let Some(kernel) = kernel else {
+            return Ok(None);
+        };
+        let none = on_device::untouched(b.dy.arg(e)?).null();
+        let (mut all, mut pointers) = (vec![], vec![]);
+        for (s, &need) in b.shapes.iter().zip(b.need) {
+            let make = || Tensor::scratch_on(e, *s, dtype);
+            let mut dx = need.then(make).transpose()?;
+            pointers.push(dx.as_mut().map_or(Ok(none), |t| t.arg_out(e))?);
+            all.push(dx.map(Grad::Whole));
+        }
+        turned(e, kernel, b.shapes, &pointers, b.dy.arg(e)?, true)?;
+        Ok(Some(all))
     }
 }
 

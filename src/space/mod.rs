@@ -6,7 +6,6 @@ pub mod cell;
 pub mod config;
 pub mod derive;
 pub mod derived_cell;
-mod fused;
 pub mod genotype;
 pub mod genotype_document;
 mod genotype_json;

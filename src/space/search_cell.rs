@@ -13,21 +13,24 @@ use super::mixed_op::MixedOp;
 use super::operation::{Norms, Site, State};
 use super::primitive::Primitive;
 use crate::error::{Code, Error, Result};
-use crate::nn::{Builder, Map, Pass};
-use crate::ops::{self, Term};
-use crate::tape::Var;
+use crate::nn::{BatchNorm, Builder, Map, Pass};
+use crate::ops::mixed_cell::{self, CellEdge, Choice};
+use crate::ops::mixed_node::{Candidate, Edge, Source};
+use crate::ops::{self, MixedCell, MixedNode, Term};
+use crate::tape::{Path, Var};
+use crate::tensor::{DType, Shape};
 
 /// Edges and nodes of a search cell.
 #[derive(Debug)]
 pub struct SearchBody {
-    pub(super) edges: Vec<MixedOp>,
-    pub(super) nodes: usize,
+    edges: Vec<MixedOp>,
+    nodes: usize,
     /// Channels that go through the operations: C / k.
-    pub(super) active: usize,
-    pub(super) k: usize,
-    pub(super) reduction: bool,
+    active: usize,
+    k: usize,
+    reduction: bool,
     /// Nodes compute on the way back what they would otherwise keep for it.
-    pub(super) recompute: bool,
+    recompute: bool,
 }
 
 /// What a cell's intermediate nodes are.
@@ -57,8 +60,8 @@ impl Nodes {
 }
 
 /// A node's value, its active channels where an operation of its own needs them, and the pooled others where a reduction does.
-pub(super) struct Node {
-    pub(super) x: Var,
+struct Node {
+    x: Var,
     /// The active ones are pooled both ways.
     pools: bool,
     active: OnceCell<State>,
@@ -152,14 +155,159 @@ impl SearchBody {
         Ok(Nodes::Apart(nodes.collect()))
     }
 
-    pub(super) fn active<'a>(&self, node: &'a Node) -> Result<&'a State> {
+    fn active<'a>(&self, node: &'a Node) -> Result<&'a State> {
         let part = || State::part(node.x.clone(), self.active, node.pools);
         Ok(node.active.get_or_init(part))
     }
 
     /// Whether an edge halves the map.
-    pub(super) fn halves(&self, from: usize) -> bool {
+    fn halves(&self, from: usize) -> bool {
         self.reduction && from < INPUTS
+    }
+
+    /// Whether all candidates take part and are not dropped, in a training pass: what operations of whole nodes and cells compute.
+    fn dense(&self, p: &Pass, mixture: &CellMixture) -> bool {
+        p.mode.training && !mixture.is_sparse() && p.mode.skip_dropout == 0.0
+    }
+
+    /// Shape of what candidates make of a state.
+    fn mixed(&self, state: &Node, from: usize) -> Shape {
+        let d = state.x.dims();
+        let stride = if self.halves(from) { 2 } else { 1 };
+        Shape::new(&[d[0], self.active, d[2] / stride, d[3] / stride])
+    }
+
+    /// The whole cell as one operation on a device, where everything that it is made of has a part in [`ops::mixed_cell`].
+    fn fused_cell(
+        &self,
+        p: &Pass,
+        inputs: &[Node],
+        mixture: &CellMixture,
+    ) -> Result<Option<[Var; 2]>> {
+        if !self.dense(p, mixture) || !matches!(p.tape.cx().path, Path::Device(_)) {
+            return Ok(None);
+        }
+        let y = self.mixed(&inputs[0], 0);
+        let (mut nodes, mut own, mut norms) = (vec![], vec![], vec![]);
+        for node in 0..self.nodes {
+            let mut edges = vec![];
+            for from in 0..node + INPUTS {
+                let beta = edge_index(node, from);
+                let mut candidates = vec![];
+                for (alpha, op) in self.edges[beta].dense() {
+                    if let Some((kind, norm)) = op.pooling() {
+                        candidates.push((Choice::Pool(kind.of_op()), alpha));
+                        norms.push(norm);
+                        continue;
+                    }
+                    let Some(parts) = op.parts(p, &y) else {
+                        return Ok(None);
+                    };
+                    candidates.push((Choice::Of(parts.candidate), alpha));
+                    own.extend(parts.operands);
+                    norms.extend(parts.norms);
+                }
+                if candidates.is_empty() {
+                    return Ok(None);
+                }
+                edges.push(CellEdge {
+                    from,
+                    beta,
+                    candidates,
+                });
+            }
+            nodes.push(edges);
+        }
+        let Some(eps) = common_eps(&norms) else {
+            return Ok(None);
+        };
+        let op = MixedCell {
+            nodes,
+            halves: self.reduction,
+            k: self.k,
+            eps,
+            recompute: self.recompute,
+        };
+        let sources: Vec<&Var> = inputs.iter().map(|s| &s.x).collect();
+        let arch = [&mixture.alpha, &mixture.beta];
+        let maps = sources.iter().map(|v| v.dtype());
+        let single = arch.into_iter().chain(&own).map(|v| v.dtype());
+        let same = maps.clone().all(|d| d == sources[0].dtype());
+        let taken = mixed_cell::device::stored(sources[0].dtype(), single);
+        if !same || !taken || !op.fits_device(self.active) {
+            return Ok(None);
+        }
+        let own: Vec<&Var> = own.iter().collect();
+        let (both, stats) = ops::mixed_cell(op, &sources, arch, &own)?;
+        for (norm, stats) in norms.into_iter().zip(stats) {
+            norm.note(p, stats);
+        }
+        Ok(Some(both))
+    }
+
+    /// A node as one operation on the processor, where everything that it is made of has a part in [`ops::mixed_node`].
+    fn fused(
+        &self,
+        p: &Pass,
+        node: usize,
+        states: &[Node],
+        mixture: &CellMixture,
+    ) -> Result<Option<Var>> {
+        let edge = |from: usize| &self.edges[edge_index(node, from)];
+        let takes =
+            p.tape.cx().path == Path::Fast && states.iter().all(|s| s.x.dtype() != DType::Bf16);
+        let alive = (0..states.len()).all(|from| edge(from).dense().next().is_some());
+        if !self.dense(p, mixture) || !takes || !alive {
+            return Ok(None);
+        }
+        let (mut edges, mut sources, mut own, mut norms) = (vec![], vec![], vec![], vec![]);
+        for (from, state) in states.iter().enumerate() {
+            let (beta, halves) = (edge_index(node, from), self.halves(from));
+            let mut candidates = vec![];
+            for (alpha, op) in edge(from).dense() {
+                if let Some((kind, norm)) = op.pooling() {
+                    let stride = if halves { 2 } else { 1 };
+                    candidates.push((Candidate::Pooled, alpha));
+                    own.push(self.active(state)?.pool(kind, stride)?);
+                    norms.push(norm);
+                    continue;
+                }
+                let Some(parts) = op.parts(p, &self.mixed(state, from)) else {
+                    return Ok(None);
+                };
+                candidates.push((parts.candidate, alpha));
+                own.extend(parts.operands);
+                norms.extend(parts.norms);
+            }
+            sources.push(state.x.clone());
+            let mut start = 0;
+            if halves && self.k > 1 {
+                let (x, first) = self.bypass(state, from)?;
+                sources.push(x);
+                start = first;
+            }
+            let source = match halves {
+                true => Source::Halved { candidates, start },
+                false => Source::State(candidates),
+            };
+            edges.push(Edge { beta, source });
+        }
+        let Some(eps) = common_eps(&norms) else {
+            return Ok(None);
+        };
+        let op = MixedNode {
+            edges,
+            k: self.k,
+            eps,
+            recompute: self.recompute,
+        };
+        let sources: Vec<&Var> = sources.iter().collect();
+        let own: Vec<&Var> = own.iter().collect();
+        let (y, stats) = ops::mixed_node(op, &sources, [&mixture.alpha, &mixture.beta], &own)?;
+        for (norm, stats) in norms.into_iter().zip(stats) {
+            norm.note(p, stats);
+        }
+        Ok(Some(y))
     }
 
     fn sum(&self, p: &Pass, node: usize, states: &[Node], mixture: &CellMixture) -> Result<Var> {
@@ -194,7 +342,7 @@ impl SearchBody {
     }
 
     /// The channels that take no part, and where they start: through a 2x2 maximum pooling where the edge halves the map.
-    pub(super) fn bypass(&self, state: &Node, from: usize) -> Result<(Var, usize)> {
+    fn bypass(&self, state: &Node, from: usize) -> Result<(Var, usize)> {
         if !self.halves(from) {
             return Ok((state.x.clone(), self.active));
         }
@@ -204,6 +352,15 @@ impl SearchBody {
         let rest = state.x.dims()[1] - self.active;
         let pooled = ops::max_pool(&ops::slice(&state.x, self.active, rest)?, 2, 2, 0)?;
         Ok((state.pooled.get_or_init(|| pooled).clone(), 0))
+    }
+}
+
+/// What all these normalisations add to variances, where they have neither scale nor shift and agree on it.
+fn common_eps(norms: &[&BatchNorm]) -> Option<f64> {
+    let mut eps = norms.iter().map(|n| n.plain_eps());
+    match eps.next() {
+        None => Some(0.0),
+        Some(first) => first.filter(|_| eps.all(|e| e == first)),
     }
 }
 

@@ -1,176 +1,85 @@
 //! What the stages of a configuration will need: memory and time, before anything runs. On a GPU a step of full size is put on a
-//! device that only counts; on the processor steps of one and of two images are taken and extended in a straight line.
+//! device that only counts; on the processor steps of two and of four images are taken and extended in a straight line.
 
+mod figures;
 mod workload;
-
-use std::collections::BTreeMap;
-
-use serde::Serialize;
 
 use super::config::{Config, Method, Precision};
 use super::networks::{Heads, Parts, spec};
 use super::planned::{Planned, networks};
-use crate::backend::record::Work;
+use super::workbench::parameter_dtype;
 use crate::error::{Code, Error, Result};
 use crate::model::{Cells, Memory, Network, NetworkSpec};
 use crate::space::published;
 use crate::task::config::TaskKind;
+pub use figures::{Forecast, Gpu, KernelWork, MemoryOf, Where};
 use workload::Workload;
 
-/// What a GPU is taken for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Gpu {
-    /// Bytes of memory.
-    pub memory: u64,
-    /// Bytes a second of a copy, reads and writes together.
-    pub bandwidth: f64,
-    /// Seconds from one small kernel to the next.
-    pub launch: f64,
-}
+/// Batches that steps are taken with on the processor: with fewer images what does not grow with them has the peak.
+const FEW: [usize; 2] = [2, 4];
 
-/// Where the run would be.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Where {
-    /// The processor.
-    Cpu,
-    /// A GPU.
-    Gpu(Gpu),
-}
-
-/// What a step launches of one kernel; copies and fills are listed like kernels.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KernelWork {
-    /// Its name.
-    pub kernel: &'static str,
-    /// Launches in a step.
-    pub launches: u64,
-    /// Bytes of the buffers that they read, all launches together.
-    pub read: u64,
-    /// Bytes of the buffers that they write.
-    pub written: u64,
-}
-
-/// The work of a step by kernel, most launches first, of as many the most bytes.
-fn by_kernel(work: BTreeMap<&'static str, Work>) -> Vec<KernelWork> {
-    let row = |(kernel, w): (&'static str, Work)| KernelWork {
-        kernel,
-        launches: w.launches,
-        read: w.read,
-        written: w.written,
-    };
-    let mut all: Vec<KernelWork> = work.into_iter().map(row).collect();
-    all.sort_by_key(|k| std::cmp::Reverse((k.launches, k.read + k.written)));
-    all
-}
-
-/// One task's steps in one stage.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Forecast {
-    /// Name of the stage.
-    pub stage: &'static str,
-    /// Whose loss.
-    pub task: String,
-    /// Images of each phase.
-    pub batch: usize,
-    /// Steps of this task.
-    pub steps: usize,
-    /// Seconds of a step.
-    pub seconds: f64,
-    /// The most bytes of tensors in use at one time.
-    pub memory: u64,
-    /// On a GPU: kernels launched in a step, and bytes they must move at least.
-    pub launches: Option<u64>,
-    /// As above.
-    pub traffic: Option<u64>,
-    /// Bytes that a step uploads: its batches, rates and keys.
-    pub uploaded: Option<u64>,
-    /// Phases of a step that are replayed as graphs.
-    pub graphs: Option<u64>,
-    /// Bytes that a step fetches from the GPU; operations that the host computes for lack of kernels.
-    pub fetched: Option<u64>,
-    /// As above.
-    pub by_host: Vec<&'static str>,
-    /// The kernels of a step, those that are launched most often first.
-    pub kernels: Vec<KernelWork>,
-    /// What is not yet known and what stands in its place.
-    pub note: Option<&'static str>,
-    /// Memory under each choice of what search cells keep (`search.memory`); none where there are no search cells.
-    pub memories: Vec<MemoryOf>,
-}
-
-impl Forecast {
-    /// Nothing known yet.
-    fn new(w: &Workload, stage: &'static str, batch: usize, steps: usize) -> Forecast {
-        Forecast {
-            stage,
-            task: w.kind.to_string(),
-            batch,
-            steps,
-            seconds: 0.0,
-            memory: 0,
-            launches: None,
-            traffic: None,
-            uploaded: None,
-            graphs: None,
-            fetched: None,
-            by_host: vec![],
-            kernels: vec![],
-            note: None,
-            memories: vec![],
-        }
+/// Extends figures of batches of two sizes to one of `n` images.
+fn extend([(few, low), (more, high)]: [(usize, f64); 2], n: usize) -> f64 {
+    match more.saturating_sub(few) {
+        0 => low,
+        step => low + (high - low).max(0.0) / step as f64 * (n as f64 - few as f64),
     }
 }
 
-/// What a step needs under one choice of what search cells keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct MemoryOf {
-    /// The choice.
-    pub memory: Memory,
-    /// The most bytes of tensors in use at one time; `None` where a step does not fit.
-    pub bytes: Option<u64>,
-    /// Search cells that compute on the way back what they would otherwise keep for it.
-    pub recomputed: usize,
-    /// All of them.
-    pub cells: usize,
-}
-
-/// Extends figures of one and of two images to `n`.
-fn extend(one: f64, two: f64, n: usize) -> f64 {
-    one + (two - one).max(0.0) * (n as f64 - 1.0)
-}
-
-/// Everything but the memory of other choices.
-fn fill(w: &Workload, at: Where, f: &mut Forecast) -> Result<()> {
+/// Everything but the memory of other choices. Returns the memory of the smaller of the batches that steps were taken with on the
+/// processor.
+fn fill(w: &Workload, at: Where, f: &mut Forecast) -> Result<u64> {
+    let sizes = FEW.map(|n| n.min(f.batch));
     match at {
-        Where::Gpu(gpu) => w.count(gpu, f.batch, f)?,
+        Where::Gpu(gpu) => w.count(gpu, f.batch, f).map(|()| 0),
         Where::Cpu => {
-            let ((t1, m1), (t2, m2)) = (w.take(1)?, w.take(2)?);
-            f.seconds = extend(t1, t2, f.batch);
-            f.memory = extend(m1 as f64, m2 as f64, f.batch) as u64;
+            let low = w.take(sizes[0])?;
+            let high = if sizes[0] < sizes[1] {
+                w.take(sizes[1])?
+            } else {
+                low
+            };
+            f.seconds = extend([(sizes[0], low.0), (sizes[1], high.0)], f.batch);
+            let memory = [(sizes[0], low.1 as f64), (sizes[1], high.1 as f64)];
+            f.memory = extend(memory, f.batch) as u64 + w.ready(f.batch) + w.held;
+            Ok(low.1)
         }
     }
-    Ok(())
+}
+
+/// The memory of another choice than that of `f`, which takes `few` bytes with few images on the processor; `None` where a step does
+/// not fit.
+fn other(w: &Workload, at: Where, f: &Forecast, few: u64) -> Result<Option<u64>> {
+    let mut g = f.clone();
+    let filled = match at {
+        Where::Gpu(gpu) => w.count(gpu, f.batch, &mut g),
+        Where::Cpu => {
+            let images = FEW[0].min(f.batch);
+            // What is kept grows with the images, nothing else differs.
+            let less = few as f64 - w.take(images)?.1 as f64;
+            g.memory = (f.memory as f64 - less * f.batch as f64 / images as f64) as u64;
+            Ok(())
+        }
+    };
+    match filled {
+        Err(e) if e.code() == Code::OutOfMemory => Ok(None),
+        done => done.map(|()| Some(g.memory)),
+    }
 }
 
 /// Memory under each choice of what search cells keep; `f` is the forecast under the one of the configuration.
-fn memories(w: &Workload, at: Where, f: &Forecast) -> Result<Vec<MemoryOf>> {
+fn memories(w: &Workload, at: Where, f: &Forecast, few: u64) -> Result<Vec<MemoryOf>> {
     let mut all = vec![];
     for &memory in Memory::ALL {
-        let other = w.with(memory);
-        let net = Network::plan(&other.spec)?;
+        let changed = w.with(memory);
+        let net = Network::plan(&changed.spec)?;
         let cells = net.recomputes();
         if cells.is_empty() {
             break;
         }
         let bytes = match memory == w.spec.memory {
             true => Some(f.memory).filter(|m| *m > 0),
-            false => {
-                let mut g = f.clone();
-                match fill(&other, at, &mut g) {
-                    Err(e) if e.code() == Code::OutOfMemory => None,
-                    done => done.map(|()| Some(g.memory))?,
-                }
-            }
+            false => other(&changed, at, f, few)?,
         };
         all.push(MemoryOf {
             memory,
@@ -180,6 +89,16 @@ fn memories(w: &Workload, at: Where, f: &Forecast) -> Result<Vec<MemoryOf>> {
         });
     }
     Ok(all)
+}
+
+/// Bytes of a network's values.
+fn values(spec: &NetworkSpec, c: &Config) -> Result<u64> {
+    let (_, store) = Network::build(spec, 1, parameter_dtype(c.run.precision))?;
+    let sets = [&store.weights, &store.buffers, &store.arch];
+    let all = sets.into_iter().flat_map(|set| set.iter());
+    Ok(all
+        .map(|(_, _, t)| (t.numel() * t.dtype().size()) as u64)
+        .sum())
 }
 
 /// A step that does not fit, with the choices under which it does.
@@ -267,7 +186,7 @@ pub fn forecast(
     if stages.iter().all(|p| p.stage != "5-finetune") {
         stages.push(finetuned(c, heads)?);
     }
-    let mut all = vec![];
+    let (mut all, mut held) = (vec![], 0);
     for p in &stages {
         let (batch, steps) = budget(c, p.stage);
         let kinds = tasks(&p.spec);
@@ -277,13 +196,20 @@ pub fn forecast(
                 spec: p.spec.clone(),
                 kind,
                 searches: p.stage != "5-finetune" && c.search.method != Method::Given,
+                tasks: kinds.len(),
+                held: if p.stage == "4-backbone" { held } else { 0 },
             };
             let mut f = Forecast::new(&w, p.stage, batch, steps.div_ceil(kinds.len()));
             f.note = p.note;
             let filled = fill(&w, at, &mut f);
-            f.memories = memories(&w, at, &f)?;
+            let few = *filled.as_ref().unwrap_or(&0);
+            f.memories = memories(&w, at, &f, few)?;
             filled.map_err(|e| advised(e, &f))?;
             all.push(f);
+        }
+        // The pre-search leaves its values for the stage after it.
+        if p.stage == "3-presearch" {
+            held = values(&p.spec, c)?;
         }
     }
     Ok(all)

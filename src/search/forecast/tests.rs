@@ -1,5 +1,7 @@
 //! What is forecast against what is measured.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::model::config::Frame;
 use crate::search::learner_io;
@@ -78,8 +80,10 @@ fn a_gpu_is_planned_for_by_counting() {
 
 #[test]
 fn figures_are_extended_in_a_straight_line() {
-    assert_eq!(extend(3.0, 5.0, 4), 9.0);
-    assert_eq!(extend(3.0, 2.9, 4), 3.0);
+    assert_eq!(extend([(1, 3.0), (2, 5.0)], 4), 9.0);
+    assert_eq!(extend([(2, 3.0), (4, 5.0)], 8), 9.0);
+    assert_eq!(extend([(1, 3.0), (2, 2.9)], 4), 3.0);
+    assert_eq!(extend([(1, 3.0), (1, 3.0)], 1), 3.0);
 }
 
 #[test]
@@ -150,6 +154,8 @@ fn what_is_recomputed_changes_memory_alone() {
             spec,
             kind: TaskKind::Classification,
             searches: true,
+            tasks: 1,
+            held: 0,
         }
     };
     let fast = workload(Memory::Fast);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{Forecast, Gpu, by_kernel};
+use super::figures::{Forecast, Gpu, by_kernel};
 use crate::backend::record::{Record, Work};
 use crate::backend::{peak_bytes, reset_peak};
 use crate::error::Result;
@@ -33,6 +33,10 @@ pub struct Workload<'a> {
     pub kind: TaskKind,
     /// There are architecture steps.
     pub searches: bool,
+    /// Tasks of the stage.
+    pub tasks: usize,
+    /// Bytes that an earlier stage left in host memory.
+    pub held: u64,
 }
 
 struct Half {
@@ -41,14 +45,14 @@ struct Half {
 }
 
 impl Half {
-    /// What goes up, in other memory each time, as it comes from a loader.
-    fn inputs(&self) -> Vec<Tensor> {
+    /// What a step reads. What goes up is in other memory each time, as it comes from a loader.
+    fn inputs(&self, path: Path) -> Vec<Tensor> {
         let targets = self.targets.tensors.iter().map(|(_, t)| t);
-        [&self.images]
-            .into_iter()
-            .chain(targets)
-            .map(Tensor::detached)
-            .collect()
+        let all = [&self.images].into_iter().chain(targets);
+        match path {
+            Path::Device(_) => all.map(Tensor::detached).collect(),
+            _ => all.cloned().collect(),
+        }
     }
 }
 
@@ -112,9 +116,14 @@ impl Workload<'_> {
         };
         let halves = [half(0)?, half(1)?];
         let mut learner = Learner::new(store);
+        if self.tasks > 1 && cx.path == Path::Fast {
+            // The other tasks' steps leave momenta of weights that this one does not reach.
+            let of = |(_, _, t): (_, _, &Tensor)| Some(Tensor::full(*t.shape(), t.dtype(), 0.0));
+            learner.sgd.momentum = learner.store.weights.iter().map(of).collect();
+        }
         let mut graphs = Graphs::new(c.run.graphs == GraphMode::Off);
         for step in 0..steps {
-            let inputs = halves.each_ref().map(Half::inputs);
+            let inputs = halves.each_ref().map(|h| h.inputs(cx.path));
             let of = |i: usize| {
                 let (net, task, h) = (&net, &*task, &halves[i]);
                 move |p: &Pass, x: &[Tensor]| loss(net, task, h, x, p)
@@ -201,6 +210,13 @@ impl Workload<'_> {
         f.by_host = engine.fallbacks().into_keys().collect();
         f.kernels = by_kernel(kernels);
         Ok(())
+    }
+
+    /// Bytes of the images that loaders hold ready in host memory besides those of the step.
+    pub fn ready(&self, batch: usize) -> u64 {
+        let loaders = self.tasks * (1 + usize::from(self.searches));
+        let image = 3 * self.spec.height * self.spec.width * size_of::<f32>();
+        (self.config.loader.prefetch * loaders * batch * image) as u64
     }
 
     /// Seconds and memory of a step by taking it.

@@ -11,6 +11,19 @@ use crate::search::session::Session;
 use crate::space::PRIMITIVES;
 
 impl Running<'_> {
+    /// Which search cells compute maps again, if any.
+    pub(super) fn say_what_recomputes(&self, session: &Session) {
+        let cells = self.net.recomputes();
+        let again = cells.iter().filter(|r| **r).count();
+        if again > 0 {
+            let (stage, of, memory) = (&self.plan.name, cells.len(), self.plan.spec.memory);
+            let text = format!(
+                "{stage}: {again} of {of} search cells recompute (search.memory = {memory})"
+            );
+            session.progress.say(&text);
+        }
+    }
+
     pub(super) fn log(&mut self, session: &mut Session, done: &Done) -> Result<()> {
         session.count(done.images);
         if !self.is_logged(&done.tasks, self.counters.step, session) {

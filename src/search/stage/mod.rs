@@ -202,16 +202,7 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
     session
         .progress
         .stage(&plan.name, plan.steps, r.counters.step);
-    let cells = net.recomputes();
-    let again = cells.iter().filter(|r| **r).count();
-    if again > 0 {
-        let (of, memory) = (cells.len(), plan.spec.memory);
-        let text = format!(
-            "{}: {again} of {of} search cells recompute (search.memory = {memory})",
-            plan.name
-        );
-        session.progress.say(&text);
-    }
+    r.say_what_recomputes(session);
     while r.counters.step < plan.steps && r.counters.stopper.stopped.is_none() {
         let stopping = session.stop.requested();
         if stopping && r.outstanding.is_none() {

@@ -7,7 +7,6 @@
 mod backward;
 mod forward;
 mod tables;
-mod tiling;
 
 use super::plan::Plan;
 use super::{Choice, INPUTS, MixedCell};

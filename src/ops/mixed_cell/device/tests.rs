@@ -1,5 +1,4 @@
-//! The launches against the definition in f64, at sizes whose tiles have tails; small cases that reach every line of the kernels. One
-//! file, of more than 300 lines: who makes the cases and what is held of them belong together.
+//! The launches against the definition in f64, at sizes whose tiles have tails; small cases that reach every line of the kernels.
 
 use super::super::CellEdge;
 use super::*;
