@@ -5,6 +5,12 @@ use super::Survivor;
 pub const SURVIVORS: &[Survivor] = &[
     Survivor {
         file: "node_first.cu",
+        before: "if (largest) largest_of_row<W, V>(line, ox, m.w, best[r], which[r]);",
+        after: "if (true) largest_of_row<W, V>(line, ox, m.w, best[r], which[r]);",
+        why: "of means the largest values are not read",
+    },
+    Survivor {
+        file: "node_first.cu",
         before: "for (int first = 0; first < m.a; first += NODE_WARPS) {",
         after: "for (int first = 0; first <= m.a; first += NODE_WARPS) {",
         why: "one round more, in which no warp has a channel",
