@@ -17,6 +17,12 @@ pub const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "node_half.cuh",
+        before: "NodeTally<CO> tally[SLOTS];",
+        after: "NodeTally<CO> tally[(SLOTS) + 1];",
+        why: "one tally more, which nobody reads",
+    },
+    Survivor {
+        file: "node_half.cuh",
         before: "const int groups = ap / CO, each = groups < NODE_WARPS ? NODE_WARPS / groups : 1, to = warp / each * CO;",
         after: "const int groups = ap * CO, each = groups < NODE_WARPS ? NODE_WARPS / groups : 1, to = warp / each * CO;",
         why: "one warp for each group of channels: more of them idle",
