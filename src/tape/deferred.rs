@@ -15,7 +15,8 @@ pub(super) struct Task {
     node: Arc<Node>,
     /// Let go when it has run, so that values nobody else asks for are freed.
     operands: Mutex<Vec<Arc<Slot>>>,
-    out: Arc<Slot>,
+    /// The same goes for its own value: then those that follow hold it.
+    out: Mutex<Option<Arc<Slot>>>,
     saved: Option<Arc<OnceLock<Vec<Tensor>>>>,
 }
 
@@ -31,7 +32,7 @@ impl Task {
             id,
             node,
             operands: Mutex::new(operands),
-            out,
+            out: Mutex::new(Some(out)),
             saved,
         }
     }
@@ -39,6 +40,7 @@ impl Task {
     /// Runs the operation.
     pub fn run(&self, shared: &Shared) -> Result<()> {
         let operands = std::mem::take(&mut *lock(&self.operands));
+        let out = lock(&self.out).take().expect("a task runs once");
         let op = self.node.op.as_ref().expect("a task has an operation");
         let stored: Vec<Tensor> = operands
             .iter()
@@ -58,16 +60,16 @@ impl Task {
         });
         assert_eq!(
             *y.shape(),
-            self.out.shape,
+            out.shape,
             "{}: shape rule and forward differ",
             op.name()
         );
-        if self.out.dtype == DType::Bf16 {
+        if out.dtype == DType::Bf16 {
             y = y.cast(DType::Bf16);
         }
         assert_eq!(
             y.dtype(),
-            self.out.dtype,
+            out.dtype,
             "{}: type rule and forward differ",
             op.name()
         );
@@ -88,7 +90,7 @@ impl Task {
         if self.node.needs_grad {
             self.node.keep(&**op, shared.cx.path, &stored, &y, saved);
         }
-        let _ = self.out.value.set(y);
+        let _ = out.value.set(y);
         Ok(())
     }
 }

@@ -1,3 +1,6 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Weak};
+
 use super::*;
 use crate::ops;
 
@@ -104,6 +107,45 @@ fn deferred_operations_give_the_bits_of_eager_ones_on_any_number_of_threads() {
         for _ in 0..20 {
             assert_eq!(eager, on_threads(threads, || bits(true)));
         }
+    }
+}
+
+/// y = x, and whether a value was gone when it ran.
+#[derive(Debug)]
+struct Watch(Mutex<Weak<Slot>>, Arc<AtomicBool>);
+impl Op for Watch {
+    fn name(&self) -> &'static str {
+        "watch"
+    }
+    fn infer(&self, x: &[Shape]) -> Result<Shape> {
+        Ok(x[0])
+    }
+    fn forward(&self, x: &[Tensor]) -> Result<Output> {
+        let gone = self.0.lock().unwrap().upgrade().is_none();
+        self.1.store(gone, Ordering::Relaxed);
+        Ok(x[0].clone().into())
+    }
+    fn backward(&self, b: &Backward) -> Result<Vec<Option<Grad>>> {
+        Ok(vec![Some(Grad::Whole(b.dy.clone()))])
+    }
+}
+
+#[test]
+fn a_value_that_nobody_asks_for_any_more_is_freed_at_once() {
+    for held in [false, true] {
+        let tape = Tape::new(Cx::default());
+        let gone = Arc::new(AtomicBool::new(false));
+        let x = tape.param(Tensor::from_f32([1], vec![1.0]).unwrap());
+        let run = || {
+            let y = tape.apply(Scale(2.0), &[&x])?;
+            let weak = Mutex::new(Arc::downgrade(&y.slot));
+            let z = tape.apply(Scale(3.0), &[&y])?;
+            let z = tape.apply(Watch(weak, gone.clone()), &[&z])?;
+            Ok((z, held.then_some(y)))
+        };
+        let (z, _held) = tape.deferred(run).unwrap();
+        assert_eq!(z.value().item(), 6.0);
+        assert_eq!(gone.load(Ordering::Relaxed), !held);
     }
 }
 

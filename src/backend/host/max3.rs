@@ -1,33 +1,40 @@
 //! Maximum over 3x3 windows at stride 1 with a ring of one around the map: along rows first, then across them, in loops over whole rows.
-//! On the way back every output names the tap that it came from, and every input gathers from the nine outputs that may have named it:
-//! nothing is written twice.
+//!
+//! On the way back every output names the row that its maximum came from, and what reached a row goes on to the column that each of its
+//! maxima names: sums of whole rows, nothing is scattered. Three rows are held at a time, so that the map is read once.
 
 use super::{Float, simd};
+
+/// What is held of a row of the map.
+struct Line<T> {
+    /// Maxima along the row.
+    max: Vec<T>,
+    /// Which of the three each was, 0, 1 or 2, with an end of one on both sides.
+    which: Vec<T>,
+    /// Gradients of the maxima, with zeros at both ends.
+    d: Vec<T>,
+}
 
 /// Memory of one thread for planes of one size.
 pub struct Scratch<T> {
     w: usize,
     /// Maxima along rows, `(h + 2, w)`; the first and the last row are negative infinity.
     max: Vec<T>,
-    /// Which of the three it was: 0, 1, 2.
-    which: Vec<T>,
-    /// Tap of each output, in row order, inside a ring of -1: `(h + 2, w + 2)`.
-    taps: Vec<T>,
-    /// Gradient of each output inside a ring of zeros.
-    dy: Vec<T>,
+    /// On the way back: the rows above, at and below an output.
+    lines: [Line<T>; 3],
 }
 
 impl<T: Float> Scratch<T> {
     /// For planes of `h` by `w`.
     pub fn new(h: usize, w: usize) -> Scratch<T> {
-        let ring = (h + 2) * (w + 2);
-        Scratch {
-            w,
-            max: vec![T::NEG_INF; (h + 2) * w],
-            which: vec![T::ONE; (h + 2) * w],
-            taps: vec![-T::ONE; ring],
-            dy: vec![T::ZERO; ring],
-        }
+        let line = || Line {
+            max: vec![T::NEG_INF; w],
+            which: vec![T::ONE; w + 2],
+            d: vec![T::ZERO; w + 2],
+        };
+        let max = vec![T::NEG_INF; (h + 2) * w];
+        let lines = [line(), line(), line()];
+        Scratch { w, max, lines }
     }
 }
 
@@ -99,41 +106,36 @@ simd! {
 }
 
 simd! {
-    fn across_named[T](m: [&[T]; 3], at: [&[T]; 3], taps: &mut [T]) {
-        let n = taps.len();
-        let ([a, b, c], [p, q, r]) = (m.map(|m| &m[..n]), at.map(|at| &at[..n]));
-        let three = T::ONE + T::ONE + T::ONE;
+    /// `dy` of a row of outputs goes to the first of the three rows that holds its maximum.
+    fn spread[T](m: [&[T]; 3], dy: &[T], above: &mut [T], at: &mut [T], below: &mut [T]) {
+        let n = dy.len();
+        let [a, b, c] = m.map(|m| &m[..n]);
+        let (above, at, below) = (&mut above[..n], &mut at[..n], &mut below[..n]);
         for i in 0..n {
-            let found = first_above((a[i], p[i]), b[i], q[i] + three);
-            taps[i] = first_above(found, c[i], r[i] + three + three).1;
+            let (d, second) = (dy[i], b[i] > a[i]);
+            let third = c[i] > if second { b[i] } else { a[i] };
+            below[i] += if third { d } else { T::ZERO };
+            let d = if third { T::ZERO } else { d };
+            at[i] += if second { d } else { T::ZERO };
+            above[i] += if second { T::ZERO } else { d };
         }
     }
 }
 
 simd! {
-    /// Of three rows of outputs inside their rings, the last first.
-    fn gather[T](taps: [&[T]; 3], dy: [&[T]; 3], dx: &mut [T]) {
+    /// What reached the maxima along a row, at the columns that they came from.
+    fn gather[T](which: &[T], d: &[T], dx: &mut [T]) {
         let n = dx.len();
-        for row in 0..3 {
-            let (taps, dy) = (&taps[row][..n + 2], &dy[row][..n + 2]);
-            let first = T::c(3.0 * row as f64);
-            let numbers = [first, first + T::ONE, first + T::ONE + T::ONE];
-            let (t0, t1, t2) = (&taps[2..], &taps[1..][..n], &taps[..n]);
-            let (d0, d1, d2) = (&dy[2..], &dy[1..][..n], &dy[..n]);
-            for i in 0..n {
-                let mut sum = if row == 0 { T::ZERO } else { dx[i] };
-                sum += if t0[i] == numbers[0] { d0[i] } else { T::ZERO };
-                sum += if t1[i] == numbers[1] { d1[i] } else { T::ZERO };
-                sum += if t2[i] == numbers[2] { d2[i] } else { T::ZERO };
-                dx[i] = sum;
-            }
+        let two = T::ONE + T::ONE;
+        let (p, q, r) = (&which[..n], &which[1..][..n], &which[2..][..n]);
+        let (a, b, c) = (&d[..n], &d[1..][..n], &d[2..][..n]);
+        for i in 0..n {
+            let left = if p[i] == two { a[i] } else { T::ZERO };
+            let own = if q[i] == T::ONE { b[i] } else { T::ZERO };
+            let right = if r[i] == T::ZERO { c[i] } else { T::ZERO };
+            dx[i] = left + own + right;
         }
     }
-}
-
-/// Three rows of `n` from row `r` on.
-fn rows<T>(all: &[T], n: usize, r: usize) -> [&[T]; 3] {
-    [0, 1, 2].map(|k| &all[(r + k) * n..][..n])
 }
 
 /// Pools a plane.
@@ -143,26 +145,39 @@ pub fn forward<T: Float>(x: &[T], s: &mut Scratch<T>, y: &mut [T]) {
         along(x, m);
     }
     for (r, y) in y.chunks_mut(w).enumerate() {
-        across(rows(&s.max, w, r), y);
+        across([0, 1, 2].map(|k| &s.max[(r + k) * w..][..w]), y);
     }
 }
 
 /// Gradient of a plane: the first of equals in row order takes it.
 pub fn backward<T: Float>(x: &[T], dy: &[T], s: &mut Scratch<T>, dx: &mut [T]) {
     let w = s.w;
-    let named = s.max[w..].chunks_mut(w).zip(s.which[w..].chunks_mut(w));
-    for (x, (m, at)) in x.chunks(w).zip(named) {
-        along_named(x, m, at);
-    }
-    let inside = |r: usize| (r + 1) * (w + 2) + 1;
+    s.lines[2].max.fill(T::NEG_INF);
+    let (mut x, mut dx) = (x.chunks(w), dx.chunks_mut(w));
+    let begin = |x: Option<&[T]>, l: &mut Line<T>| {
+        l.d[1..=w].fill(T::ZERO);
+        match x {
+            Some(x) => along_named(x, &mut l.max, &mut l.which[1..=w]),
+            None => l.max.fill(T::NEG_INF),
+        }
+    };
+    s.lines.rotate_left(1);
+    begin(x.next(), &mut s.lines[2]);
     for (r, dy) in dy.chunks(w).enumerate() {
-        let (m, at) = (rows(&s.max, w, r), rows(&s.which, w, r));
-        across_named(m, at, &mut s.taps[inside(r)..][..w]);
-        s.dy[inside(r)..][..w].copy_from_slice(dy);
+        s.lines.rotate_left(1);
+        begin(x.next(), &mut s.lines[2]);
+        let [a, b, c] = &mut s.lines;
+        let m = [&a.max[..], &b.max, &c.max];
+        spread(m, dy, &mut a.d[1..=w], &mut b.d[1..=w], &mut c.d[1..=w]);
+        // No output further down has a row two above it.
+        if r > 0
+            && let Some(dx) = dx.next()
+        {
+            gather(&a.which, &a.d, dx);
+        }
     }
-    for (r, dx) in dx.chunks_mut(w).enumerate() {
-        let ([a, b, c], [d, e, f]) = (rows(&s.taps, w + 2, r), rows(&s.dy, w + 2, r));
-        gather([c, b, a], [f, e, d], dx);
+    if let Some(dx) = dx.next() {
+        gather(&s.lines[1].which, &s.lines[1].d, dx);
     }
 }
 

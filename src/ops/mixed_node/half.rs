@@ -5,7 +5,7 @@ use super::plan::{Plan, Unit};
 use crate::backend::host::depthwise::{self, Geometry, Layout};
 use crate::backend::host::gemm::{gemm, gemm_bt};
 use crate::backend::host::{Float, products};
-use crate::tensor::Tensor;
+use crate::tensor::{Buffer, Tensor};
 
 /// Layouts of a depthwise convolution and, at stride 1, of its input gradient.
 pub struct Half {
@@ -48,8 +48,8 @@ pub struct Scratch<T> {
     /// At stride 1 every channel of the depthwise convolution's gradient with zeros around it; else a channel of the input's.
     back: Vec<T>,
     back_out: Vec<T>,
-    /// The depthwise convolution's output, or its gradient.
-    between: Vec<T>,
+    /// The depthwise convolution's output, or its gradient: written whole before it is read.
+    between: Buffer,
 }
 
 /// Gradients of both weights, in the order of the operands.
@@ -94,7 +94,7 @@ impl Half {
             rows: for_back(self.forward.out_len),
             back: for_back(padded),
             back_out: for_back(out),
-            between: zeros(self.a * self.plane),
+            between: Buffer::scratch(T::DTYPE, self.a * self.plane),
         }
     }
 
@@ -113,7 +113,7 @@ impl Half {
 
     fn depthwise<T: Float>(&self, w: &[T], s: &mut Scratch<T>) {
         let planes = s.padded.chunks(self.forward.scratch_len);
-        let planes = planes.zip(s.between.chunks_mut(self.plane));
+        let planes = planes.zip(s.between.values_mut::<T>().chunks_mut(self.plane));
         for ((x, y), w) in planes.zip(w.chunks(self.taps)) {
             depthwise::from_padded(&self.forward, x, w, &mut s.out, y);
         }
@@ -123,7 +123,7 @@ impl Half {
     pub fn forward<T: Float>(&self, w: &Weights<T>, s: &mut Scratch<T>, z: &mut [T]) {
         let (a, plane) = (self.a, self.plane);
         self.depthwise(w.depthwise, s);
-        gemm(a, a, plane, w.pointwise, a, 1, &s.between, z, false);
+        gemm(a, a, plane, w.pointwise, a, 1, s.between.values(), z, false);
     }
 
     /// The gradient of the input, and the weights' gradients added where wanted.
@@ -139,7 +139,7 @@ impl Half {
         let back = w.back.as_ref().expect("weights for the way back");
         if let Some(g) = &mut grads {
             self.depthwise(w.depthwise, s);
-            gemm_bt(a, a, plane, dz, &s.between, &mut g[1]);
+            gemm_bt(a, a, plane, dz, s.between.values(), &mut g[1]);
         }
         // The gradient between the two convolutions goes straight between zeros, where there are kernels that go on from there.
         let flipped = self.flipped.as_ref();
@@ -158,7 +158,7 @@ impl Half {
                 a,
                 1,
                 dz,
-                &mut s.between,
+                s.between.values_mut(),
                 false,
             );
         }
@@ -168,7 +168,7 @@ impl Half {
             let mut dw = grads
                 .as_mut()
                 .map(|g| &mut g[0][c * self.taps..][..self.taps]);
-            let dt = &s.between[c * plane..][..plane];
+            let dt = &s.between.values::<T>()[c * plane..][..plane];
             let Some(l) = flipped else {
                 let dt = depthwise::padded_rows(&self.forward, dt, &mut s.rows);
                 if let Some(dw) = &mut dw {
