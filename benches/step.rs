@@ -14,7 +14,7 @@ fn main() -> mtnas::Result<()> {
     for (mode, batch, size) in [("cifar", 16, [32, 32]), ("mtnas-peer", 2, [128, 192])] {
         let mut w = Workload::of_mode(mode)?;
         (w.batch, w.size, w.iters, w.warmup) = (batch, size, 6, 2);
-        for t in time(&w, None)? {
+        for t in time(&w, None)?.times {
             let of = |f: fn(f64, f64) -> f64, start| t.step.iter().copied().fold(start, f);
             println!(
                 "{mode:12} {:5} {:10.2} {:10.2} {:10.2} {:10.2}",

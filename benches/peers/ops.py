@@ -2,7 +2,8 @@
 """PyTorch peer: every candidate operation and its parts, forward and forward + backward.
 
 GB/s counts each distinct tensor once (forward x, y; backward dy, x, dx) and GFLOP/s counts convolutions only,
-so neither depends on how the work is done.
+so neither depends on how the work is done.  Rows named dweight have the time of the weight's gradient in place of
+forward + backward; their GB/s and GFLOP/s mean nothing.
 """
 
 import contextlib
@@ -69,6 +70,8 @@ def op_table(c, k, tuned):
         ("dw5 s2", depthwise(c, 5, 2), c, 25 * c, 2),
         ("dw3 d2", depthwise(c, 3, 1, 2), c, 9 * c, 1),
         ("dw5 d2", depthwise(c, 5, 1, 2), c, 25 * c, 1),
+        ("dw3 dweight", depthwise(c, 3, 1), c, 9 * c, 1),
+        ("dw5 dweight", depthwise(c, 5, 1), c, 25 * c, 1),
         ("pw", pointwise(c, c), c, c * c, 1),
         ("bn+relu", BnRelu(c), c, None, 1),
         ("max3+bn", make_op("max3", c, 1), c, None, 1),
@@ -116,8 +119,16 @@ def capture(fn, x_sets):
     return graph.replay
 
 
-def time_op(module, x_sets, args, cuda):
-    """Median milliseconds of forward, and of forward + backward, per call; the same in processor time."""
+def weight_gradient(conv, x, g):
+    """Of a convolution's weight and of nothing else."""
+    return torch.ops.aten.convolution_backward(
+        g, x.detach(), conv.weight.detach(), None, conv.stride, conv.padding, conv.dilation, False,
+        [0, 0], conv.groups, [False, True, False])
+
+
+def time_op(module, x_sets, args, cuda, weight_only=False):
+    """Median milliseconds of forward, and of forward + backward (or of the weight's gradient), per call; the same in
+    processor time."""
     amp = (torch.autocast(x_sets[0].device.type, dtype=torch.bfloat16)
            if args.dtype == "amp" else contextlib.nullcontext())
     params = list(module.parameters())
@@ -129,6 +140,9 @@ def time_op(module, x_sets, args, cuda):
             return module(x)
 
     def both(x):
+        if weight_only:
+            weight_gradient(module, x, g)
+            return
         x.grad = None
         for p in params:
             p.grad = None
@@ -201,7 +215,7 @@ def run_ops(args, device):
             xs = input_sets(lead, c_in, h, w, args, device, dtype, cuda)
             shape = f"{b}x{c_in}x{h}x{w}"
             try:
-                (f_ms, fb_ms), cpu_ms = time_op(module, xs, args, cuda)
+                (f_ms, fb_ms), cpu_ms = time_op(module, xs, args, cuda, "dweight" in name)
             except RuntimeError as e:
                 print(f"{name:10} {shape}: {str(e).splitlines()[0]}")
                 continue

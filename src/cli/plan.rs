@@ -22,9 +22,11 @@ Examples:
 For a GPU a step of full size runs on a device that only counts: launches, the
 bytes that they move at least, the most memory in use at one time, under each
 `search.memory`. Its time is these bytes at the copy bandwidth plus the
-launches: a floor. Without a GPU on this machine the figures are those of an
-H200 unless given. For the processor steps of two and four images are taken and
-extended to the batch.")]
+launches. Beside it stands what a fused design would move and launch where every
+cell is mixed, and the floor: its bytes at that bandwidth, or its arithmetic
+where that takes longer. Without a GPU on this machine the figures are those of
+an H200 unless given. For the processor steps of two and four images are taken
+and extended to the batch.")]
 pub(super) struct Arguments {
     /// The configuration
     config: PathBuf,
@@ -151,6 +153,10 @@ fn table(all: &[Forecast]) -> String {
         text += &format!("{stage}: {note}\n");
     }
     for f in all {
+        if let (Some(floor), Some(bytes), Some(launches)) = (&f.floor, f.traffic, f.launches) {
+            let beside = floor.line(bytes, launches, f.seconds);
+            text += &format!("{}, {}: {beside}\n", f.stage, f.task);
+        }
         if let (Some(up), Some(down), Some(graphs)) = (f.uploaded, f.fetched, f.graphs) {
             let mb = up as f64 * 1e-6;
             let (stage, task) = (f.stage, &f.task);
@@ -224,6 +230,7 @@ mod tests {
             graphs: Some(2),
             fetched: Some(0),
             by_host: vec![],
+            floor: None,
             kernels: vec![
                 kernel("relu_bf16", 3, 3_000_000, 1_500_000),
                 kernel("fill", 2, 0, 2_000_000),

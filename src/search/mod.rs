@@ -1,5 +1,6 @@
 //! Search: configuration, run directory, bi-level optimisation and the pipelines.
 
+pub mod beside_floor;
 pub mod bilevel;
 pub mod checkpoint;
 pub mod classes;
@@ -7,6 +8,7 @@ mod closing;
 pub mod config;
 pub mod darts;
 pub mod evaluate;
+pub mod floor;
 pub mod forecast;
 pub mod given;
 pub mod graphs;
@@ -36,6 +38,7 @@ pub mod step_compare;
 pub mod step_dump;
 mod step_facts;
 mod step_recorder;
+mod step_taker;
 pub mod step_timing;
 mod step_workload;
 pub mod stop;

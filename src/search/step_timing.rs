@@ -1,26 +1,18 @@
 //! Times the two phases of a search step on made-up inputs: the workloads of `benches/peers/step.py`, size for size.
 
 use std::cell::RefCell;
-use std::time::Instant;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::bilevel::Learner;
-use super::graphs::{Graphs, Step};
 use super::op_profile::Profile;
-use super::phase::{Phase, Update};
-use super::step_workload::{benches, loss};
+use super::step_taker::Stepper;
 use crate::error::Result;
-use crate::model::network::Network;
-use crate::model::{Cells, NetworkSpec};
-use crate::nn::{Mode, Pass};
-use crate::optim::config::{AdamConfig, SgdConfig};
-use crate::tape::{Cx, Path};
-use crate::tensor::{DType, Tensor};
+use crate::tape::Path;
 
 pub use super::step_workload::Workload;
 
-/// Milliseconds of the timed steps of one task.
+/// Milliseconds of the timed steps of one task. Those of a device are by its own clock.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Times {
     /// `cls`, `det` or `seg`.
@@ -31,8 +23,10 @@ pub struct Times {
     pub weight: Vec<f64>,
     /// Both, wall clock.
     pub step: Vec<f64>,
-    /// Both, processor time of all threads.
+    /// Both, processor time of all threads; on the processor.
     pub step_cpu: Vec<f64>,
+    /// Both, what the host takes to put them on their way; on a device.
+    pub host: Vec<f64>,
     /// Losses of the last step: architecture phase, weight phase.
     pub losses: [f64; 2],
 }
@@ -57,106 +51,74 @@ impl Times {
                 .fold((f64::INFINITY, 0f64), |(l, h), &v| (l.min(v), h.max(v)));
             json!({"median": median(ms), "min": low, "max": high, "n": ms.len(), "samples": ms})
         };
-        json!({"alpha": one(&self.alpha), "weight": one(&self.weight), "step": one(&self.step), "step_cpu": one(&self.step_cpu)})
+        let kinds = [
+            ("alpha", &self.alpha),
+            ("weight", &self.weight),
+            ("step", &self.step),
+            ("step_cpu", &self.step_cpu),
+            ("host", &self.host),
+        ];
+        let there = kinds.into_iter().filter(|(_, ms)| !ms.is_empty());
+        there
+            .map(|(name, ms)| (name.to_string(), one(ms)))
+            .collect()
     }
 }
 
-/// Builds the network, takes the warm-up steps and times the others, operation by operation where `profile` is given.
+/// What a device did for a step; means over the timed steps.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct OnDevice {
+    /// Kernels that were launched.
+    pub launches: f64,
+    /// Phases that were replayed as graphs, of two.
+    pub replays: f64,
+    /// Why not all.
+    pub reason: Option<String>,
+    /// The most bytes of tensors in use at one time, arena included.
+    pub peak: u64,
+}
+
+/// All figures.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Timed {
+    /// Task by task.
+    pub times: Vec<Times>,
+    /// On a device.
+    pub device: Option<OnDevice>,
+}
+
+/// Builds the network, takes the warm-up steps and times the others, operation by operation where `profile` is given (on the
+/// processor).
 ///
 /// # Errors
 /// Those of the network and the step.
-pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Vec<Times>> {
-    let f = &w.frame;
-    let mut spec = NetworkSpec::new(f, w.size[0], w.size[1], Cells::search("backbone", f));
-    (spec.det, spec.seg) = (Cells::search("det", f), Cells::search("seg", f));
-    let benches = benches(w, &mut spec)?;
-    let (net, store) = Network::build(&spec, w.seed, DType::F32)?;
-    let mut learner = Learner::new(store);
-    let mut graphs = Graphs::default();
-    let sgd = SgdConfig {
-        lr: 0.025,
-        weight_decay: 3e-4,
-        ..SgdConfig::default()
+pub fn time(w: &Workload, profile: Option<&RefCell<Profile>>) -> Result<Timed> {
+    let mut s = Stepper::new(w)?;
+    let named = |task: &'static str| Times {
+        task,
+        ..Times::default()
     };
-    let adam = AdamConfig::default();
-    let mut phase =
-        |at: usize, half: usize, step: u64, profile: Option<&RefCell<Profile>>| -> Result<f64> {
-            let (cx, key) = (
-                Cx {
-                    profile: profile.is_some(),
-                    ..w.cx
-                },
-                [w.seed, 0, step],
-            );
-            let (b, tape) = (&benches[at], RefCell::new(None));
-            let inputs = b.halves[half].inputs();
-            let of = |p: &Pass, x: &[Tensor]| {
-                if profile.is_some() {
-                    *tape.borrow_mut() = Some(p.tape.clone());
-                }
-                loss(&net, &*b.task, &b.halves[half], x, p)
-            };
-            let (mode, update, lr) = match half {
-                0 => (Mode::ARCH_STEP, Update::Arch(&adam), adam.lr),
-                _ => (Mode::WEIGHT_STEP, Update::Weights(&sgd), sgd.lr),
-            };
-            let phase = Phase {
-                cx,
-                mode,
-                key,
-                update,
-                lr,
-            };
-            let one = Step {
-                of: &[at as u64],
-                inputs: &inputs,
-                loss: &of,
-                varies: None,
-            };
-            let start = Instant::now();
-            let report = graphs.step(&mut learner, &phase, &one)?;
-            if let (Some(profile), Some(tape)) = (profile, tape.take()) {
-                profile
-                    .borrow_mut()
-                    .add(half, start.elapsed().as_secs_f64(), &tape);
-            }
-            Ok(report.loss)
-        };
-    let mut times: Vec<Times> = benches
-        .iter()
-        .map(|b| Times {
-            task: b.name,
-            ..Times::default()
-        })
-        .collect();
+    let mut times: Vec<Times> = s.tasks().map(named).collect();
     // On a device the third step of a task is the one that is recorded.
     let warmup = match w.cx.path {
         Path::Device(_) => w.warmup.max(3),
         _ => w.warmup,
     };
     for i in 0..warmup {
-        for b in 0..benches.len() {
-            phase(b, 0, i as u64, None)?;
-            phase(b, 1, i as u64, None)?;
+        for at in 0..times.len() {
+            s.phase(at, 0, i as u64, None)?;
+            s.phase(at, 1, i as u64, None)?;
         }
     }
-    for i in 0..w.iters {
-        let at = i % benches.len();
-        let (start, cpu) = (Instant::now(), cpu_ms());
-        let alpha_loss = phase(at, 0, i as u64, profile)?;
-        let middle = Instant::now();
-        let weight_loss = phase(at, 1, i as u64, profile)?;
-        let t = &mut times[at];
-        let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
-        let end = Instant::now();
-        t.alpha.push(ms(start, middle));
-        t.weight.push(ms(middle, end));
-        t.step.push(ms(start, end));
-        t.step_cpu.push(cpu_ms() - cpu);
-        t.losses = [alpha_loss, weight_loss];
-    }
+    let device = match w.cx.path {
+        Path::Device(e) if profile.is_none() => Some(s.on_device(e, &mut times)?),
+        _ => {
+            s.on_processor(&mut times, profile)?;
+            None
+        }
+    };
     times.retain(|t| !t.step.is_empty());
-    Ok(times)
+    Ok(Timed { times, device })
 }
 
 /// Processor time of the process in milliseconds, where the system tells (Linux, to a hundredth of a second or better);
@@ -176,7 +138,9 @@ pub fn cpu_ms() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::record::Record;
     use crate::error::Code;
+    use crate::tensor::{DType, Engine};
 
     #[test]
     fn median_of_odd_and_even() {
@@ -191,7 +155,7 @@ mod tests {
         let mut w = Workload::of_mode("mtnas-peer").unwrap();
         (w.batch, w.size, w.iters, w.warmup) = (2, [64, 64], 3, 0);
         (w.frame.channels, w.frame.cells) = (8, 4);
-        let t = time(&w, None).unwrap();
+        let t = time(&w, None).unwrap().times;
         assert_eq!(
             t.iter().map(|t| (t.task, t.step.len())).collect::<Vec<_>>(),
             [("det", 2), ("seg", 1)]
@@ -201,5 +165,22 @@ mod tests {
                 .all(|t| t.losses.iter().all(|l| l.is_finite() && *l > 0.0))
         );
         assert_eq!(Workload::of_mode("vgg").unwrap_err().code(), Code::Usage);
+    }
+
+    #[test]
+    fn a_device_replays_the_timed_steps() {
+        let mut w = Workload::of_mode("cifar").unwrap();
+        (w.batch, w.size, w.iters, w.warmup) = (1, [8, 8], 2, 0);
+        (w.frame.channels, w.frame.cells) = (4, 3);
+        let (counts, _) = Record::new(1 << 30);
+        w.cx.path = Path::Device(Engine::new(Box::new(counts), false));
+        let f = time(&w, None).unwrap();
+        let (t, d) = (&f.times[0], f.device.unwrap());
+        assert_eq!((t.alpha.len(), t.step.len(), t.host.len()), (2, 2, 2));
+        assert_eq!((d.replays, &d.reason), (2.0, &None));
+        assert!(d.launches > 20.0 && d.peak > 1 << 10, "{d:?}");
+        (w.graphs, w.dtype) = (false, DType::Bf16);
+        let d = time(&w, None).unwrap().device.unwrap();
+        assert_eq!(d.replays, 0.0);
     }
 }

@@ -14,7 +14,7 @@ use crate::task::config::{
     ClassificationConfig, DetectionConfig, SegDenominator, SegmentationConfig, TaskKind,
 };
 use crate::task::{ClassificationTask, DetectionTask, SegmentationTask, Targets, Task};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Share of the priors that are positive in the made-up detection targets, as in the peer.
 const POSITIVE: f64 = 0.01;
@@ -34,6 +34,10 @@ pub struct Workload {
     pub warmup: usize,
     /// Seed of weights and inputs.
     pub seed: u64,
+    /// Storage of maps; parameters are f32.
+    pub dtype: DType,
+    /// Whether phases are replayed as graphs on a device.
+    pub graphs: bool,
     /// How operations run.
     pub cx: Cx,
 }
@@ -88,6 +92,8 @@ impl Workload {
             iters: 10,
             warmup: 2,
             seed: 0,
+            dtype: DType::F32,
+            graphs: true,
             cx: Cx::default(),
         })
     }
@@ -195,7 +201,7 @@ pub(super) fn benches(w: &Workload, spec: &mut NetworkSpec) -> Result<Vec<Bench>
             };
             let half = |phase: &str| -> Result<Phase> {
                 let rng = &mut Rng::new(w.seed, &[word("bench"), word(name), word(phase)]);
-                let images = noise::images(rng, w.batch, w.size)?;
+                let images = noise::images(rng, w.batch, w.size)?.cast(w.dtype);
                 let targets = match kind {
                     TaskKind::Detection => detection_targets(rng, w.batch, priors, classes)?,
                     _ => task.targets(&noise::annotations(rng, kind, w.batch, w.size, classes))?,

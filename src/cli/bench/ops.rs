@@ -1,7 +1,7 @@
-//! `mtnas bench ops`: operations of a search on the processor, forward and forward + backward: rows of `benches/peers/ops.py`, name for
-//! name and size for size.
-
-use std::time::Instant;
+//! `mtnas bench ops`: operations of a search, forward and forward + backward: rows of `benches/peers/ops.py`, name for name and size
+//! for size.
+//!
+//! Longer than 300 lines: the table of rows, what each of them applies and the weights that it takes are one thing.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,21 +10,28 @@ use crate::backend::Device;
 use crate::backend::host::isa;
 use crate::cli::{Context, running};
 use crate::error::{Code, Error, Result};
+use crate::ops::conv2d::Conv2d;
 use crate::ops::mixed_node::{Candidate, Edge, Source};
 use crate::ops::{self, BatchNormParams, Conv2dParams, MixedNode};
 use crate::rng::Rng;
-use crate::search::step_timing::{cpu_ms, median};
-use crate::tape::{Cx, Tape, Var};
-use crate::tensor::{Shape, Tensor};
+use crate::tape::{Backward, Cx, Op, Path, Tape, Var};
+use crate::tensor::{DType, Shape, Tensor};
+
+use super::Storage;
+use super::op_timing::time;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   mtnas bench ops --threads 1
   mtnas bench ops --threads 1 --only \"mixed s1,dw5 d2\" --shapes 8x4x80x128
+  mtnas bench ops --device cuda --only \"dw3 dweight\" --shapes 32x4x80x128
 
 The rows are those of benches/peers/ops.py; scripts/compare runs both in turn.
-Inputs are rotated, so that they do not lie in a cache from the pass before.")]
+Inputs are rotated, so that they do not lie in a cache from the pass before.
+On a device a pass is a graph and its time that of the device. Rows with
+dweight: in place of forward + backward the gradient of the weight alone. Mixed
+operations are cells there: `mtnas bench step`.")]
 pub(super) struct Ops {
     /// Only these rows
     #[arg(long, value_name = "ROWS", value_delimiter = ',')]
@@ -37,10 +44,13 @@ pub(super) struct Ops {
     partial_k: u16,
     /// Passes over all inputs; more where they are short
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
-    iters: u16,
+    pub(super) iters: u16,
+    /// Storage of maps
+    #[arg(long, default_value = "f32")]
+    dtype: Storage,
     /// No new pass, after three, when a row has taken this long
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
-    row_seconds: f64,
+    pub(super) row_seconds: f64,
 }
 
 fn shape(text: &str) -> std::result::Result<[usize; 4], String> {
@@ -56,6 +66,8 @@ fn shape(text: &str) -> std::result::Result<[usize; 4], String> {
 #[derive(Clone, Copy)]
 enum What {
     Conv(Conv2dParams, usize),
+    /// The gradient of its weight alone.
+    WeightGradient(Conv2dParams, usize),
     /// Normalisation with scale and shift, then ReLU.
     NormRelu,
     /// Pooling 3x3, then normalisation.
@@ -76,15 +88,19 @@ fn rows(c: usize, k: usize) -> Vec<(&'static str, usize, What)> {
             dilation,
             groups,
         };
-        What::Conv(p, side)
+        (p, side)
     };
+    let conv = |(p, side)| What::Conv(p, side);
+    let gradient = |(p, side)| What::WeightGradient(p, side);
     vec![
-        ("dw3 s1", c, depthwise(3, 1, 1)),
-        ("dw3 s2", c, depthwise(3, 2, 1)),
-        ("dw5 s1", c, depthwise(5, 1, 1)),
-        ("dw5 s2", c, depthwise(5, 2, 1)),
-        ("dw3 d2", c, depthwise(3, 1, 2)),
-        ("dw5 d2", c, depthwise(5, 1, 2)),
+        ("dw3 s1", c, conv(depthwise(3, 1, 1))),
+        ("dw3 s2", c, conv(depthwise(3, 2, 1))),
+        ("dw5 s1", c, conv(depthwise(5, 1, 1))),
+        ("dw5 s2", c, conv(depthwise(5, 2, 1))),
+        ("dw3 d2", c, conv(depthwise(3, 1, 2))),
+        ("dw5 d2", c, conv(depthwise(5, 1, 2))),
+        ("dw3 dweight", c, gradient(depthwise(3, 1, 1))),
+        ("dw5 dweight", c, gradient(depthwise(5, 1, 1))),
         ("pw", c, What::Conv(Conv2dParams::default(), 1)),
         ("bn+relu", c, What::NormRelu),
         ("max3+bn", c, What::MaxNorm),
@@ -115,15 +131,22 @@ fn random(shape: Shape, seed: u64) -> Result<Tensor> {
 }
 
 impl What {
+    /// A device computes mixed operations as cells, not one by one.
+    fn goes_on(self, cx: Cx) -> bool {
+        !matches!((self, cx.path), (What::Mixed(_), Path::Device(_)))
+    }
+
     /// Shapes of the weights for `c` channels of x.
     fn weights(self, c: usize) -> Vec<Shape> {
         match self {
-            What::Conv(p, side) => vec![Shape::from([c, c / p.groups, side, side])],
+            What::Conv(p, side) | What::WeightGradient(p, side) => {
+                vec![Shape::from([c, c / p.groups, side, side])]
+            }
             What::NormRelu => vec![Shape::from([c]), Shape::from([c])],
             What::MaxNorm | What::AvgNorm => vec![],
             What::Mixed(k) => {
                 let a = c / k;
-                let mut all = vec![Shape::from([1 + CANDIDATES.len()])];
+                let mut all = vec![Shape::from([1 + CANDIDATES.len()]), Shape::from([1])];
                 for candidate in CANDIDATES {
                     let side = match candidate {
                         Candidate::Separable(side) | Candidate::Dilated(side) => side,
@@ -144,7 +167,7 @@ impl What {
             Ok(ops::batch_norm(x, affine, BatchNormParams { eps: EPS, relu })?.0)
         };
         match self {
-            What::Conv(p, _) => ops::conv2d(x, &w[0], None, p),
+            What::Conv(p, _) | What::WeightGradient(p, _) => ops::conv2d(x, &w[0], None, p),
             What::NormRelu => norm(x, Some((&w[0], &w[1])), true),
             What::MaxNorm => norm(&ops::max_pool(x, 3, 1, 1)?, None, false),
             What::AvgNorm => norm(&ops::avg_pool(x, 3, 1, 1)?, None, false),
@@ -159,8 +182,7 @@ fn mixed(x: &Var, w: &[Var], k: usize) -> Result<Var> {
         1 => x.clone(),
         _ => ops::slice(x, 0, x.dims()[1] / k)?,
     };
-    let (alpha, mut weights) = (ops::softmax(&w[0], 0)?, w[1..].iter().cloned());
-    let beta = x.tape().leaf(Tensor::from_f32([1], vec![1.0])?);
+    let (alpha, beta, mut weights) = (ops::softmax(&w[0], 0)?, &w[1], w[2..].iter().cloned());
     let (mut own, mut candidates) = (vec![], vec![]);
     let mut pools = [
         ops::max_pool(&active, 3, 1, 1)?,
@@ -182,42 +204,47 @@ fn mixed(x: &Var, w: &[Var], k: usize) -> Result<Var> {
         recompute: false,
     };
     let own: Vec<&Var> = own.iter().collect();
-    Ok(ops::mixed_node(op, &[x], [&alpha, &beta], &own)?.0)
+    Ok(ops::mixed_node(op, &[x], [&alpha, beta], &own)?.0)
 }
 
-/// Long enough for the clock of the processor, which ticks every few milliseconds.
-const LEAST_SECONDS: f64 = 0.25;
-
-/// Milliseconds a call takes: the median over passes by the clock, the mean in processor time.
-fn time(a: &Ops, sets: usize, mut call: impl FnMut(usize) -> Result<()>) -> Result<[f64; 2]> {
-    let mut wall = vec![];
-    (0..sets).try_for_each(&mut call)?;
-    let (before, first) = (cpu_ms(), Instant::now());
-    loop {
-        let (n, spent) = (wall.len(), first.elapsed().as_secs_f64());
-        let enough = n >= a.iters.into() && spent > LEAST_SECONDS;
-        if enough || (n > 2 && spent > a.row_seconds) {
-            let cpu = (cpu_ms() - before) / (n * sets) as f64;
-            return Ok([median(&wall), cpu]);
-        }
-        let start = Instant::now();
-        (0..sets).try_for_each(&mut call)?;
-        wall.push(start.elapsed().as_secs_f64() * 1e3 / sets as f64);
-    }
+/// The gradient of a convolution's weight and of nothing else.
+fn weight_gradient(cx: Cx, op: &Conv2d, operands: [&Tensor; 3]) -> Result<()> {
+    let [x, w, dy] = operands.map(|t| match cx.path {
+        Path::Device(_) => t.clone(),
+        _ => t.cast(DType::F32),
+    });
+    let b = Backward {
+        x: &[Some(x.clone()), Some(w.clone())],
+        shapes: &[*x.shape(), *w.shape()],
+        y: None,
+        saved: &[],
+        dy: &dy,
+        terms: &[vec![dy.clone()]],
+        need: &[false, true],
+    };
+    let dx = match cx.path {
+        Path::Device(e) => op.backward_device(e, &b)?,
+        Path::Fast => Some(op.backward(&b)?),
+        Path::Reference => Some(op.backward_reference(&b)?),
+    };
+    let none = || Error::new(Code::Internal, "a convolution has no kernels");
+    dx.map(drop).ok_or_else(none)
 }
 
 fn row(a: &Ops, cx: Cx, what: What, x: [usize; 4]) -> Result<(usize, [[f64; 2]; 2])> {
-    let shape = Shape::from(x);
+    let (shape, dtype) = (Shape::from(x), a.dtype.dtype());
     // As many inputs as the peer takes.
-    let sets = (24usize << 20).div_ceil(4 * shape.numel()).clamp(1, 4);
+    let (span, most) = match cx.path {
+        Path::Device(_) => (256usize << 20, 16),
+        _ => (24 << 20, 4),
+    };
+    let sets = span.div_ceil(dtype.size() * shape.numel()).clamp(1, most);
+    let map = |shape, seed| Ok(random(shape, seed)?.cast(dtype));
     let inputs: Vec<Tensor> = (0..sets)
-        .map(|i| random(shape, i as u64))
+        .map(|i| map(shape, i as u64))
         .collect::<Result<_>>()?;
-    let weights: Vec<Tensor> = what
-        .weights(x[1])
-        .into_iter()
-        .map(|s| random(s, 99))
-        .collect::<Result<_>>()?;
+    let weights = what.weights(x[1]).into_iter();
+    let weights: Vec<Tensor> = weights.map(|s| random(s, 99)).collect::<Result<_>>()?;
     let run = |i: usize| -> Result<(Tape, Var)> {
         let tape = Tape::new(cx);
         let x = tape.param(inputs[i].clone());
@@ -225,9 +252,16 @@ fn row(a: &Ops, cx: Cx, what: What, x: [usize; 4]) -> Result<(usize, [[f64; 2]; 
         let y = what.apply(&x, &w)?;
         Ok((tape, y))
     };
-    let dy = random(*run(0)?.1.shape(), 7)?;
-    let forward = time(a, sets, |i| run(i).map(drop))?;
-    let both = time(a, sets, |i| {
+    let dy = map(*run(0)?.1.shape(), 7)?;
+    if let Path::Device(e) = cx.path {
+        let mut all = inputs.iter().chain(&weights).chain([&dy]);
+        all.try_for_each(|t| t.on(e).map(drop))?;
+    }
+    let forward = time(a, cx, sets, |i| run(i).map(drop))?;
+    let both = time(a, cx, sets, |i| {
+        if let What::WeightGradient(p, _) = what {
+            return weight_gradient(cx, &Conv2d(p), [&inputs[i], &weights[0], &dy]);
+        }
         let (tape, y) = run(i)?;
         tape.backward_from(&y, dy.clone()).map(drop)
     })?;
@@ -256,6 +290,9 @@ pub(super) fn run(a: Ops, context: &Context, idle: f64) -> Result<u8> {
             if !a.only.is_empty() && a.only.iter().all(|o| o != name) {
                 continue;
             }
+            if !what.goes_on(cx) {
+                continue;
+            }
             let (sets, [forward, both]) = row(&a, cx, what, [n, channels, h, w])?;
             if !context.json() {
                 let shape = format!("{n}x{channels}x{h}x{w}");
@@ -269,9 +306,8 @@ pub(super) fn run(a: Ops, context: &Context, idle: f64) -> Result<u8> {
         }
     }
     if context.json() {
-        context.print_json(
-            &json!({"isa": isa().name(), "rows": found, "memory": super::memory(idle)}),
-        )?;
+        let memory = super::memory(idle, cx);
+        context.print_json(&json!({"isa": isa().name(), "rows": found, "memory": memory}))?;
     }
     Ok(0)
 }
@@ -279,6 +315,8 @@ pub(super) fn run(a: Ops, context: &Context, idle: f64) -> Result<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::record::Record;
+    use crate::tensor::Engine;
 
     #[test]
     fn every_row_has_a_gradient() {
@@ -297,6 +335,31 @@ mod tests {
                 assert!(norm > 0.0, "{name}");
             }
         }
+    }
+
+    #[test]
+    fn a_device_times_what_the_processor_times() {
+        let command = |device: Path| {
+            let a = Ops {
+                only: vec![],
+                shapes: vec![],
+                partial_k: 2,
+                iters: 1,
+                dtype: Storage::Bf16,
+                row_seconds: 0.0,
+            };
+            let cx = Cx {
+                path: device,
+                ..Cx::default()
+            };
+            for (name, c, what) in rows(2, 2).into_iter().filter(|r| r.2.goes_on(cx)) {
+                let (sets, ms) = row(&a, cx, what, [2, c, 6, 6]).unwrap();
+                assert!(sets > 3 && ms.iter().all(|m| m[0] >= 0.0), "{name} {ms:?}");
+            }
+        };
+        let (counts, _) = Record::new(1 << 30);
+        command(Path::Device(Engine::new(Box::new(counts), false)));
+        command(Path::Fast);
     }
 
     #[test]

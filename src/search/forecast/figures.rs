@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::workload::Workload;
 use crate::backend::record::Work;
 use crate::model::Memory;
+use crate::search::beside_floor::BesideFloor;
 
 /// What a GPU is taken for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,6 +82,8 @@ pub struct Forecast {
     pub fetched: Option<u64>,
     /// As above.
     pub by_host: Vec<&'static str>,
+    /// What the fused design would move, launch and take, where every cell is mixed.
+    pub floor: Option<BesideFloor>,
     /// The kernels of a step, those that are launched most often first.
     pub kernels: Vec<KernelWork>,
     /// What is not yet known and what stands in its place.
@@ -105,6 +108,7 @@ impl Forecast {
             graphs: None,
             fetched: None,
             by_host: vec![],
+            floor: None,
             kernels: vec![],
             note: None,
             memories: vec![],

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::config::Frame;
+use crate::search::beside_floor::BesideFloor;
 use crate::search::learner_io;
 use crate::search::networks::presearch;
 use crate::tape::{Cx, Path};
@@ -46,6 +47,10 @@ fn a_gpu_is_planned_for_by_counting() {
         // Losses, their parts and the norms come back, nothing else; every operation has kernels.
         assert!(f.fetched.unwrap() <= 256, "{f:?}");
         assert!(f.by_host.is_empty(), "{f:?}");
+        // A step stands beside its floor where all of its cells are mixed.
+        assert_eq!(f.floor.is_some(), f.stage == "4-backbone", "{f:?}");
+        let beside = |b: BesideFloor| b.traffic > 0.5 && b.share > 0.01 && b.share < 1.0;
+        assert!(f.floor.is_none_or(beside), "{f:?}");
         // Kernel by kernel it is the same step.
         let sum = |of: fn(&KernelWork) -> u64| f.kernels.iter().map(of).sum::<u64>();
         assert_eq!(Some(sum(|k| k.launches)), f.launches);

@@ -11,8 +11,10 @@ use crate::model::network::{Mixing, Network, Outputs};
 use crate::model::{Memory, NetworkSpec};
 use crate::nn::{Mode, Pass};
 use crate::rng::{Rng, word};
+use crate::search::beside_floor::BesideFloor;
 use crate::search::bilevel::{Learner, Loss, Order};
 use crate::search::config::{Config, GraphMode};
+use crate::search::floor::Floor;
 use crate::search::graphs::{Graphs, StagedLoss, Step};
 use crate::search::noise;
 use crate::search::phase::{Phase, Update};
@@ -209,6 +211,12 @@ impl Workload<'_> {
         f.graphs = Some(replayed);
         f.by_host = engine.fallbacks().into_keys().collect();
         f.kernels = by_kernel(kernels);
+        let phases = 1 + u64::from(self.searches);
+        let size = activation_dtype(self.config.run.precision).size();
+        f.floor = Floor::of(&self.spec, self.kind, batch).map(|floor| {
+            let step = [bytes as f64, f.seconds];
+            BesideFloor::new(&self.spec, &floor, phases, size, gpu.bandwidth, step)
+        });
         Ok(())
     }
 
