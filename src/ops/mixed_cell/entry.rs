@@ -49,6 +49,19 @@ fn case(g: &mut Gen) -> Case {
     }
 }
 
+/// A state: its values are 0.025 away from zero, where rectifiers bend, and those of any 3x3 window 0.05 apart, where maxima do.
+fn state(g: &mut Gen, shape: [usize; 4]) -> Tensor {
+    const APART: f64 = 0.05;
+    const STEP: f64 = 9.0 * APART;
+    let mut t = g.normal(shape);
+    let (h, w) = (shape[2], shape[3]);
+    for (i, v) in t.data_mut::<f64>().iter_mut().enumerate() {
+        let of_window = 3 * (i / w % h % 3) + i % w % 3;
+        *v = STEP * (*v / STEP).round() + APART * (of_window as f64 - 3.5);
+    }
+    t
+}
+
 pub(super) fn draw(g: &mut Gen) -> (MixedCell, Vec<Tensor>) {
     let (n, k, a) = (g.int(1, 2), g.pick(&[1, 2, 4]), g.pick(&[2, 2, 4]));
     let (mut h, mut w) = (g.int(1, 4), g.int(2, 5));
@@ -63,7 +76,7 @@ pub(super) fn draw(g: &mut Gen) -> (MixedCell, Vec<Tensor>) {
     let (mut x, mut own, mut nodes, mut beta) = (vec![], vec![], vec![], 0);
     for _ in 0..INPUTS {
         let side = if halves { 2 } else { 1 };
-        x.push(g.off_zero([n, a * k, side * h, side * w]));
+        x.push(state(g, [n, a * k, side * h, side * w]));
     }
     for node in 0..g.int(1, 2) {
         let mut edges = vec![];

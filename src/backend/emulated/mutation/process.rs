@@ -19,7 +19,7 @@ const SLOWER: u32 = 8;
 /// The kernels themselves may take so long.
 const LONGEST: Duration = Duration::from_secs(600);
 /// Accesses of a block after which it is taken for one that never ends.
-const PATIENCE: u64 = 1 << 22;
+const PATIENCE: u64 = 1 << 24;
 /// Number of the kernel file itself, which must pass.
 pub const ORIGINAL: usize = 0;
 

@@ -39,4 +39,16 @@ pub const SURVIVORS: &[Survivor] = &[
         after: "UNROLL for (int kind = 0; kind <= CLASSES; kind++) {",
         why: "values of one class more, which no tap meets",
     },
+    Survivor {
+        file: "node_sums.cu",
+        before: "const NodeMaps m = {n, a, h, wd, 0, 0};",
+        after: "const NodeMaps m = {n, a, wd, h, 0, 0};",
+        why: "sums over whole planes, of which only the size counts",
+    },
+    Survivor {
+        file: "node_weights.cuh",
+        before: "if constexpr (H > 1) node_fold<H / 2>(v);",
+        after: "if constexpr (H >= 1) node_fold<H / 2>(v);",
+        why: "one fold more, of nothing",
+    },
 ];
