@@ -397,7 +397,8 @@ images = 0
 every = 2
 "#;
 
-/// On a device a run whose steps are replayed ends in the bits of one whose steps are launched, and of one that was killed and resumed.
+/// On a device a run whose steps are replayed ends in the bits of one whose steps are launched, of one that was killed and resumed, and of
+/// those that get their pictures in other ways.
 #[test]
 fn runs_on_the_emulated_device_end_in_the_same_bits() {
     let home = tempfile::tempdir().expect("a scratch directory");
@@ -413,22 +414,28 @@ fn runs_on_the_emulated_device_end_in_the_same_bits() {
     };
     generate(&dir.join("data"), &synth).expect("a data set");
     std::fs::write(dir.join("small.toml"), SMALLEST).expect("a configuration");
-    let search = |run: &str, graphs: &str| {
-        let line = format!(
-            "search small.toml --run {run} --device emulated --quiet -s run.graphs={graphs}"
-        );
+    let search = |run: &str, setting: &str| {
+        let line = format!("search small.toml --run {run} --device emulated --quiet -s {setting}");
         let words = line.split_whitespace().map(String::from);
         words.collect::<Vec<_>>()
     };
-    for (run, graphs) in [("whole", "auto"), ("launched", "off")] {
-        let words = search(run, graphs);
+    // Pictures stay on the device; all of them go up with every batch; readers make the images.
+    let others = [
+        ("launched", "run.graphs=off"),
+        ("sent", "loader.resident=0.0"),
+        ("read", "loader.input_on=host"),
+    ];
+    for (run, setting) in [("whole", "run.graphs=auto")].iter().chain(&others) {
+        let words = search(run, setting);
         mtnas(dir, &words.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    same_bits(&dir.join("whole"), &dir.join("launched"));
+    for (other, _) in others {
+        same_bits(&dir.join("whole"), &dir.join(other));
+    }
     let mut c = Command::new(env!("CARGO_BIN_EXE_mtnas"));
     let mut child = c
         .current_dir(dir)
-        .args(search("killed", "auto"))
+        .args(search("killed", "run.graphs=auto"))
         .spawn()
         .expect("the binary runs");
     // In the middle of the search, after steps that were replayed and a checkpoint of them.

@@ -144,6 +144,10 @@ fn table(all: &[Forecast]) -> String {
         let list = each.join(", ");
         text += &format!("{}, {}: search.memory {list}\n", f.stage, f.task);
     }
+    if let Some(b) = all.iter().filter_map(|f| f.resident).max() {
+        let gib = b as f64 / (1u64 << 30) as f64;
+        text += &format!("beside them at most {gib:.2} GiB of decoded images (loader.resident)\n");
+    }
     let mut notes: Vec<_> = all
         .iter()
         .filter_map(|f| Some((f.stage, f.note?)))
@@ -226,6 +230,7 @@ mod tests {
             memory: 1 << 30,
             launches: Some(5),
             traffic: Some(6_500_000),
+            resident: None,
             uploaded: Some(0),
             graphs: Some(2),
             fetched: Some(0),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::augment::Augmentation;
 use super::config::OnCorrupt;
 use super::dataset::{Dataset, Kind, Sample};
-use super::input::Input;
+use super::input::{Input, Seen};
 use super::split::Epochs;
 use crate::annotation::Annotation;
 use crate::error::{Code, Error, Result};
@@ -167,13 +167,14 @@ impl Batches {
             .map_err(|e| e.at(self.dataset.place(index)))
     }
 
-    /// The sample at `index`, or the first readable one after it in the list, with what was skipped.
-    fn load_or_next(
+    /// What `load` makes of the sample at `index`, or of the first readable one after it in the list, with what was skipped.
+    pub(super) fn load_or_next<T>(
         &self,
         index: usize,
         skipped: &mut Vec<Skipped>,
-    ) -> Result<Option<(usize, Sample)>> {
-        let error = match self.load(index) {
+        load: &dyn Fn(usize) -> Result<T>,
+    ) -> Result<Option<(usize, T)>> {
+        let error = match load(index) {
             Ok(sample) => return Ok(Some((index, sample))),
             Err(e) if self.input.on_corrupt == OnCorrupt::Error => return Err(e),
             Err(error) => error,
@@ -186,7 +187,7 @@ impl Batches {
         let here = self.indices.partition_point(|&i| i < index);
         for k in 1..n {
             let next = self.indices[(here + k) % n];
-            match self.load(next) {
+            match load(next) {
                 Ok(sample) => return Ok(Some((next, sample))),
                 Err(error) => skipped.push(Skipped { index: next, error }),
             }
@@ -197,18 +198,55 @@ impl Batches {
         )
     }
 
-    /// Batch number `step`. `stop` is asked between samples; when it says yes the batch is an `Interrupted` error.
-    ///
-    /// # Errors
-    /// The first sample that cannot be read, with its file.
-    pub fn get(&self, step: u64, stop: &dyn Fn() -> bool) -> Result<Batch> {
-        let wanted = match &self.order {
+    /// Which samples batch number `step` asks for.
+    pub(super) fn wanted(&self, step: u64) -> Vec<usize> {
+        match &self.order {
             Order::Train { epochs, .. } => epochs.batch(step, self.batch),
             Order::Sequential => {
                 let start = step as usize * self.batch;
                 self.indices[start..(start + self.batch).min(self.indices.len())].to_vec()
             }
+        }
+    }
+
+    /// What the network sees of a picture in `slot` of batch `step`.
+    pub(super) fn see(
+        &self,
+        step: u64,
+        slot: usize,
+        source: (usize, usize),
+        annotation: &Annotation,
+    ) -> Seen {
+        match &self.order {
+            Order::Sequential => self.input.see(source, annotation, None),
+            Order::Train { augment, .. } => {
+                let mut rng = self.draws(step, slot);
+                let augment = Some((augment, &mut rng));
+                self.input.see(source, annotation, augment)
+            }
+        }
+    }
+
+    /// The random numbers of `slot` of batch `step`.
+    fn draws(&self, step: u64, slot: usize) -> Rng {
+        let (seed, stage) = match self.order {
+            Order::Train { seed, stage, .. } => (seed, stage),
+            Order::Sequential => (0, 0),
         };
+        Rng::new(seed, &[word("augment"), stage, step, slot as u64])
+    }
+
+    /// What an image looks like to the network.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// Batch number `step`. `stop` is asked between samples; when it says yes the batch is an `Interrupted` error.
+    ///
+    /// # Errors
+    /// The first sample that cannot be read, with its file.
+    pub fn get(&self, step: u64, stop: &dyn Fn() -> bool) -> Result<Batch> {
+        let wanted = self.wanted(step);
         let (height, width) = self.input.size;
         let mut data = Vec::with_capacity(wanted.len() * 3 * height * width);
         let (mut annotations, mut ids, mut indices, mut sizes) = (vec![], vec![], vec![], vec![]);
@@ -217,18 +255,15 @@ impl Batches {
             if stop() {
                 return Err(Error::new(Code::Interrupted, "reading was stopped"));
             }
-            let Some((index, sample)) = self.load_or_next(index, &mut skipped)? else {
+            let Some((index, sample)) =
+                self.load_or_next(index, &mut skipped, &|i| self.load(i))?
+            else {
                 continue;
             };
             let (values, annotation) = match &self.order {
                 Order::Sequential => self.input.prepare(&sample, None)?,
-                Order::Train {
-                    augment,
-                    seed,
-                    stage,
-                    ..
-                } => {
-                    let mut rng = Rng::new(*seed, &[word("augment"), *stage, step, slot as u64]);
+                Order::Train { augment, .. } => {
+                    let mut rng = self.draws(step, slot);
                     self.input.prepare(&sample, Some((augment, &mut rng)))?
                 }
             };

@@ -155,12 +155,28 @@ settings! {
     }
 }
 
+choices! {
+    /// Who makes network input of pictures where a GPU computes.
+    pub enum InputOn {
+        /// Kernels: 8-bit pictures lie on the GPU, or go up. The same numbers.
+        Auto = "auto",
+        /// The reader threads.
+        Host = "host",
+    }
+}
+
 settings! {
-    /// The threads that read ahead.
+    /// The threads that read ahead, and what they leave to a GPU.
     pub struct LoaderConfig {
         /// Reader threads; 0: one for each core. The batches do not depend on it.
         pub threads: usize = 0,
         /// Batches kept ready.
         pub prefetch: usize = 2,
+        /// Who crops, resizes, mirrors, distorts and normalises training images where a GPU computes: its kernels (`auto`), or the reader
+        /// threads. The numbers are the same.
+        pub input_on: InputOn = InputOn::Auto,
+        /// Share of the GPU's memory that is free when a stage begins, at most, in which decoded images stay from their first use on, 0 to
+        /// 0.9; those beyond it are decoded and go up anew for each batch.
+        pub resident: f64 = 0.5,
     }
 }

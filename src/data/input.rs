@@ -26,6 +26,21 @@ pub struct Input {
     pub on_corrupt: OnCorrupt,
 }
 
+/// What the network sees of one picture: everything that is drawn for it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Which window of it, mirrored or not.
+    pub view: View,
+    /// Changes of the colours.
+    pub photometric: Option<Photometric>,
+    /// Colour outside the picture, 0 to 255; `None` for the mean.
+    pub border: Option<f32>,
+    /// Rows and columns of the network input that are set to the mean.
+    pub hole: Option<[Range<usize>; 2]>,
+    /// Its annotation without what the window leaves out, in pixels of the picture.
+    pub annotation: Annotation,
+}
+
 impl Input {
     /// The default policy at this size.
     pub fn new(height: usize, width: usize) -> Input {
@@ -53,6 +68,41 @@ impl Input {
         }
     }
 
+    /// What the network sees of a picture of `source` (height, width) with this annotation. With an augmentation, `rng` makes
+    /// its draws.
+    pub fn see(
+        &self,
+        source: (usize, usize),
+        annotation: &Annotation,
+        augment: Option<(&Augmentation, &mut Rng)>,
+    ) -> Seen {
+        let whole = Window::whole(source.0, source.1);
+        let (mut photometric, mut border, mut hole) = (None, None, None);
+        let (window, annotation) = match augment {
+            None => {
+                let window = match (self.centre, annotation) {
+                    (Some(share), Annotation::Class(_)) => centre(whole, share),
+                    _ => whole,
+                };
+                (window, annotation.clone())
+            }
+            Some((config, rng)) => {
+                let window = config.window(rng, source, self.size, annotation);
+                photometric = config.photometric.then(|| Photometric::draw(rng));
+                border = config.border();
+                hole = config.hole(rng, self.size);
+                (window, config.kept(annotation, &window))
+            }
+        };
+        Seen {
+            view: View::new(&window, source, self.size),
+            photometric,
+            border,
+            hole,
+            annotation,
+        }
+    }
+
     /// One sample as `(3, H, W)` values and its annotation in network pixels. With an augmentation, `rng` makes its draws.
     ///
     /// # Errors
@@ -63,36 +113,17 @@ impl Input {
         augment: Option<(&Augmentation, &mut Rng)>,
     ) -> Result<(Vec<f32>, Annotation)> {
         let source = (sample.image.height, sample.image.width);
-        let whole = Window::whole(source.0, source.1);
-        let mut photometric = None;
-        let mut border = None;
-        let mut hole = None;
-        let (window, annotation) = match augment {
-            None => {
-                let window = match (self.centre, &sample.annotation) {
-                    (Some(share), Annotation::Class(_)) => centre(whole, share),
-                    _ => whole,
-                };
-                (window, sample.annotation.clone())
-            }
-            Some((config, rng)) => {
-                let window = config.window(rng, source, self.size, &sample.annotation);
-                photometric = config.photometric.then(|| Photometric::draw(rng));
-                border = config.border();
-                hole = config.hole(rng, self.size);
-                (window, config.kept(&sample.annotation, &window))
-            }
-        };
-        let view = View::new(&window, source, self.size);
-        let (mut planes, [rows, columns]) = view.planes(&sample.image)?;
-        self.colours(&mut planes, rows, columns, photometric.as_ref(), border);
-        if let Some([rows, columns]) = hole {
+        let seen = self.see(source, &sample.annotation, augment);
+        let (mut planes, [rows, columns]) = seen.view.planes(&sample.image)?;
+        let photometric = seen.photometric.as_ref();
+        self.colours(&mut planes, rows, columns, photometric, seen.border);
+        if let Some([rows, columns]) = seen.hole {
             let (height, width) = self.size;
             for row in (0..3).flat_map(|c| rows.clone().map(move |y| c * height + y)) {
                 planes[row * width..][columns.clone()].fill(0.0);
             }
         }
-        Ok((planes, view.annotation(&annotation)))
+        Ok((planes, seen.view.annotation(&seen.annotation)))
     }
 
     /// Distorts and normalises planes of 0 to 255 in place; outside the shown rows and columns goes the border colour.

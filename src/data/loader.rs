@@ -6,25 +6,41 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use super::batch::{Batch, Batches};
+use super::batch::{Batch, Batches, Skipped};
 use crate::error::{Code, Error, Result};
 
 /// An iterator over batches from a start step on; endless in training.
 ///
 /// A batch that cannot be read comes as its error, in its place; the iterator then goes on with the next batch.
-pub struct Loader {
-    shared: Arc<Shared>,
+pub struct Loader<B = Batch> {
+    shared: Arc<Shared<B>>,
     threads: Vec<JoinHandle<()>>,
     next: u64,
     skipped: BTreeSet<usize>,
     max_corrupt: f64,
 }
 
-struct Shared {
+/// What a loader reads: it tells which samples were left out.
+pub trait Skips {
+    /// Those.
+    fn skipped(&self) -> &[Skipped];
+}
+
+impl Skips for Batch {
+    fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+}
+
+/// Makes a batch of its number; asks whether to stop between samples.
+pub type Read<B> = Box<dyn Fn(&Batches, u64, &dyn Fn() -> bool) -> Result<B> + Send + Sync>;
+
+struct Shared<B> {
     batches: Batches,
+    make: Read<B>,
     end: Option<u64>,
     prefetch: u64,
-    state: Mutex<State>,
+    state: Mutex<State<B>>,
     /// Signalled when there is room for another batch, or to stop.
     room: Condvar,
     /// Signalled when a batch is ready.
@@ -32,16 +48,16 @@ struct Shared {
     stop: AtomicBool,
 }
 
-struct State {
+struct State<B> {
     /// Next batch that no thread has taken.
     next: u64,
     /// Next batch that the consumer wants.
     wanted: u64,
-    done: BTreeMap<u64, Result<Batch>>,
+    done: BTreeMap<u64, Result<B>>,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<B> Shared<B> {
+    fn lock(&self) -> MutexGuard<'_, State<B>> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -50,8 +66,8 @@ impl Shared {
     }
 
     /// A batch; a panic in a decoder becomes an error of the batch, so that the consumer never waits for a dead thread.
-    fn read(&self, step: u64) -> Result<Batch> {
-        let read = || self.batches.get(step, &|| self.stopped());
+    fn read(&self, step: u64) -> Result<B> {
+        let read = || (self.make)(&self.batches, step, &|| self.stopped());
         catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|p| {
             let text = p.downcast_ref::<String>().map(String::as_str);
             let text = text
@@ -83,10 +99,7 @@ impl Shared {
 }
 
 impl Loader {
-    /// Reads `batches` from batch `start` on, up to `prefetch` batches ahead in `threads` threads; with 0 of either, in the
-    /// calling thread. `max_corrupt` is the largest share of the samples that [`OnCorrupt::Skip`] may leave out.
-    ///
-    /// [`OnCorrupt::Skip`]: super::config::OnCorrupt::Skip
+    /// As [`Loader::with`], of whole batches.
     ///
     /// # Errors
     /// `Io` if a thread cannot be started.
@@ -97,6 +110,27 @@ impl Loader {
         prefetch: usize,
         max_corrupt: f64,
     ) -> Result<Loader> {
+        let whole = Box::new(|b: &Batches, step: u64, stop: &dyn Fn() -> bool| b.get(step, stop));
+        Loader::with(batches, start, threads, prefetch, max_corrupt, whole)
+    }
+}
+
+impl<B: Skips + Send + 'static> Loader<B> {
+    /// Reads `batches` from batch `start` on, by `make`, up to `prefetch` batches ahead in `threads` threads; with 0 of either, in the
+    /// calling thread. `max_corrupt` is the largest share of the samples that [`OnCorrupt::Skip`] may leave out.
+    ///
+    /// [`OnCorrupt::Skip`]: super::config::OnCorrupt::Skip
+    ///
+    /// # Errors
+    /// `Io` if a thread cannot be started.
+    pub fn with(
+        batches: Batches,
+        start: u64,
+        threads: usize,
+        prefetch: usize,
+        max_corrupt: f64,
+        make: Read<B>,
+    ) -> Result<Loader<B>> {
         let state = Mutex::new(State {
             next: start,
             wanted: start,
@@ -105,6 +139,7 @@ impl Loader {
         let shared = Arc::new(Shared {
             end: batches.len(),
             batches,
+            make,
             prefetch: prefetch as u64,
             state,
             room: Condvar::new(),
@@ -145,7 +180,7 @@ impl Loader {
     ///
     /// # Errors
     /// As [`Batches::get`]; `EmptyData` after the end of a sequential one.
-    pub fn next_batch(&mut self) -> Result<Batch> {
+    pub fn next_batch(&mut self) -> Result<B> {
         self.next().unwrap_or_else(|| {
             Err(Error::new(Code::EmptyData, "no batch is left").at(self
                 .shared
@@ -155,7 +190,7 @@ impl Loader {
         })
     }
 
-    fn wait(&self, step: u64) -> Result<Batch> {
+    fn wait(&self, step: u64) -> Result<B> {
         let mut state = self.shared.lock();
         loop {
             if let Some(batch) = state.done.remove(&step) {
@@ -173,11 +208,11 @@ impl Loader {
 
     /// Refuses a batch once too many samples were left out. Counted here, in batch order, so that it does not depend on
     /// the threads.
-    fn count_skipped(&mut self, batch: Batch) -> Result<Batch> {
-        self.skipped.extend(batch.skipped.iter().map(|s| s.index));
+    fn count_skipped(&mut self, batch: B) -> Result<B> {
+        self.skipped.extend(batch.skipped().iter().map(|s| s.index));
         let (bad, all) = (self.skipped.len(), self.shared.batches.samples());
         if bad as f64 > self.max_corrupt * all as f64 {
-            let last = batch.skipped.into_iter().next_back().map(|s| s.error);
+            let last = batch.skipped().last().map(|s| s.error.clone());
             let text = format!(
                 "{bad} of {all} samples cannot be read, more than the share {} allowed",
                 self.max_corrupt
@@ -193,10 +228,10 @@ impl Loader {
     }
 }
 
-impl Iterator for Loader {
-    type Item = Result<Batch>;
+impl<B: Skips + Send + 'static> Iterator for Loader<B> {
+    type Item = Result<B>;
 
-    fn next(&mut self) -> Option<Result<Batch>> {
+    fn next(&mut self) -> Option<Result<B>> {
         if self.shared.end.is_some_and(|end| self.next >= end) {
             return None;
         }
@@ -212,7 +247,7 @@ impl Iterator for Loader {
 }
 
 /// Stops the threads: each ends after the sample it is reading.
-impl Drop for Loader {
+impl<B> Drop for Loader<B> {
     fn drop(&mut self) {
         {
             let _state = self.shared.lock();

@@ -1,7 +1,8 @@
 //! Data from disk: one file a format, then splits, augmentation and the loader; a generator of made-up data sets; checks.
 //!
 //! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`] (formats);
-//! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`input`] (what it looks like), [`batch`], [`loader`];
+//! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`input`] (what it looks like), [`batch`],
+//! [`sight`] (a batch without its pixels), [`loader`];
 //! [`source`] opens what a configuration names. [`synth`] makes data sets; [`check`], [`stats`], [`preview`] look at them.
 //!
 //! **Invariant.** No data set folder is ever written to, except by the generator, which only fills a folder of its own.
@@ -31,6 +32,7 @@ pub mod normalise;
 pub mod photometric;
 mod png_file;
 pub mod preview;
+pub mod sight;
 pub mod source;
 pub mod split;
 pub mod stats;

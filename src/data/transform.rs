@@ -74,6 +74,19 @@ impl Axis {
     }
 }
 
+/// One axis of a [`View`]: from `start` on, `extent` source pixels fill the network pixels `to`, before mirroring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Along {
+    /// First source position, not negative.
+    pub start: f64,
+    /// Source pixels.
+    pub extent: f64,
+    /// Network pixels.
+    pub to: std::ops::Range<usize>,
+    /// Network pixels a source pixel.
+    pub share: f64,
+}
+
 /// The map from a window of a source picture to the network input.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
@@ -94,6 +107,27 @@ impl View {
             size,
             flip: window.flip,
         }
+    }
+
+    /// The axes, x then y, for whoever resamples elsewhere; `None` if the window misses the picture.
+    pub fn axes(&self) -> Option<[Along; 2]> {
+        let along = |a: Axis| Along {
+            start: a.s0,
+            extent: a.s1 - a.s0,
+            to: a.d0..a.d1,
+            share: a.scale(),
+        };
+        self.axes.map(|(x, y)| [along(x), along(y)])
+    }
+
+    /// (height, width) of the source.
+    pub fn source(&self) -> (usize, usize) {
+        self.source
+    }
+
+    /// Whether left and right are mirrored.
+    pub fn flipped(&self) -> bool {
+        self.flip
     }
 
     /// The window resized (bilinear, antialiased) to `(3, H, W)` planes of 0 to 255, mirrored if asked for, and the part

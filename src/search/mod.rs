@@ -8,6 +8,7 @@ mod closing;
 pub mod config;
 pub mod darts;
 pub mod evaluate;
+pub mod feed;
 pub mod floor;
 pub mod forecast;
 pub mod given;

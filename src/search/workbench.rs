@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::bilevel::Loss;
 use super::config::{Config, Precision};
 use super::viewer::{self, Viewer};
+use crate::annotation::Annotation;
 use crate::data::augment::Augmentation;
 use crate::data::batch::{Batch, Batches};
 use crate::data::config::DataSetConfig;
 use crate::data::input::Input;
-use crate::data::loader::Loader;
+use crate::data::loader::{Loader, Read, Skips};
 use crate::data::source::Source;
 use crate::error::{Code, Error, Result};
 use crate::model::config::{Frame, FrameConfig};
@@ -209,31 +210,7 @@ impl Workbench {
         stage: u64,
         start: u64,
     ) -> Result<Loader> {
-        let indices = match half {
-            Half::All => self.source.train.indices.clone(),
-            Half::Weight => {
-                self.source
-                    .train
-                    .halves(weight_share, self.seed)?
-                    .weight_split
-            }
-            Half::Arch => {
-                self.source
-                    .train
-                    .halves(weight_share, self.seed)?
-                    .arch_split
-            }
-        };
-        let key = (self.seed, 2 * stage + u64::from(half == Half::Arch));
-        let set = self.source.train.dataset.clone();
-        let batches = Batches::train(
-            set,
-            indices,
-            self.input.clone(),
-            batch,
-            self.augment.clone(),
-            key,
-        )?;
+        let batches = self.batches(half, weight_share, batch, stage)?;
         Loader::new(
             batches,
             start,
@@ -241,6 +218,47 @@ impl Workbench {
             self.prefetch,
             self.max_corrupt,
         )
+    }
+
+    /// Which samples training batches have, and how they look.
+    ///
+    /// # Errors
+    /// As [`Workbench::train`].
+    pub fn batches(
+        &self,
+        half: Half,
+        weight_share: f64,
+        batch: usize,
+        stage: u64,
+    ) -> Result<Batches> {
+        let halves = || self.source.train.halves(weight_share, self.seed);
+        let indices = match half {
+            Half::All => self.source.train.indices.clone(),
+            Half::Weight => halves()?.weight_split,
+            Half::Arch => halves()?.arch_split,
+        };
+        Batches::train(
+            self.source.train.dataset.clone(),
+            indices,
+            self.input.clone(),
+            batch,
+            self.augment.clone(),
+            (self.seed, 2 * stage + u64::from(half == Half::Arch)),
+        )
+    }
+
+    /// A loader that makes something else of training batches.
+    ///
+    /// # Errors
+    /// As [`Workbench::train`].
+    pub fn loader<B: Skips + Send + 'static>(
+        &self,
+        batches: Batches,
+        start: u64,
+        make: Read<B>,
+    ) -> Result<Loader<B>> {
+        let (threads, share) = (self.threads.max(1), self.max_corrupt);
+        Loader::with(batches, start, threads, self.prefetch, share, make)
     }
 
     /// The architecture half of the training split once, in order and not augmented: what candidates are ranked on.
@@ -313,18 +331,36 @@ impl Workbench {
     /// # Errors
     /// As there.
     pub fn inputs(&self, batch: &Batch, path: Path) -> Result<Targets> {
-        let mut annotations = batch.annotations.clone();
-        if self.shuffled {
-            let order = Rng::new(self.seed, &[word("shuffled-labels"), batch.step])
-                .permutation(annotations.len());
-            annotations = order
-                .into_iter()
-                .map(|i| batch.annotations[i].clone())
-                .collect();
-        }
-        self.task
-            .inputs(path, &annotations)
-            .map_err(|e| e.note(format!("samples: {}", batch.ids.join(", "))))
+        let ids: Vec<&str> = batch.ids.iter().map(String::as_str).collect();
+        self.inputs_of(&batch.annotations, batch.step, &ids, path)
+    }
+
+    /// As [`Workbench::inputs`], of the annotations of batch `step` in network pixels; `ids` name the samples.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn inputs_of(
+        &self,
+        annotations: &[Annotation],
+        step: u64,
+        ids: &[&str],
+        path: Path,
+    ) -> Result<Targets> {
+        let made = match self.label_order(step, annotations.len()) {
+            None => self.task.inputs(path, annotations),
+            Some(order) => {
+                let all: Vec<Annotation> = order.iter().map(|&i| annotations[i].clone()).collect();
+                self.task.inputs(path, &all)
+            }
+        };
+        made.map_err(|e| e.note(format!("samples: {}", ids.join(", "))))
+    }
+
+    /// Whose annotation each of the `n` images of batch `step` gets, where that is not its own (`search.ablation.shuffle_labels`).
+    pub fn label_order(&self, step: u64, n: usize) -> Option<Vec<usize>> {
+        let path = [word("shuffled-labels"), step];
+        self.shuffled
+            .then(|| Rng::new(self.seed, &path).permutation(n))
     }
 
     /// The loss of images `(N, 3, H, W)` and their targets on a pass, times the task's weight.

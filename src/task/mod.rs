@@ -50,6 +50,20 @@ pub trait Task: Send + Sync {
         self.targets(annotations)
     }
 
+    /// Whether an annotation of the data set fits the task, for one that goes up whole and is looked at by kernels alone.
+    ///
+    /// # Errors
+    /// As [`Task::targets`].
+    fn check(&self, _annotation: &Annotation) -> Result<()> {
+        Ok(())
+    }
+
+    /// [`Task::inputs`] where label maps of `pixels` pixels together are made on the device: what else goes up. `None` for a task
+    /// without label maps.
+    fn inputs_beside_maps(&self, _pixels: usize) -> Option<Targets> {
+        None
+    }
+
     /// The targets, of inputs that lie where the pass runs or go up by themselves.
     ///
     /// # Errors

@@ -96,6 +96,22 @@ impl Task for SegmentationTask {
         Ok(targets)
     }
 
+    fn check(&self, annotation: &Annotation) -> Result<()> {
+        self.ids(annotation, None).map(drop)
+    }
+
+    fn inputs_beside_maps(&self, pixels: usize) -> Option<Targets> {
+        let denominator = match self.config.denominator {
+            SegDenominator::AllPixels => pixels.max(1) as f64,
+            // Counted by the loss.
+            SegDenominator::ValidPixels => 1.0,
+        };
+        Some(Targets {
+            tensors: vec![],
+            denominator,
+        })
+    }
+
     fn loss(&self, outputs: &[Var], targets: &Targets) -> Result<Loss> {
         let ids = targets.get("labels");
         let [n, h, w] = *ids.dims() else {

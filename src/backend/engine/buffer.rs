@@ -111,6 +111,21 @@ impl DeviceBuffer {
         self.write_table(bytes)
     }
 
+    /// Replaces the bytes from byte `from` on; asserts that there are as many.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn write_part(&self, from: usize, bytes: &[u8]) -> Result<()> {
+        let e = self.engine;
+        e.outside_recording("uploads values")?;
+        assert!(from + bytes.len() <= self.len * self.dtype.size());
+        e.0.uploads.fetch_add(1, Ordering::Relaxed);
+        e.0.uploaded
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let at = DevicePtr(self.at.0 + from);
+        e.driver().upload(at, bytes).map_err(|x| e.fault(x))
+    }
+
     /// As [`DeviceBuffer::write`], for a table of addresses that a recording has of its own: it does not count as an upload of a step.
     ///
     /// # Errors

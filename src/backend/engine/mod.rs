@@ -188,6 +188,18 @@ impl Engine {
         })
     }
 
+    /// Bytes that nobody uses, once memory that was kept for reuse is given back; waits for the device.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn free_memory(&self) -> Result<u64> {
+        self.healthy()?;
+        let driver = self.driver();
+        let given = lock(&self.0.pool).give_back(driver);
+        let free = given.and_then(|()| driver.memory());
+        Ok(free.map_err(|e| self.fault(e))?.free)
+    }
+
     /// Waits for everything that was launched.
     ///
     /// # Errors

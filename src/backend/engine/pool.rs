@@ -124,7 +124,10 @@ impl Pool {
     }
 
     /// Gives what nobody uses back to the driver.
-    fn give_back(&mut self, driver: &dyn Driver) -> Result<()> {
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn give_back(&mut self, driver: &dyn Driver) -> Result<()> {
         driver.synchronize()?;
         let kept = std::mem::take(&mut self.free).into_values().flatten();
         kept.into_iter().try_for_each(|at| driver.free(at))

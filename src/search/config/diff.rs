@@ -7,7 +7,7 @@ use crate::error::{Code, Error, Result};
 
 /// Keys that may change between a run and its resumption, because no bit of a result depends on them; of another device, whose
 /// bits differ, a resumed run warns.
-pub const FREE_KEYS: [&str; 8] = [
+pub const FREE_KEYS: [&str; 10] = [
     "run.device",
     "run.threads",
     "run.sync_launches",
@@ -15,6 +15,8 @@ pub const FREE_KEYS: [&str; 8] = [
     "search.memory",
     "loader.threads",
     "loader.prefetch",
+    "loader.input_on",
+    "loader.resident",
     "checkpoint.keep",
 ];
 

@@ -74,6 +74,8 @@ pub struct Forecast {
     pub launches: Option<u64>,
     /// As above.
     pub traffic: Option<u64>,
+    /// On a GPU: bytes of decoded images that stay there besides, at most.
+    pub resident: Option<u64>,
     /// Bytes that a step uploads: its batches, rates and keys.
     pub uploaded: Option<u64>,
     /// Phases of a step that are replayed as graphs.
@@ -104,6 +106,7 @@ impl Forecast {
             memory: 0,
             launches: None,
             traffic: None,
+            resident: None,
             uploaded: None,
             graphs: None,
             fetched: None,

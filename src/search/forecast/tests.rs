@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::data::config::InputOn;
 use crate::model::config::Frame;
 use crate::search::beside_floor::BesideFloor;
 use crate::search::learner_io;
@@ -32,13 +33,16 @@ fn a_gpu_is_planned_for_by_counting() {
             launch: 2e-6,
         })
     };
+    let mut by_host = c.clone();
+    by_host.loader.input_on = InputOn::Host;
+    let images_up = forecast(&by_host, &heads, Some(4), gpu(64 << 30)).unwrap();
     let all = forecast(&c, &heads, Some(4), gpu(64 << 30)).unwrap();
     let stages: Vec<&str> = all.iter().map(|f| f.stage).collect();
     assert!(
         stages.contains(&"1-branch-det") && stages.contains(&"5-finetune"),
         "{stages:?}"
     );
-    for f in &all {
+    for (f, whole) in all.iter().zip(&images_up) {
         assert!(
             f.launches.unwrap() > 100 && f.traffic.unwrap() > 1 << 20,
             "{f:?}"
@@ -56,15 +60,22 @@ fn a_gpu_is_planned_for_by_counting() {
         assert_eq!(Some(sum(|k| k.launches)), f.launches);
         assert_eq!(Some(sum(|k| k.read + k.written)), f.traffic);
         assert!(f.kernels.windows(2).all(|p| p[0].launches >= p[1].launches));
-        // What goes up is little more than the images; every phase is a graph.
+        // What goes up is little of each image, or little more than the images; every phase is a graph.
         let phases = 1 + u64::from(f.stage != "5-finetune");
         let pixels = match f.stage {
             "3-presearch" => 32 * 32,
             _ => 64 * 96,
         };
         let images = phases * 3 * 4 * (f.batch * pixels) as u64;
-        let up = f.uploaded.unwrap();
+        let up = whole.uploaded.unwrap();
         assert!(up >= images && up < images + images / 2, "{f:?} {images}");
+        let rows = phases * (256 * f.batch) as u64;
+        assert!(f.uploaded.unwrap() + images <= up + rows, "{f:?} {images}");
+        let made = |k: &&KernelWork| k.kernel == "feed_images_f32";
+        let work = f.kernels.iter().find(made).unwrap();
+        assert_eq!((work.launches, work.written), (phases, images));
+        assert!(whole.kernels.iter().all(|k| !made(&k)));
+        assert_eq!((f.resident, whole.resident), (Some(32 << 30), None));
         assert_eq!(f.graphs, Some(phases), "{f:?}");
         chosen_and_others(f);
     }

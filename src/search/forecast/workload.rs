@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::figures::{Forecast, Gpu, by_kernel};
 use crate::backend::record::{Record, Work};
 use crate::backend::{peak_bytes, reset_peak};
+use crate::data::config::InputOn;
 use crate::error::Result;
 use crate::model::network::{Mixing, Network, Outputs};
 use crate::model::{Memory, NetworkSpec};
@@ -14,6 +15,7 @@ use crate::rng::{Rng, word};
 use crate::search::beside_floor::BesideFloor;
 use crate::search::bilevel::{Learner, Loss, Order};
 use crate::search::config::{Config, GraphMode};
+use crate::search::feed::Plain;
 use crate::search::floor::Floor;
 use crate::search::graphs::{Graphs, StagedLoss, Step};
 use crate::search::noise;
@@ -41,8 +43,14 @@ pub struct Workload<'a> {
     pub held: u64,
 }
 
+/// The images of a half, or what a device makes them of.
+enum Pictures {
+    Whole(Tensor),
+    Made(Engine, Plain),
+}
+
 struct Half {
-    images: Tensor,
+    pictures: Pictures,
     targets: Targets,
 }
 
@@ -50,7 +58,9 @@ impl Half {
     /// What a step reads. What goes up is in other memory each time, as it comes from a loader.
     fn inputs(&self, path: Path) -> Vec<Tensor> {
         let targets = self.targets.tensors.iter().map(|(_, t)| t);
-        let all = [&self.images].into_iter().chain(targets);
+        let (Pictures::Whole(first) | Pictures::Made(_, Plain { table: first, .. })) =
+            &self.pictures;
+        let all = [first].into_iter().chain(targets);
         match path {
             Path::Device(_) => all.map(Tensor::detached).collect(),
             _ => all.cloned().collect(),
@@ -60,10 +70,15 @@ impl Half {
 
 /// The loss of a half whose tensors are `inputs`.
 fn loss(net: &Network, task: &dyn Task, h: &Half, inputs: &[Tensor], p: &Pass) -> Result<Loss> {
-    let x = p.tape.leaf(inputs[0].clone());
+    let (images, labels) = match &h.pictures {
+        Pictures::Whole(_) => (inputs[0].clone(), None),
+        Pictures::Made(e, plain) => plain.make(*e, &inputs[0])?,
+    };
+    let x = p.tape.leaf(images);
     let names = h.targets.tensors.iter().map(|(name, _)| *name);
+    let made = labels.map(|l| ("labels", l));
     let staged = Targets {
-        tensors: names.zip(inputs[1..].iter().cloned()).collect(),
+        tensors: names.zip(inputs[1..].iter().cloned()).chain(made).collect(),
         denominator: h.targets.denominator,
     };
     let targets = task.targets_of(p.tape.cx().path, staged)?;
@@ -111,8 +126,16 @@ impl Workload<'_> {
             let rng = &mut Rng::new(1, &[word("forecast"), i]);
             let classes = task.classes().len();
             let all = noise::annotations(rng, self.kind, batch, size, classes);
+            let dtype = activation_dtype(c.run.precision);
+            if let (Path::Device(e), InputOn::Auto) = (cx.path, c.loader.input_on) {
+                let beside = task.inputs_beside_maps(batch * size[0] * size[1]);
+                return Ok(Half {
+                    pictures: Pictures::Made(e, Plain::new(e, self.kind, batch, size, dtype)?),
+                    targets: beside.map_or_else(|| task.inputs(cx.path, &all), Ok)?,
+                });
+            }
             Ok(Half {
-                images: noise::images(rng, batch, size)?.cast(activation_dtype(c.run.precision)),
+                pictures: Pictures::Whole(noise::images(rng, batch, size)?.cast(dtype)),
                 targets: task.inputs(cx.path, &all)?,
             })
         };
@@ -209,6 +232,9 @@ impl Workload<'_> {
         (f.launches, f.traffic) = (Some(work.launches), Some(bytes));
         (f.uploaded, f.fetched) = (Some(moved[0]), Some(moved[1]));
         f.graphs = Some(replayed);
+        if self.config.loader.input_on == InputOn::Auto {
+            f.resident = Some((gpu.memory as f64 * self.config.loader.resident) as u64);
+        }
         f.by_host = engine.fallbacks().into_keys().collect();
         f.kernels = by_kernel(kernels);
         let phases = 1 + u64::from(self.searches);

@@ -1,10 +1,11 @@
 //! One stage of a run: steps until the budget or a stopping rule ends it, with logs, checkpoints, rollback and resume.
 //!
 //! Everything a stage does is a function of its plan, the seed and the step number, so a stage that is killed and taken up
-//! again at a checkpoint ends in the same bits.
+//! again at a checkpoint ends in the same bits. A little over 300 lines: what a stage is, and its loop.
 
 mod fed;
 mod log;
+mod readers;
 mod state;
 mod step;
 
@@ -15,12 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use super::bilevel::{Learner, StepReport};
 use super::config::{Alternate, GraphMode};
+use super::feed::PictureStore;
 use super::graphs::Graphs;
 use super::session::Session;
 use super::signals;
 use super::stop::{Rule, Stopper};
 use super::workbench::Workbench;
-use crate::data::loader::Loader;
 use crate::error::{Code, Error, Result};
 use crate::model::{Network, NetworkSpec};
 use crate::nn::Store;
@@ -31,6 +32,7 @@ use crate::space::ArchGroup;
 use crate::space::random::{NoneDraws, OneHot, one_hot, random_genotype};
 use crate::tensor::Tensor;
 pub(super) use log::alpha_records;
+use readers::Reader;
 
 /// What the architecture side of a stage does.
 #[derive(Debug, Clone)]
@@ -108,8 +110,11 @@ struct Running<'a> {
     counters: Counters,
     /// Architecture parameters at the last genotype within the skip limit.
     allowed: Option<Vec<Tensor>>,
-    weight_loaders: Vec<Loader>,
-    arch_loaders: Vec<Loader>,
+    weight_loaders: Vec<Reader>,
+    arch_loaders: Vec<Reader>,
+    /// Pictures of each task on a device that makes its images itself.
+    stores: Vec<PictureStore>,
+    told_of_room: bool,
     graphs: Graphs,
     outstanding: Option<step::Outstanding>,
 }
@@ -156,6 +161,8 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
         allowed: None,
         weight_loaders: vec![],
         arch_loaders: vec![],
+        stores: vec![],
+        told_of_room: false,
         graphs: Graphs::new(session.config.run.graphs == GraphMode::Off),
         outstanding: None,
     };
@@ -198,7 +205,7 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
             session.save(&checkpoints, 0, |lengths| r.checkpoint(lengths))?;
         }
     }
-    r.open_loaders()?;
+    r.open_loaders(session)?;
     session
         .progress
         .stage(&plan.name, plan.steps, r.counters.step);
@@ -223,6 +230,9 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
                 if let Some(why) = r.graphs.reason() {
                     let text = format!("{}: steps are launched kernel by kernel: {why}", plan.name);
                     session.progress.warn(&text);
+                }
+                if let Some(text) = r.no_room() {
+                    session.progress.say(&format!("{}: {text}", plan.name));
                 }
                 r.log(session, &done)?;
             }
@@ -256,7 +266,7 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
                 session.save(&checkpoints, r.counters.step, |lengths| {
                     r.checkpoint(lengths)
                 })?;
-                r.open_loaders()?;
+                r.open_loaders(session)?;
                 continue;
             }
             Err(e) => {

@@ -1,8 +1,8 @@
 //! What a step of a stage does: batches of the tasks whose turn it is, an architecture step, a weight step.
 
 use super::fed::{Fed, images_of, inputs, numbers, total};
+use super::readers::Reader;
 use super::{ArchPlan, Done, Running, sample};
-use crate::data::loader::Loader;
 use crate::error::{Code, Error, Result};
 use crate::model::Mixing;
 use crate::nn::{Mode, Pass, Store};
@@ -15,35 +15,12 @@ use crate::search::phase::{Begun, Phase, Update};
 use crate::search::session::Session;
 use crate::search::stage::Plan;
 use crate::search::stop::Rule;
-use crate::search::workbench::Half;
 use crate::space::ArchGroup;
 use crate::space::derive::learnable_ranking;
 use crate::tape::Path;
 use crate::tensor::Tensor;
 
 impl Running<'_> {
-    pub(super) fn open_loaders(&mut self) -> Result<()> {
-        let (plan, c) = (self.plan, &self.counters);
-        let half = if plan.arch.is_some() || plan.sample.is_some() {
-            Half::Weight
-        } else {
-            Half::All
-        };
-        let open = |half: Half, starts: &[u64]| -> Result<Vec<Loader>> {
-            let tasks = plan.tasks.iter().zip(starts);
-            tasks
-                .map(|(t, &start)| t.train(half, plan.weight_split, plan.batch, plan.number, start))
-                .collect()
-        };
-        self.weight_loaders = open(half, &c.weight_batches)?;
-        self.arch_loaders = if plan.arch.is_some() {
-            open(Half::Arch, &c.arch_batches)?
-        } else {
-            vec![]
-        };
-        Ok(())
-    }
-
     /// The tasks whose losses this step takes.
     fn tasks(&self, seed: u64) -> Vec<usize> {
         let (n, step) = (self.plan.tasks.len(), self.counters.step);
@@ -71,7 +48,7 @@ impl Running<'_> {
     }
 
     fn prepare(
-        loaders: &mut [Loader],
+        loaders: &mut [Reader],
         plan: &Plan,
         session: &Session,
         tasks: &[usize],
@@ -80,15 +57,10 @@ impl Running<'_> {
         tasks
             .iter()
             .map(|&t| {
-                let batch = loaders[t].next_batch()?;
+                let (path, dtype) = (session.cx.path, session.activation_dtype());
+                let fed = loaders[t].next(&plan.tasks[t], path, dtype)?;
                 used[t] += 1;
-                let bench = plan.tasks[t].clone();
-                let targets = bench.inputs(&batch, session.cx.path)?;
-                Ok(Fed {
-                    bench,
-                    images: batch.images.cast(session.activation_dtype()),
-                    targets,
-                })
+                Ok(fed)
             })
             .collect()
     }

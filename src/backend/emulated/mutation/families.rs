@@ -17,6 +17,7 @@ use crate::ops::mixed_cell::device::tests as cell;
 use crate::ops::pools::tests as pools;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
+use crate::search::feed::tests as feed;
 use crate::task::decode::device::tests as decoding;
 use crate::task::matching::device::tests as matching;
 use crate::task::mining::device::tests as mining;
@@ -107,6 +108,11 @@ pub const FAMILIES: &[Family] = &[
         file: "enlarge.cu",
         headers: &[],
         cases: |d| map_cases::enlarged(Engine::new(d, true)),
+    },
+    Family {
+        file: "feed.cu",
+        headers: &[],
+        cases: |d| feed::mutation_cases(Engine::new(d, true)),
     },
     Family {
         file: "loss.cu",

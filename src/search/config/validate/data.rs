@@ -21,6 +21,8 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
     channels(c, "input", Some(mean), Some(std));
     c.count("loader.threads", config.loader.threads, 0, 1024);
     c.count("loader.prefetch", config.loader.prefetch, 1, 1024);
+    let share = (0.0..=0.9).contains(&config.loader.resident);
+    c.within(share, "loader.resident", config.loader.resident, "[0, 0.9]");
     c.count("eval.batch", config.eval.batch, 1, 65536);
     for (name, set) in &config.data {
         let key = |k: &str| format!("data.{name}.{k}");
