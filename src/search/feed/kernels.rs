@@ -56,7 +56,8 @@ impl Recipe {
         let rows = read(table, e, Scalar::I64)?;
         let bytes = match bytes {
             Some(b) => read(b, e, Scalar::U8)?,
-            None => read(table, e, Scalar::U8)?.null(),
+            // A pointer must point somewhere; no row asks for it.
+            None => read(table, e, Scalar::U8)?,
         };
         let side = h.max(w);
         let mut taps = Tensor::scratch_on(e, [n, 2, self.taps + 3, side], DType::I32)?;
