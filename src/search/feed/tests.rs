@@ -148,6 +148,13 @@ fn cases() -> Vec<Case> {
             change(Crop::RandomResized, true),
         ),
         case(
+            "areas within large pictures, where pixels at the border are not the heaviest",
+            Kind::Detection,
+            Some((60, 70)),
+            (23, 24),
+            change(Crop::RandomResized, false),
+        ),
+        case(
             "nothing",
             Kind::Segmentation,
             Some((8, 11)),

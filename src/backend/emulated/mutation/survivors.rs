@@ -1,6 +1,7 @@
 //! Mutants that no case can tell from the kernel, each with the reason. A survivor that is not here fails the tests.
 
 mod conv;
+mod feed;
 mod node;
 
 /// A mutant by the text of its line.
@@ -24,7 +25,11 @@ const NEVER: &str = "beyond the bend the difference is not 0";
 /// All of them.
 pub fn survivors() -> impl Iterator<Item = &'static Survivor> {
     let nodes = node::SURVIVORS.iter();
-    SURVIVORS.iter().chain(conv::SURVIVORS).chain(nodes)
+    SURVIVORS
+        .iter()
+        .chain(conv::SURVIVORS)
+        .chain(feed::SURVIVORS)
+        .chain(nodes)
 }
 
 /// Those of other kernels than the products of convolutions.
