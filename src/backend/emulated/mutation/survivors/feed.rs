@@ -134,4 +134,10 @@ pub(super) const SURVIVORS: &[Survivor] = &[
         after: "return s < source - 0 ? s : source - 1;",
         why: GUARD,
     },
+    Survivor {
+        file: "feed.cu",
+        before: "if (whole || round(mul_rn(tops[0], (double)(1 << (p + 1)))) >= 32768.0) break;",
+        after: "if (whole || round(mul_rn(tops[(0) + 1], (double)(1 << (p + 1)))) >= 32768.0) break;",
+        why: "the heaviest of every other position asks for the same precision wherever there are many",
+    },
 ];
