@@ -11,18 +11,48 @@ constexpr int BK = 16;
 // that agree modulo the stride have their taps in common and are taken together: a class.
 struct Gather {
     int images, groups, rows, depth, h, w, ho, wo, k, stride, padding, dilation, transposed;
+    // Channels of an image of the source and of the result, which may have more than are read or written.
+    int from, to;
+    // Transposed, of two 1x1 kernels whose results lie one behind the other in the source, the second over the map from row and column 1 on:
+    // the taps on the diagonal of a 2x2 kernel, each with weights of its own.
+    int pair;
 
     // Index of a weight; `m` and `c` count within the group.
     __device__ long long weight(int group, int m, int c, int tap) const {
         const long long outer = transposed ? (long long)group * depth + c : (long long)group * rows + m;
-        return (transposed ? outer * rows + m : outer * depth + c) * k * k + tap;
+        return (transposed ? outer * rows + m : outer * depth + c) * (pair ? 1 : k * k) + (pair ? 0 : tap);
     }
 };
 
-// A convolution as its forward has it; `rows` and `depth` are channels of a group of y and of x.
+// 1x1 convolutions of a launch (`UNITS` of src/ops/pointwise_many/device.rs) and what a unit is: all pixels of its map, every second from the
+// first on, or from row and column 1 on.
+constexpr int MANY_UNITS = 4;
+enum ManyPixels { ALL_PIXELS, EVEN_PIXELS, ODD_PIXELS };
+#define MANY_SIZES int images, int channels, int ho, int wo, int depth0, int depth1, int depth2, int depth3, int pixels0, int pixels1, int pixels2, int pixels3
+#define MANY_NUMBERS images, channels, ho, wo, many_of(depth0, depth1, depth2, depth3), many_of(pixels0, pixels1, pixels2, pixels3)
+__device__ inline int many_of(int a, int b, int c, int d) {
+    const int z = blockIdx.z;
+    return z == 0 ? a : z == 1 ? b : z == 2 ? c : d;
+}
+// The forward of a unit: of `channels` channels of the result all, or half of them.
+__device__ inline Gather many_forward(int images, int channels, int ho, int wo, int depth, int pixels) {
+    const int step = pixels == ALL_PIXELS ? 1 : 2;
+    return Gather{images, 1, channels / step, depth, ho * step, wo * step, ho, wo, 1, step, pixels == ODD_PIXELS ? -1 : 0, 1, 0, depth, channels, 0};
+}
+// The input gradient of a map: where every second pixel was read, of both halves.
+__device__ inline Gather many_backward(int images, int channels, int ho, int wo, int depth, int pixels) {
+    const int step = pixels == ALL_PIXELS ? 1 : 2;
+    return Gather{images, 1, depth, channels / step, ho, wo, ho * step, wo * step, step, step, 0, 1, 1, channels, depth, step == 2};
+}
+
+// A convolution as its forward has it; `rows` and `depth` are channels of a group of y and of x, `to` those of an image of y.
 struct Sizes {
-    int images, groups, rows, depth, h, w, ho, wo, k, stride, padding, dilation;
+    int images, groups, rows, depth, h, w, ho, wo, k, stride, padding, dilation, to;
 };
+__device__ inline Sizes many_weights(int images, int channels, int ho, int wo, int depth, int pixels) {
+    const int step = pixels == ALL_PIXELS ? 1 : 2;
+    return Sizes{images, 1, channels / step, depth, ho * step, wo * step, ho, wo, 1, step, pixels == ODD_PIXELS ? -1 : 0, 1, channels};
+}
 
 // acc[i][j] += sum_{r < count} a[r][i] b[r][j]; rows of `a` and `b` are lda and ldb apart and aligned to 16 bytes.
 template <int TM, int TN>

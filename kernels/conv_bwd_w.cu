@@ -37,7 +37,7 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
                 const int lane = tid % BK, at = tid % FOURS * 4;
                 const long long one = k0 + lane, four = k0 + at;
                 if (whole) {
-                    const float *from = dy + (four / out * s.groups + group) * s.rows * out + four % out;
+                    const float *from = dy + (four / out * s.to + group * s.rows) * out + four % out;
                     UNROLL
                     for (int m = tid / FOURS; m < BM; m += FOUR_STEP) {
                         float v[4] = {};
@@ -46,7 +46,7 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
                         for (int i = 0; i < 4; i++) a[(at + i) * LDA + m] = v[i];
                     }
                 } else {
-                    const float *from = dy + (one / out * s.groups + group) * s.rows * out + one % out;
+                    const float *from = dy + (one / out * s.to + group * s.rows) * out + one % out;
                     UNROLL
                     for (int m = tid / BK; m < BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * out] : 0.0f;
                 }
@@ -105,8 +105,22 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
     SHARED(float, b, BK * (BN + 4));                                                                               \
     SHARED(int, table, 3 * BN);                                                                                    \
     conv_bwd_w<BM, BN, TM, TN, WARPS>(x, dy, part, a, b, table, chunks, chunk,                                  \
-                                         Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation})
+                                         Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, groups * rows})
 
 // `narrow` for up to 16 channels of dy in a group.
 extern "C" __global__ void conv_bwd_w_f32(BWD_W) { RUN(64, 64, 8, 4, 1); }
 extern "C" __global__ void conv_bwd_w_narrow_f32(BWD_W) { RUN(16, 32, 4, 4, 4); }
+
+// Gradients of the weights of 1x1 convolutions side by side, as many as the grid is deep: all over the same pixels, in the same chunks.
+#define MANY                                                                                                                            \
+    const __grid_constant__ List<const float, MANY_UNITS> x, const __grid_constant__ List<const float, MANY_UNITS> dy,                     \
+        const __grid_constant__ List<float, MANY_UNITS> part, int chunks, long long chunk, MANY_SIZES
+#define RUN_MANY(BM, BN, TM, TN, WARPS)                                                                             \
+    SHARED(float, a, BK * (BM + 4));                                                                                \
+    SHARED(float, b, BK * (BN + 4));                                                                                \
+    SHARED(int, table, 3 * BN);                                                                                     \
+    const int z = blockIdx.z;                                                                                       \
+    conv_bwd_w<BM, BN, TM, TN, WARPS>(x.at[z], dy.at[z], part.at[z], a, b, table, chunks, chunk, many_weights(MANY_NUMBERS))
+
+extern "C" __global__ void conv_many_bwd_w_f32(MANY) { RUN_MANY(64, 64, 8, 4, 1); }
+extern "C" __global__ void conv_many_bwd_w_narrow_f32(MANY) { RUN_MANY(16, 32, 4, 4, 4); }

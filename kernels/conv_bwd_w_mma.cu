@@ -45,7 +45,7 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
                 constexpr int STEP = THREADS / 4;
                 if (whole) {
                     const long long n = eight / out, p = eight % out;
-                    const bf16 *from = dy + (n * s.groups + group) * s.rows * out + p;
+                    const bf16 *from = dy + (n * s.to + group * s.rows) * out + p;
                     UNROLL
                     for (int m = tid / 4; m < (BM + STEP - 1) / STEP * STEP; m += STEP) {
                         uint4 v = {0, 0, 0, 0};
@@ -54,7 +54,7 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
                     }
                 } else {
                     const long long n = one / out, p = one % out;
-                    const bf16 *from = dy + (n * s.groups + group) * s.rows * out + p;
+                    const bf16 *from = dy + (n * s.to + group * s.rows) * out + p;
                     UNROLL
                     for (int m = warp; m < BM; m += THREADS / WARP_SIZE) {
                         const bool there = one < end && row0 + m < s.rows;
@@ -118,8 +118,22 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
     SHARED(unsigned, b, BN *PITCH);                                                      \
     SHARED(int, table, 3 * BN);                                                          \
     conv_bwd_w_mma<BM>(x, dy, part, a, b, table, chunks, chunk,                          \
-                       Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation})
+                       Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, groups * rows})
 
 // `narrow` for up to 16 channels of dy in a group.
 extern "C" __global__ void conv_bwd_w_bf16(BWD_W) { RUN(64); }
 extern "C" __global__ void conv_bwd_w_narrow_bf16(BWD_W) { RUN(16); }
+
+// Gradients of the weights of 1x1 convolutions side by side, as many as the grid is deep: all over the same pixels, in the same chunks.
+#define MANY                                                                                                                            \
+    const __grid_constant__ List<const bf16, MANY_UNITS> x, const __grid_constant__ List<const bf16, MANY_UNITS> dy,                     \
+        const __grid_constant__ List<float, MANY_UNITS> part, int chunks, long long chunk, MANY_SIZES
+#define RUN_MANY(BM)                                                                                                \
+    SHARED(unsigned, a, BM *PITCH);                                                                                 \
+    SHARED(unsigned, b, BN *PITCH);                                                                                 \
+    SHARED(int, table, 3 * BN);                                                                                     \
+    const int z = blockIdx.z;                                                                                       \
+    conv_bwd_w_mma<BM>(x.at[z], dy.at[z], part.at[z], a, b, table, chunks, chunk, many_weights(MANY_NUMBERS))
+
+extern "C" __global__ void conv_many_bwd_w_bf16(MANY) { RUN_MANY(64); }
+extern "C" __global__ void conv_many_bwd_w_narrow_bf16(MANY) { RUN_MANY(16); }

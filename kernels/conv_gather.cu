@@ -7,7 +7,8 @@
 // `a` and `b` hold a slice of BK channels of the weights and of the source pixels of BN outputs. Blocks of BM / TM * BN / TN threads, TM x TN
 // outputs each. Grid: (tiles of outputs, tiles of channels x groups x classes), or fewer.
 template <typename T, int BM, int BN, int TM, int TN>
-__device__ void conv_gather(const T *x, const float *w, const float *bias, T *y, float *a, float *b, Gather s, int has_bias) {
+__device__ void conv_gather(const T *x, const float *w, const float *second, const float *bias, T *y, float *a, float *b, Gather s,
+                            int has_bias) {
     constexpr int THREADS = BM / TM * (BN / TN), LDA = BM + 4;
     // The weights that this thread loads: channel wr of the source, rows wm, wm + W_STEP, ...
     constexpr int W_STEP = THREADS / BK;
@@ -34,7 +35,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *bias, T *y,
             const int lane = flat ? tid % FOURS * 4 : tid % BN, first = flat ? tid / FOURS : tid / BN;
             const long long col = col0 + lane, in = col < columns ? col / some : 0;
             const int at = (int)(col % some), i0 = at / mw, j0 = at % mw;
-            const T *image = x + (in * s.groups + group) * s.depth * plane;
+            const T *image = x + (in * s.from + (long long)group * s.depth) * plane;
             for (int ky = 0; ky < s.k; ky++) {
                 int off_y = ky * s.dilation - s.padding;
                 if (s.transposed) {
@@ -49,8 +50,9 @@ __device__ void conv_gather(const T *x, const float *w, const float *bias, T *y,
                     }
                     const int iy = i0 * reach + off_y, ix = j0 * reach + off_x;
                     const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-                    const T *source = image + (inside ? (long long)iy * s.w + ix : 0);
-                    const float *filter = w + s.weight(group, row0 + wm, wr, ky * s.k + kx);
+                    if (s.pair && ky != kx) continue;
+                    const T *source = image + (s.pair ? ky * s.depth * plane : 0) + (inside ? (long long)iy * s.w + ix : 0);
+                    const float *filter = (s.pair && ky ? second : w) + s.weight(group, row0 + wm, wr, ky * s.k + kx);
                     for (int c0 = 0; c0 < s.depth; c0 += BK) {
                         const int count = min(BK, s.depth - c0);
                         // All loads first, so that they are under way together.
@@ -96,7 +98,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *bias, T *y,
                     if (m >= s.rows) break;
                     const long long channel = (long long)group * s.rows + m;
                     const float plus = has_bias ? bias[channel] : 0.0f;
-                    T *to = y + (n * s.groups * s.rows + channel) * out + p;
+                    T *to = y + (n * s.to + channel) * out + p;
                     store4(to, float4{acc[i][0] + plus, acc[i][1] + plus, acc[i][2] + plus, acc[i][3] + plus});
                 }
             } else {
@@ -108,7 +110,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *bias, T *y,
                         const int m = row0 + ty * TM + i;
                         if (m >= s.rows) break;
                         const long long channel = (long long)group * s.rows + m;
-                        y[(n * s.groups * s.rows + channel) * out + pixel] = from_float<T>(acc[i][j] + (has_bias ? bias[channel] : 0.0f));
+                        y[(n * s.to + channel) * out + pixel] = from_float<T>(acc[i][j] + (has_bias ? bias[channel] : 0.0f));
                     }
                 }
             }
@@ -122,9 +124,24 @@ __device__ void conv_gather(const T *x, const float *w, const float *bias, T *y,
 #define RUN(T, BM, BN, TM, TN)                                                                              \
     SHARED(float, a, BK * (BM + 4));                                                                        \
     SHARED(float, b, BK *BN);                                                                               \
-    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed};         \
-    conv_gather<T, BM, BN, TM, TN>(x, w, bias, y, a, b, s, has_bias)
+    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed, groups * depth, groups * rows, 0}; \
+    conv_gather<T, BM, BN, TM, TN>(x, w, w, bias, y, a, b, s, has_bias)
 
 // 128 threads; `narrow` for up to 16 channels.
 extern "C" __global__ void conv_gather_f32(GATHER(float)) { RUN(float, 64, 64, 8, 4); }
 extern "C" __global__ void conv_gather_narrow_f32(GATHER(float)) { RUN(float, 16, 128, 4, 4); }
+
+// 1x1 convolutions side by side, as many as the grid is deep; or, if `transposed`, input gradients of their maps, `second` the weights of the
+// second half where a map's every second pixel was read.
+#define MANY(T)                                                                                                                       \
+    const __grid_constant__ List<const T, MANY_UNITS> x, const __grid_constant__ List<const float, MANY_UNITS> w,                     \
+        const __grid_constant__ List<const float, MANY_UNITS> second, const __grid_constant__ List<T, MANY_UNITS> y, int transposed, MANY_SIZES
+#define RUN_MANY(T, BM, BN, TM, TN)                                                                     \
+    SHARED(float, a, BK * (BM + 4));                                                                    \
+    SHARED(float, b, BK *BN);                                                                           \
+    const Gather s = transposed ? many_backward(MANY_NUMBERS) : many_forward(MANY_NUMBERS);             \
+    const int z = blockIdx.z;                                                                           \
+    conv_gather<T, BM, BN, TM, TN>(x.at[z], w.at[z], second.at[z], w.at[z], y.at[z], a, b, s, 0)
+
+extern "C" __global__ void conv_many_f32(MANY(float)) { RUN_MANY(float, 64, 64, 8, 4); }
+extern "C" __global__ void conv_many_narrow_f32(MANY(float)) { RUN_MANY(float, 16, 128, 4, 4); }

@@ -8,7 +8,8 @@ constexpr int BN = 128, PITCH_A = BK / 2 + 4, PITCH_B = BN + 8, PAIRS = BK / 2;
 // BM channels by 128 outputs a block, four warps across and WM down, BM / WM x 32 outputs a warp. `a`: three parts of BM rows of BK weights;
 // `b`: BK channels, in pairs, of the source pixels. Grid as of conv_gather.
 template <int BM>
-__device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias, bf16 *y, unsigned *a, unsigned *b, Gather s, int has_bias) {
+__device__ void conv_gather_mma(const bf16 *x, const float *w, const float *second, const float *bias, bf16 *y, unsigned *a, unsigned *b, Gather s,
+                                int has_bias) {
     constexpr int WM = BM / 32 > 0 ? BM / 32 : 1, THREADS = WM * BN, MT = BM / 16 / WM, NT = 4, CELLS = BM * PAIRS / THREADS;
     const int tid = threadIdx.x, lane = tid % WARP_SIZE, across = tid / WARP_SIZE % 4 * 32, down = tid / BN * MT * 16;
     const int taps = s.k * s.k, step = s.transposed ? s.stride : 1, reach = s.transposed ? 1 : s.stride;
@@ -33,8 +34,10 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias
             for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0.0f;
             const long long col = col0 + column, in = col < columns ? col / some : 0;
             const int at = (int)(col % some), i0 = at / mw, j0 = at % mw;
-            const bf16 *image = x + (in * s.groups + group) * s.depth * plane;
+            const bf16 *image = x + (in * s.from + (long long)group * s.depth) * plane;
             for (int tap = 0; tap < taps; tap++) {
+                const int half = s.pair ? tap / s.k : 0;
+                if (s.pair && half != tap % s.k) continue;
                 int off_y = tap / s.k * s.dilation - s.padding, off_x = tap % s.k * s.dilation - s.padding;
                 if (s.transposed) {
                     if ((cy - off_y) % s.stride != 0 || (cx - off_x) % s.stride != 0) continue;
@@ -42,8 +45,8 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias
                 }
                 const int iy = i0 * reach + off_y, ix = j0 * reach + off_x;
                 const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-                const bf16 *source = image + (inside ? (long long)iy * s.w + ix : 0);
-                const float *filter = w + s.weight(group, row0 + wm, 2 * wr, tap);
+                const bf16 *source = image + half * s.depth * plane + (inside ? (long long)iy * s.w + ix : 0);
+                const float *filter = (half ? second : w) + s.weight(group, row0 + wm, 2 * wr, tap);
                 for (int c0 = 0; c0 < s.depth; c0 += BK) {
                     const int count = min(BK, s.depth - c0);
                     // All loads first, so that they are under way together.
@@ -113,7 +116,7 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias
                 for (int j = 0; j < 4; j++) {
                     const long long at = whole ? first : first + j, inner = at % some;
                     const long long pixel = whole ? inner + j : (cy + inner / mw * step) * s.wo + cx + inner % mw * step;
-                    to[j] = at / some * s.groups * s.rows * out + pixel;
+                    to[j] = at / some * s.to * out + pixel;
                 }
                 UNROLL
                 for (int m = 0; m < MT; m++)
@@ -146,9 +149,24 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *bias
 #define RUN(BM)                                                                                          \
     SHARED(unsigned, a, 3 * BM * PITCH_A);                                                               \
     SHARED(unsigned, b, PAIRS *PITCH_B);                                                                 \
-    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed};      \
-    conv_gather_mma<BM>(x, w, bias, y, a, b, s, has_bias)
+    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed, groups * depth, groups * rows, 0}; \
+    conv_gather_mma<BM>(x, w, w, bias, y, a, b, s, has_bias)
 
 // 256 threads; `narrow`, 128 threads, for up to 16 channels.
 extern "C" __global__ void conv_gather_bf16(GATHER) { RUN(64); }
 extern "C" __global__ void conv_gather_narrow_bf16(GATHER) { RUN(16); }
+
+// As conv_many_f32.
+#define MANY                                                                                                                       \
+    const __grid_constant__ List<const bf16, MANY_UNITS> x, const __grid_constant__ List<const float, MANY_UNITS> w,               \
+        const __grid_constant__ List<const float, MANY_UNITS> second, const __grid_constant__ List<bf16, MANY_UNITS> y, int transposed, \
+        MANY_SIZES
+#define RUN_MANY(BM)                                                                                 \
+    SHARED(unsigned, a, 3 * BM * PITCH_A);                                                           \
+    SHARED(unsigned, b, PAIRS *PITCH_B);                                                             \
+    const Gather s = transposed ? many_backward(MANY_NUMBERS) : many_forward(MANY_NUMBERS);          \
+    const int z = blockIdx.z;                                                                        \
+    conv_gather_mma<BM>(x.at[z], w.at[z], second.at[z], w.at[z], y.at[z], a, b, s, 0)
+
+extern "C" __global__ void conv_many_bf16(MANY) { RUN_MANY(64); }
+extern "C" __global__ void conv_many_narrow_bf16(MANY) { RUN_MANY(16); }

@@ -12,7 +12,7 @@ use crate::tensor::{Buffer, Engine, Shape, Tensor};
 mod depthwise;
 pub(crate) mod device;
 mod entry;
-mod sums;
+pub(super) mod sums;
 
 pub use entry::ENTRY;
 

@@ -6,8 +6,10 @@ use super::genotype::Genotype;
 use super::operation::{FactorizedReduce, Norms, Operation, ReluConvBn, State};
 use super::search_cell::{Nodes, SearchBody};
 use crate::error::{Code, Error, Result};
-use crate::nn::{BatchNorm, Builder, Map, Pass};
-use crate::tape::Var;
+use crate::nn::{BatchNorm, Builder, Conv2d, Map, Pass};
+use crate::ops::{self, Convolved};
+use crate::tape::{Path, Var};
+use crate::tensor::{DType, Shape};
 
 /// What the cells of a group are made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +84,7 @@ pub struct Cell {
     preprocess1: ReluConvBn,
     body: Body,
     reduction: bool,
+    width: usize,
 }
 
 impl Cell {
@@ -130,6 +133,7 @@ impl Cell {
             preprocess1,
             body,
             reduction,
+            width,
         };
         Ok((cell, node.channels(nodes * width)))
     }
@@ -187,6 +191,9 @@ impl Cell {
             inner = Some(State::new(op.forward(p, inner.as_ref().unwrap_or(s0))?));
         }
         let s0 = inner.as_ref().unwrap_or(s0);
+        if let Some(both) = self.joined(p, last.as_ref(), s0, s1)? {
+            return Ok(both);
+        }
         if let (Some((x0, norm0)), Some((x1, norm1))) = (
             last.before_norm(p, s0, None)?,
             self.preprocess1.before_norm(p, s1, None)?,
@@ -195,6 +202,38 @@ impl Cell {
             return Ok(all.try_into().expect("two results"));
         }
         Ok([last.forward(p, s0)?, self.preprocess1.forward(p, s1)?])
+    }
+
+    /// [`Cell::inputs`] where all their convolutions are 1x1, as one operation on a device.
+    fn joined(
+        &self,
+        p: &Pass,
+        last: &dyn Operation,
+        s0: &State,
+        s1: &State,
+    ) -> Result<Option<[Var; 2]>> {
+        let (Some((convs0, norm0)), Some((convs1, norm1))) =
+            (last.pointwise(), self.preprocess1.pointwise())
+        else {
+            return Ok(None);
+        };
+        if !matches!(p.tape.cx().path, Path::Device(_)) {
+            return Ok(None);
+        }
+        let (x0, x1) = (s0.relu()?, s1.relu()?);
+        if x0.dtype() != x1.dtype() || !matches!(x1.dtype(), DType::F32 | DType::Bf16) {
+            return Ok(None);
+        }
+        let convolved = |x: Var, convs: Vec<&Conv2d>| {
+            let d = x1.dims();
+            let y = Shape::new(&[d[0], self.width / convs.len(), d[2], d[3]]);
+            let w = convs.iter().map(|c| c.within(p, &y)).collect();
+            Convolved { x, w }
+        };
+        let both = ops::pointwise_many(&[convolved(x0, convs0), convolved(x1.clone(), convs1)])?;
+        let both: Vec<&Var> = both.iter().collect();
+        let all = BatchNorm::forward_all(&[norm0, norm1], p, &both, false)?;
+        Ok(Some(all.try_into().expect("two results")))
     }
 }
 

@@ -72,6 +72,10 @@ impl Operation for FactorizedReduce {
         Ok(Some((self.reduced(p, x)?, &self.norm)))
     }
 
+    fn pointwise(&self) -> Option<(Vec<&Conv2d>, &BatchNorm)> {
+        Some((self.conv.iter().collect(), &self.norm))
+    }
+
     fn parts(&self, p: &Pass, y: &Shape) -> Option<Parts<'_>> {
         let y = with_dim(y, 1, y.dims()[1] / 2);
         Some(Parts {

@@ -17,7 +17,7 @@ pub use state::State;
 pub use trivial::{Identity, Zero};
 
 use crate::error::Result;
-use crate::nn::{Affine, BatchNorm, Builder, Map, Pass};
+use crate::nn::{Affine, BatchNorm, Builder, Conv2d, Map, Pass};
 use crate::ops::Conv2dParams;
 use crate::ops::mixed_node::Candidate;
 use crate::tape::Var;
@@ -34,6 +34,12 @@ pub trait Operation: std::fmt::Debug + Send + Sync {
     /// What an operation that computes a whole node or cell needs of this one where its result has the shape `y`; `None` when it is
     /// none of its candidates, or a pooling.
     fn parts(&self, _p: &Pass, _y: &Shape) -> Option<Parts<'_>> {
+        None
+    }
+
+    /// What it is made of, where it is 1x1 convolutions of its rectified state and a normalisation: one of the whole map, or two that read
+    /// every second pixel, as [`crate::ops::pointwise_many`] has them.
+    fn pointwise(&self) -> Option<(Vec<&Conv2d>, &BatchNorm)> {
         None
     }
 

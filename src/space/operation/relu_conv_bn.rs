@@ -10,6 +10,7 @@ use crate::tape::Var;
 #[derive(Debug)]
 pub struct ReluConvBn {
     conv: Conv2d,
+    window: usize,
     norm: BatchNorm,
 }
 
@@ -29,7 +30,8 @@ impl ReluConvBn {
             let params = Conv2dParams::default();
             let (conv, y) = Conv2d::new(b, "1", x, c_out, k, params, Bias::None)?;
             let norm = BatchNorm::new(b, "2", y, norms.affine());
-            Ok((ReluConvBn { conv, norm }, y))
+            let window = k;
+            Ok((ReluConvBn { conv, window, norm }, y))
         })
     }
 }
@@ -46,5 +48,9 @@ impl Operation for ReluConvBn {
         _inner: Option<&Var>,
     ) -> Result<Option<(Var, &BatchNorm)>> {
         Ok(Some((self.conv.forward(p, &x.relu()?)?, &self.norm)))
+    }
+
+    fn pointwise(&self) -> Option<(Vec<&Conv2d>, &BatchNorm)> {
+        (self.window == 1).then(|| (vec![&self.conv], &self.norm))
     }
 }

@@ -14,6 +14,7 @@ use crate::ops::batch_norm::many::tests as norm_many;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
 use crate::ops::mixed_cell::device::tests as cell;
+use crate::ops::pointwise_many::tests as pointwise;
 use crate::ops::pools::tests as pools;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
@@ -48,22 +49,38 @@ pub const FAMILIES: &[Family] = &[
     Family {
         file: "conv_bwd_w.cu",
         headers: &[],
-        cases: |d| convolution::weight_cases(Engine::new(d, true), DType::F32),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            convolution::weight_cases(e, DType::F32)?;
+            pointwise::mutation_cases(e, DType::F32)
+        },
     },
     Family {
         file: "conv_bwd_w_mma.cu",
         headers: &[],
-        cases: |d| convolution::weight_cases(Engine::new(d, true), DType::Bf16),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            convolution::weight_cases(e, DType::Bf16)?;
+            pointwise::mutation_cases(e, DType::Bf16)
+        },
     },
     Family {
         file: "conv_gather.cu",
         headers: &["conv.cuh"],
-        cases: |d| convolution::gather_cases(Engine::new(d, true), DType::F32),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            convolution::gather_cases(e, DType::F32)?;
+            pointwise::mutation_cases(e, DType::F32)
+        },
     },
     Family {
         file: "conv_gather_mma.cu",
         headers: &["mma.cuh"],
-        cases: |d| convolution::gather_cases(Engine::new(d, true), DType::Bf16),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            convolution::gather_cases(e, DType::Bf16)?;
+            pointwise::mutation_cases(e, DType::Bf16)
+        },
     },
     Family {
         file: "conv_sums.cu",

@@ -1,0 +1,301 @@
+//! Launches: `conv_many` of `kernels/conv_gather.cu`, `conv_many_bwd_w` of `kernels/conv_bwd_w.cu` and their twins for bf16.
+
+use super::WEIGHTS;
+use crate::backend::driver::{self as k, Arg, DevicePtr, Kernel, Launch};
+use crate::error::Result;
+use crate::ops::conv2d::sums::{MOST, chunks, grid};
+use crate::ops::on_device::{int, list, long};
+use crate::tape::Grad;
+use crate::tensor::{DType, Engine, Shape, Tensor};
+
+/// Threads of a block, but of the wide tiles of bf16 maps, which have twice as many.
+const THREADS: u32 = 128;
+
+/// Channels that narrow tiles hold.
+const NARROW: usize = 16;
+
+/// Which pixels of its map a unit reads (`ManyPixels` of conv.cuh).
+const ALL: usize = 0;
+const EVEN: usize = 1;
+const ODD: usize = 2;
+
+/// What a backward is given of one result.
+pub struct Part<'a> {
+    pub x: &'a Tensor,
+    pub w: Vec<&'a Tensor>,
+    /// The gradient of the result, where it has one.
+    pub dy: Option<&'a Tensor>,
+    /// Of the map and of each weight.
+    pub need: &'a [bool],
+}
+
+impl<'a> Part<'a> {
+    /// The gradient of the result, where that of weight `i` is asked for.
+    fn wanted(&self, i: usize) -> Option<&'a Tensor> {
+        self.dy.filter(|_| self.need[1 + i])
+    }
+}
+
+/// A convolution, or the gradient of a map, of a launch.
+struct Unit {
+    /// What is read, besides weights.
+    from: [Arg; 2],
+    second: Arg,
+    to: Arg,
+    /// Channels of the map.
+    depth: usize,
+    /// Channels of what is written.
+    rows: usize,
+    pixels: usize,
+}
+
+/// `bytes` behind the first.
+fn shifted(a: Arg, bytes: usize) -> Arg {
+    match a {
+        Arg::In(DevicePtr(at), of) => Arg::In(DevicePtr(at + bytes), of),
+        Arg::Out(DevicePtr(at), of) => Arg::Out(DevicePtr(at + bytes), of),
+        other => other,
+    }
+}
+
+/// The pixels of convolution `i` of `n` of a map.
+fn pixels(i: usize, n: usize) -> usize {
+    match (i, n) {
+        (_, 1) => ALL,
+        (0, _) => EVEN,
+        _ => ODD,
+    }
+}
+
+fn bytes(t: &Tensor) -> u64 {
+    (t.numel() * t.dtype().size()) as u64
+}
+
+/// Whether kernels take these, and have something to do.
+fn fits<'a>(
+    maps: impl Iterator<Item = &'a Tensor>,
+    mut weights: impl Iterator<Item = &'a Tensor>,
+) -> bool {
+    let mut dtype = None;
+    let known = |d: DType| matches!(d, DType::F32 | DType::Bf16);
+    let mut one = |t: &Tensor| {
+        t.numel() > 0 && known(t.dtype()) && *dtype.get_or_insert(t.dtype()) == t.dtype()
+    };
+    maps.into_iter().all(|t| one(t)) && weights.all(|w| w.dtype() == DType::F32 && w.numel() > 0)
+}
+
+/// Of all units, in order; the units that a launch has no use for are like none.
+fn numbers(units: &[Unit], shape: &Shape) -> Vec<Arg> {
+    let d = shape.dims();
+    let padded = |of: &dyn Fn(&Unit) -> usize| {
+        let all = (0..WEIGHTS).map(|i| int(units.get(i).map_or(0, of)));
+        all.collect::<Vec<_>>()
+    };
+    let sizes = [d[0], d[1], d[2], d[3]].map(int);
+    [&sizes[..], &padded(&|u| u.depth), &padded(&|u| u.pixels)].concat()
+}
+
+fn lists(units: &[Unit], of: impl Fn(&Unit) -> Arg) -> Vec<Arg> {
+    let all: Vec<Arg> = units.iter().map(of).collect();
+    list(&all, WEIGHTS, all[0])
+}
+
+/// Runs `conv_many` over units of results, or gradients of results, of `shape`; `touches` bytes.
+fn products(
+    e: Engine,
+    units: &[Unit],
+    transposed: bool,
+    shape: &Shape,
+    dtype: DType,
+    touches: [u64; 2],
+) -> Result<()> {
+    let d = shape.dims();
+    let narrow = units.iter().all(|u| u.rows <= NARROW);
+    let (kernel, tile, threads) = match (dtype, narrow) {
+        (DType::F32, true) => (k::CONV_MANY_NARROW_F32, (NARROW, 128), THREADS),
+        (DType::F32, false) => (k::CONV_MANY_F32, (64, 64), THREADS),
+        (_, true) => (k::CONV_MANY_NARROW_BF16, (NARROW, 128), THREADS),
+        (_, false) => (k::CONV_MANY_BF16, (64, 128), 2 * THREADS),
+    };
+    // Transposed, pixels that agree modulo the step are a class of their own, as many as there are of a result.
+    let classes = |u: &Unit| if transposed && u.pixels != ALL { 4 } else { 1 };
+    let down = units
+        .iter()
+        .map(|u| u.rows.div_ceil(tile.0) * classes(u))
+        .max();
+    let across = (d[0] * d[2] * d[3]).div_ceil(tile.1);
+    let mut blocks = grid([across, down.expect("a unit")], MOST);
+    blocks[2] = units.len() as u32;
+    let mut launch = Launch::new(blocks, [threads, 1, 1]);
+    launch.touches = Some(touches);
+    let args = [
+        lists(units, |u| u.from[0]),
+        lists(units, |u| u.from[1]),
+        lists(units, |u| u.second),
+        lists(units, |u| u.to),
+        vec![int(usize::from(transposed))],
+        numbers(units, shape),
+    ];
+    e.launch(kernel, launch, &args.concat())
+}
+
+/// Results of `shape`; `None` when no kernel takes these operands.
+///
+/// # Errors
+/// Those of the device.
+pub fn forward(
+    e: Engine,
+    parts: &[(&Tensor, Vec<&Tensor>)],
+    shape: Shape,
+) -> Result<Option<Vec<Tensor>>> {
+    if !fits(
+        parts.iter().map(|p| p.0),
+        parts.iter().flat_map(|p| p.1.iter().copied()),
+    ) {
+        return Ok(None);
+    }
+    let dtype = parts[0].0.dtype();
+    let (mut units, mut all, mut touches) = (vec![], vec![], [0; 2]);
+    for (x, weights) in parts {
+        let mut y = Tensor::scratch_on(e, shape, dtype)?;
+        touches[0] += bytes(x);
+        touches[1] += bytes(&y);
+        let (rows, plane) = (weights[0].dims()[0], shape.dims()[2] * shape.dims()[3]);
+        for (i, w) in weights.iter().enumerate() {
+            touches[0] += bytes(w);
+            let w = w.arg(e)?;
+            units.push(Unit {
+                from: [x.arg(e)?, w],
+                second: w,
+                to: shifted(y.arg_out(e)?, i * rows * plane * dtype.size()),
+                depth: x.dims()[1],
+                rows,
+                pixels: pixels(i, weights.len()),
+            });
+        }
+        all.push(y);
+    }
+    products(e, &units, false, &shape, dtype, touches)?;
+    Ok(Some(all))
+}
+
+/// Gradients of all operands in order, each where it is needed and its result has one; `None` when no kernel takes these operands.
+///
+/// # Errors
+/// Those of the device.
+pub fn gradients(e: Engine, parts: &[Part]) -> Result<Option<Vec<Option<Grad>>>> {
+    let maps = parts.iter().flat_map(|p| p.dy.into_iter().chain([p.x]));
+    if !fits(maps, parts.iter().flat_map(|p| p.w.iter().copied())) {
+        return Ok(None);
+    }
+    let dx = of_maps(e, parts)?;
+    let dw = of_weights(e, parts)?;
+    let both = dx.into_iter().zip(dw);
+    Ok(Some(
+        both.flat_map(|(dx, dw)| [dx].into_iter().chain(dw))
+            .collect(),
+    ))
+}
+
+/// Gradients of the maps.
+fn of_maps(e: Engine, parts: &[Part]) -> Result<Vec<Option<Grad>>> {
+    let (mut units, mut all, mut touches, mut shape) = (vec![], vec![], [0; 2], None);
+    for p in parts {
+        let (Some(dy), true) = (p.dy, p.need[0]) else {
+            all.push(None);
+            continue;
+        };
+        let mut dx = Tensor::scratch_on(e, *p.x.shape(), dy.dtype())?;
+        touches[0] += bytes(dy) + p.w.iter().map(|w| bytes(w)).sum::<u64>();
+        touches[1] += bytes(&dx);
+        units.push(Unit {
+            from: [dy.arg(e)?, p.w[0].arg(e)?],
+            second: p.w[p.w.len() - 1].arg(e)?,
+            to: dx.arg_out(e)?,
+            depth: p.x.dims()[1],
+            rows: p.x.dims()[1],
+            pixels: pixels(0, p.w.len()),
+        });
+        shape = Some((*dy.shape(), dy.dtype()));
+        all.push(Some(Grad::Whole(dx)));
+    }
+    if let Some((shape, dtype)) = shape {
+        products(e, &units, true, &shape, dtype, touches)?;
+    }
+    Ok(all)
+}
+
+/// Gradients of the weights, of each part as many as it has.
+fn of_weights(e: Engine, parts: &[Part]) -> Result<Vec<Vec<Option<Grad>>>> {
+    let all = || {
+        parts
+            .iter()
+            .flat_map(|p| (0..p.w.len()).map(move |i| (p, i)))
+    };
+    let some: Vec<_> = all()
+        .filter_map(|(p, i)| Some((p, i, p.wanted(i)?)))
+        .collect();
+    let Some(&(_, _, dy)) = some.first() else {
+        return Ok(parts
+            .iter()
+            .map(|p| p.w.iter().map(|_| None).collect())
+            .collect());
+    };
+    let (shape, dtype) = (*dy.shape(), dy.dtype());
+    let d = shape.dims();
+    let rows = |p: &Part| p.w[0].dims()[0];
+    let narrow = some.iter().all(|s| rows(s.0) <= NARROW);
+    let (kernel, tile): (Kernel, _) = match (dtype, narrow) {
+        (DType::F32, true) => (k::CONV_MANY_BWD_W_NARROW_F32, (NARROW, 32)),
+        (DType::F32, false) => (k::CONV_MANY_BWD_W_F32, (64, 64)),
+        (_, true) => (k::CONV_MANY_BWD_W_NARROW_BF16, (NARROW, 64)),
+        (_, false) => (k::CONV_MANY_BWD_W_BF16, (64, 64)),
+    };
+    let tiles = |p: &Part| rows(p).div_ceil(tile.0) * p.x.dims()[1].div_ceil(tile.1);
+    let tiles = some.iter().map(|s| tiles(s.0)).max().expect("not empty");
+    let (count, length) = chunks(d[0] * d[2] * d[3], tiles);
+    let (mut units, mut sums, mut touches) = (vec![], vec![], [0; 2]);
+    for &(p, i, dy) in &some {
+        // One chunk is the gradient itself.
+        let shape = match count {
+            1 => *p.w[i].shape(),
+            _ => Shape::from([count, p.w[i].numel()]),
+        };
+        let mut part = Tensor::scratch_on(e, shape, DType::F32)?;
+        touches[0] += (bytes(dy) + bytes(p.x)) / p.w.len() as u64;
+        touches[1] += bytes(&part);
+        let behind = i * rows(p) * d[2] * d[3] * dtype.size();
+        let dy = shifted(dy.arg(e)?, behind);
+        units.push(Unit {
+            from: [p.x.arg(e)?, dy],
+            second: dy,
+            to: part.arg_out(e)?,
+            depth: p.x.dims()[1],
+            rows: rows(p),
+            pixels: pixels(i, p.w.len()),
+        });
+        sums.push(part);
+    }
+    let mut blocks = grid([tiles, count], MOST);
+    blocks[2] = units.len() as u32;
+    let mut launch = Launch::new(blocks, [THREADS, 1, 1]);
+    launch.touches = Some(touches);
+    let args = [
+        lists(&units, |u| u.from[0]),
+        lists(&units, |u| u.from[1]),
+        lists(&units, |u| u.to),
+        vec![int(count), long(length)],
+        numbers(&units, &shape),
+    ];
+    e.launch(kernel, launch, &args.concat())?;
+    let mut sums = sums.into_iter();
+    let mut of = |p: &Part, i: usize| {
+        let sum = p.wanted(i).and_then(|_| sums.next())?;
+        Some(match count {
+            1 => Grad::Whole(sum),
+            _ => Grad::Chunks(sum),
+        })
+    };
+    let of_part = |p: &Part| (0..p.w.len()).map(|i| of(p, i)).collect();
+    Ok(parts.iter().map(of_part).collect())
+}
