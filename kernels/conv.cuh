@@ -24,6 +24,15 @@ struct Gather {
     }
 };
 
+// max(v, 0) where asked for; the gradient behind it.
+__device__ inline float rectified(float v, bool asked) { return asked && v <= 0.0f ? 0.0f : v; }
+__device__ inline float4 rectified(float4 v, bool asked) {
+    return float4{rectified(v.x, asked), rectified(v.y, asked), rectified(v.z, asked), rectified(v.w, asked)};
+}
+__device__ inline float masked(float v, float x) { return x > 0.0f ? v : 0.0f; }
+__device__ inline float4 masked(float4 v, float4 x) { return float4{masked(v.x, x.x), masked(v.y, x.y), masked(v.z, x.z), masked(v.w, x.w)}; }
+__device__ inline float4 sum4(float4 a, float4 b) { return float4{a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w}; }
+
 // 1x1 convolutions of a launch (`UNITS` of src/ops/pointwise_many/device.rs) and what a unit is: all pixels of its map, every second from the
 // first on, or from row and column 1 on.
 constexpr int MANY_UNITS = 4;

@@ -7,7 +7,8 @@
 // Blocks of 128 threads. WARPS 1: all threads share every slice of pixels; 4: each warp takes a quarter of a slice and the warps' sums are
 // added at the end. Grid: (tiles of dw x groups, chunks) or fewer; `a`, `b`: BK pixels of BM channels of dy, of BN pairs (c, tap).
 template <int BM, int BN, int TM, int TN, int WARPS>
-__device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *a, float *b, int *table, int chunks, long long chunk, Sizes s) {
+__device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *a, float *b, int *table, int chunks, long long chunk, Sizes s,
+                           bool rectify) {
     constexpr int LDA = BM + 4, LDB = BN + 4, THREADS = 128, MINE = BK / WARPS;
     static_assert(BM / TM * (BN / TN) * WARPS == THREADS, "a tile is shared out among the threads");
     const int tid = threadIdx.x, slice = WARPS == 1 ? 0 : tid / WARP_SIZE, cell = tid % (THREADS / WARPS);
@@ -57,7 +58,7 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
                         float v[4] = {};
                         if (four < end && pair0 + j < pairs) load16(from + (pair0 + j) * in, v);
                         UNROLL
-                        for (int i = 0; i < 4; i++) b[(at + i) * LDB + j] = v[i];
+                        for (int i = 0; i < 4; i++) b[(at + i) * LDB + j] = rectified(v[i], rectify);
                     }
                 } else {
                     const float *from = x + (one / out * s.groups + group) * s.depth * in;
@@ -66,7 +67,7 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
                     for (int j = tid / BK; j < BN; j += STEP) {
                         const int iy = iy0 + table[BN + j], ix = ix0 + table[2 * BN + j];
                         const bool inside = one < end && pair0 + j < pairs && iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-                        b[lane * LDB + j] = inside ? from[table[j] * in + (long long)iy * s.w + ix] : 0.0f;
+                        b[lane * LDB + j] = inside ? rectified(from[table[j] * in + (long long)iy * s.w + ix], rectify) : 0.0f;
                     }
                 }
                 __syncthreads();
@@ -105,13 +106,13 @@ __device__ void conv_bwd_w(const float *x, const float *dy, float *part, float *
     SHARED(float, b, BK * (BN + 4));                                                                               \
     SHARED(int, table, 3 * BN);                                                                                    \
     conv_bwd_w<BM, BN, TM, TN, WARPS>(x, dy, part, a, b, table, chunks, chunk,                                  \
-                                         Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, groups * rows})
+                                         Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, groups * rows}, false)
 
 // `narrow` for up to 16 channels of dy in a group.
 extern "C" __global__ void conv_bwd_w_f32(BWD_W) { RUN(64, 64, 8, 4, 1); }
 extern "C" __global__ void conv_bwd_w_narrow_f32(BWD_W) { RUN(16, 32, 4, 4, 4); }
 
-// Gradients of the weights of 1x1 convolutions side by side, as many as the grid is deep: all over the same pixels, in the same chunks.
+// Gradients of the weights of 1x1 convolutions of rectified maps side by side, as many as the grid is deep: all over the same pixels, in the same chunks.
 #define MANY                                                                                                                            \
     const __grid_constant__ List<const float, MANY_UNITS> x, const __grid_constant__ List<const float, MANY_UNITS> dy,                     \
         const __grid_constant__ List<float, MANY_UNITS> part, int chunks, long long chunk, MANY_SIZES
@@ -120,7 +121,7 @@ extern "C" __global__ void conv_bwd_w_narrow_f32(BWD_W) { RUN(16, 32, 4, 4, 4); 
     SHARED(float, b, BK * (BN + 4));                                                                                \
     SHARED(int, table, 3 * BN);                                                                                     \
     const int z = blockIdx.z;                                                                                       \
-    conv_bwd_w<BM, BN, TM, TN, WARPS>(x.at[z], dy.at[z], part.at[z], a, b, table, chunks, chunk, many_weights(MANY_NUMBERS))
+    conv_bwd_w<BM, BN, TM, TN, WARPS>(x.at[z], dy.at[z], part.at[z], a, b, table, chunks, chunk, many_weights(MANY_NUMBERS), true)
 
 extern "C" __global__ void conv_many_bwd_w_f32(MANY) { RUN_MANY(64, 64, 8, 4, 1); }
 extern "C" __global__ void conv_many_bwd_w_narrow_f32(MANY) { RUN_MANY(16, 32, 4, 4, 4); }

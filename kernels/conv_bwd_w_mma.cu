@@ -14,7 +14,7 @@ __device__ inline void fragment_b(unsigned (&b)[2], const unsigned *rows, int pi
 // As conv_bwd_w. BM channels of dy by 64 pairs a block, 128 threads. `a` and `b` hold rows of PIXELS values.
 template <int BM>
 __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsigned *a, unsigned *b, int *table, int chunks, long long chunk,
-                               Sizes s) {
+                               Sizes s, bool rectify) {
     // Warps: WM down, WN across, MT x NT fragments each.
     constexpr int WM = BM / 32 > 0 ? BM / 32 : 1, WN = 4 / WM, MT = BM / 16 / WM, NT = BN / 8 / WN;
     const int tid = threadIdx.x, lane = tid % WARP_SIZE, warp = tid / WARP_SIZE, taps = s.k * s.k;
@@ -67,7 +67,7 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
                     UNROLL
                     for (int j = tid / 4; j < BN; j += STEP) {
                         uint4 v = {0, 0, 0, 0};
-                        if (eight < end && pair0 + j < pairs) v = load_words(from + (pair0 + j) * in);
+                        if (eight < end && pair0 + j < pairs) v = rectified(load_words(from + (pair0 + j) * in), rectify);
                         store_words(b + j * PITCH + tid % 4 * 4, v);
                     }
                 } else {
@@ -77,7 +77,8 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
                     for (int j = warp; j < BN; j += THREADS / WARP_SIZE) {
                         const int iy = iy0 + table[BN + j], ix = ix0 + table[2 * BN + j];
                         const bool there = one < end && pair0 + j < pairs && iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-                        b_half[j * 2 * PITCH + lane] = there ? from[table[j] * in + (long long)iy * s.w + ix] : from_float<bf16>(0.0f);
+                        const float v = there ? to_float(from[table[j] * in + (long long)iy * s.w + ix]) : 0.0f;
+                        b_half[j * 2 * PITCH + lane] = from_float<bf16>(rectified(v, rectify));
                     }
                 }
                 __syncthreads();
@@ -118,13 +119,13 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
     SHARED(unsigned, b, BN *PITCH);                                                      \
     SHARED(int, table, 3 * BN);                                                          \
     conv_bwd_w_mma<BM>(x, dy, part, a, b, table, chunks, chunk,                          \
-                       Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, groups * rows})
+                       Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, groups * rows}, false)
 
 // `narrow` for up to 16 channels of dy in a group.
 extern "C" __global__ void conv_bwd_w_bf16(BWD_W) { RUN(64); }
 extern "C" __global__ void conv_bwd_w_narrow_bf16(BWD_W) { RUN(16); }
 
-// Gradients of the weights of 1x1 convolutions side by side, as many as the grid is deep: all over the same pixels, in the same chunks.
+// Gradients of the weights of 1x1 convolutions of rectified maps side by side, as many as the grid is deep: all over the same pixels, in the same chunks.
 #define MANY                                                                                                                            \
     const __grid_constant__ List<const bf16, MANY_UNITS> x, const __grid_constant__ List<const bf16, MANY_UNITS> dy,                     \
         const __grid_constant__ List<float, MANY_UNITS> part, int chunks, long long chunk, MANY_SIZES
@@ -133,7 +134,7 @@ extern "C" __global__ void conv_bwd_w_narrow_bf16(BWD_W) { RUN(16); }
     SHARED(unsigned, b, BN *PITCH);                                                                                 \
     SHARED(int, table, 3 * BN);                                                                                     \
     const int z = blockIdx.z;                                                                                       \
-    conv_bwd_w_mma<BM>(x.at[z], dy.at[z], part.at[z], a, b, table, chunks, chunk, many_weights(MANY_NUMBERS))
+    conv_bwd_w_mma<BM>(x.at[z], dy.at[z], part.at[z], a, b, table, chunks, chunk, many_weights(MANY_NUMBERS), true)
 
 extern "C" __global__ void conv_many_bwd_w_bf16(MANY) { RUN_MANY(64); }
 extern "C" __global__ void conv_many_bwd_w_narrow_bf16(MANY) { RUN_MANY(16); }

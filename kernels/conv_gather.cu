@@ -8,7 +8,7 @@
 // outputs each. Grid: (tiles of outputs, tiles of channels x groups x classes), or fewer.
 template <typename T, int BM, int BN, int TM, int TN>
 __device__ void conv_gather(const T *x, const float *w, const float *second, const float *bias, T *y, float *a, float *b, Gather s,
-                            int has_bias) {
+                            int has_bias, const T *mask, const T *plus, bool rectify) {
     constexpr int THREADS = BM / TM * (BN / TN), LDA = BM + 4;
     // The weights that this thread loads: channel wr of the source, rows wm, wm + W_STEP, ...
     constexpr int W_STEP = THREADS / BK;
@@ -67,7 +67,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                             for (int i = 0; i < MINE; i++) {
                                 const int r = first + i * FOUR_STEP;
                                 v[i] = float4{};
-                                if (r < count) v[i] = load4(source + (c0 + r) * plane);
+                                if (r < count) v[i] = rectified(load4(source + (c0 + r) * plane), rectify);
                             }
                             UNROLL
                             for (int i = 0; i < MINE; i++) store4(b + (first + i * FOUR_STEP) * BN + lane, v[i]);
@@ -77,7 +77,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                             UNROLL
                             for (int i = 0; i < MINE; i++) {
                                 const int r = first + i * STEP;
-                                v[i] = inside && r < count ? to_float(source[(c0 + r) * plane]) : 0.0f;
+                                v[i] = inside && r < count ? rectified(to_float(source[(c0 + r) * plane]), rectify) : 0.0f;
                             }
                             UNROLL
                             for (int i = 0; i < MINE; i++) b[(first + i * STEP) * BN + lane] = v[i];
@@ -97,9 +97,12 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                     const int m = row0 + ty * TM + i;
                     if (m >= s.rows) break;
                     const long long channel = (long long)group * s.rows + m;
-                    const float plus = has_bias ? bias[channel] : 0.0f;
-                    T *to = y + (n * s.to + channel) * out + p;
-                    store4(to, float4{acc[i][0] + plus, acc[i][1] + plus, acc[i][2] + plus, acc[i][3] + plus});
+                    const float shift = has_bias ? bias[channel] : 0.0f;
+                    const long long to = (n * s.to + channel) * out + p;
+                    float4 v = {acc[i][0] + shift, acc[i][1] + shift, acc[i][2] + shift, acc[i][3] + shift};
+                    if (mask) v = masked(v, load4(mask + to));
+                    if (plus) v = sum4(v, load4(plus + to));
+                    store4(y + to, v);
                 }
             } else {
                 for (int j = 0; j < TN; j++) {
@@ -110,7 +113,11 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                         const int m = row0 + ty * TM + i;
                         if (m >= s.rows) break;
                         const long long channel = (long long)group * s.rows + m;
-                        y[(n * s.to + channel) * out + pixel] = from_float<T>(acc[i][j] + (has_bias ? bias[channel] : 0.0f));
+                        const long long to = (n * s.to + channel) * out + pixel;
+                        float v = acc[i][j] + (has_bias ? bias[channel] : 0.0f);
+                        if (mask) v = masked(v, to_float(mask[to]));
+                        if (plus) v += to_float(plus[to]);
+                        y[to] = from_float<T>(v);
                     }
                 }
             }
@@ -125,23 +132,24 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
     SHARED(float, a, BK * (BM + 4));                                                                        \
     SHARED(float, b, BK *BN);                                                                               \
     Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed, groups * depth, groups * rows, 0}; \
-    conv_gather<T, BM, BN, TM, TN>(x, w, w, bias, y, a, b, s, has_bias)
+    conv_gather<T, BM, BN, TM, TN>(x, w, w, bias, y, a, b, s, has_bias, (const T *)nullptr, (const T *)nullptr, false)
 
 // 128 threads; `narrow` for up to 16 channels.
 extern "C" __global__ void conv_gather_f32(GATHER(float)) { RUN(float, 64, 64, 8, 4); }
 extern "C" __global__ void conv_gather_narrow_f32(GATHER(float)) { RUN(float, 16, 128, 4, 4); }
 
-// 1x1 convolutions side by side, as many as the grid is deep; or, if `transposed`, input gradients of their maps, `second` the weights of the
-// second half where a map's every second pixel was read.
+// 1x1 convolutions of rectified maps side by side, as many as the grid is deep; or, if `transposed`, input gradients of these maps, `second` the
+// weights of the second half where a map's every second pixel was read, `mask` the maps; `plus`, where there is one, is added.
 #define MANY(T)                                                                                                                       \
     const __grid_constant__ List<const T, MANY_UNITS> x, const __grid_constant__ List<const float, MANY_UNITS> w,                     \
-        const __grid_constant__ List<const float, MANY_UNITS> second, const __grid_constant__ List<T, MANY_UNITS> y, int transposed, MANY_SIZES
-#define RUN_MANY(T, BM, BN, TM, TN)                                                                     \
-    SHARED(float, a, BK * (BM + 4));                                                                    \
-    SHARED(float, b, BK *BN);                                                                           \
-    const Gather s = transposed ? many_backward(MANY_NUMBERS) : many_forward(MANY_NUMBERS);             \
-    const int z = blockIdx.z;                                                                           \
-    conv_gather<T, BM, BN, TM, TN>(x.at[z], w.at[z], second.at[z], w.at[z], y.at[z], a, b, s, 0)
+        const __grid_constant__ List<const float, MANY_UNITS> second, const __grid_constant__ List<const T, MANY_UNITS> mask,         \
+        const __grid_constant__ List<const T, MANY_UNITS> plus, const __grid_constant__ List<T, MANY_UNITS> y, int transposed, MANY_SIZES
+#define RUN_MANY(T, BM, BN, TM, TN)                                                                                   \
+    SHARED(float, a, BK * (BM + 4));                                                                                  \
+    SHARED(float, b, BK *BN);                                                                                         \
+    const Gather s = transposed ? many_backward(MANY_NUMBERS) : many_forward(MANY_NUMBERS);                           \
+    const int z = blockIdx.z;                                                                                         \
+    conv_gather<T, BM, BN, TM, TN>(x.at[z], w.at[z], second.at[z], w.at[z], y.at[z], a, b, s, 0, mask.at[z], plus.at[z], !transposed)
 
 extern "C" __global__ void conv_many_f32(MANY(float)) { RUN_MANY(float, 64, 64, 8, 4); }
 extern "C" __global__ void conv_many_narrow_f32(MANY(float)) { RUN_MANY(float, 16, 128, 4, 4); }

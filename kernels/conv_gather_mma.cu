@@ -9,7 +9,7 @@ constexpr int BN = 128, PITCH_A = BK / 2 + 4, PITCH_B = BN + 8, PAIRS = BK / 2;
 // `b`: BK channels, in pairs, of the source pixels. Grid as of conv_gather.
 template <int BM>
 __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *second, const float *bias, bf16 *y, unsigned *a, unsigned *b, Gather s,
-                                int has_bias) {
+                                int has_bias, const bf16 *mask, const bf16 *plus, bool rectify) {
     constexpr int WM = BM / 32 > 0 ? BM / 32 : 1, THREADS = WM * BN, MT = BM / 16 / WM, NT = 4, CELLS = BM * PAIRS / THREADS;
     const int tid = threadIdx.x, lane = tid % WARP_SIZE, across = tid / WARP_SIZE % 4 * 32, down = tid / BN * MT * 16;
     const int taps = s.k * s.k, step = s.transposed ? s.stride : 1, reach = s.transposed ? 1 : s.stride;
@@ -59,8 +59,8 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                     }
                     if (flat) {
                         uint4 u = {0, 0, 0, 0}, v = {0, 0, 0, 0};
-                        if (2 * pair < count) u = load_words(source + (c0 + 2 * pair) * plane);
-                        if (2 * pair + 1 < count) v = load_words(source + (c0 + 2 * pair + 1) * plane);
+                        if (2 * pair < count) u = rectified(load_words(source + (c0 + 2 * pair) * plane), rectify);
+                        if (2 * pair + 1 < count) v = rectified(load_words(source + (c0 + 2 * pair + 1) * plane), rectify);
                         unsigned *to = b + pair * PITCH_B + column;
                         if (pair < PAIRS) {
                             store_words(to, uint4{low_halves(u.x, v.x), high_halves(u.x, v.x), low_halves(u.y, v.y), high_halves(u.y, v.y)});
@@ -73,7 +73,7 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                             const int r = 2 * (pair + i);
                             const bf16 *from = source + (c0 + r) * plane;
                             const unsigned u = inside && r < count ? __bfloat16_as_ushort(from[0]) : 0;
-                            words[i] = u | (inside && r + 1 < count ? (unsigned)__bfloat16_as_ushort(from[plane]) << 16 : 0);
+                            words[i] = rectified(u | (inside && r + 1 < count ? (unsigned)__bfloat16_as_ushort(from[plane]) << 16 : 0), rectify);
                         }
                         UNROLL
                         for (int i = 0; i < PAIRS / WM; i++) b[(pair + i) * PITCH_B + column] = words[i];
@@ -131,12 +131,23 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                         const int row = row0 + down + m * 16 + half * 8 + g;
                         if (row >= s.rows || first >= columns) continue;
                         const long long channel = (long long)group * s.rows + row;
-                        const float plus = has_bias ? bias[channel] : 0.0f;
-                        if (whole) store4(y + to[0] + channel * out, float4{v[0] + plus, v[1] + plus, v[2] + plus, v[3] + plus});
-                        else
+                        const float shift = has_bias ? bias[channel] : 0.0f;
+                        if (whole) {
+                            const long long at = to[0] + channel * out;
+                            float4 sum = {v[0] + shift, v[1] + shift, v[2] + shift, v[3] + shift};
+                            if (mask) sum = masked(sum, load4(mask + at));
+                            if (plus) sum = sum4(sum, load4(plus + at));
+                            store4(y + at, sum);
+                        } else
                             UNROLL
-                            for (int j = 0; j < 4; j++)
-                                if (first + j < columns) y[to[j] + channel * out] = from_float<bf16>(v[j] + plus);
+                            for (int j = 0; j < 4; j++) {
+                                if (first + j >= columns) break;
+                                const long long at = to[j] + channel * out;
+                                float sum = v[j] + shift;
+                                if (mask) sum = masked(sum, to_float(mask[at]));
+                                if (plus) sum += to_float(plus[at]);
+                                y[at] = from_float<bf16>(sum);
+                            }
                     }
             }
         }
@@ -150,23 +161,23 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
     SHARED(unsigned, a, 3 * BM * PITCH_A);                                                               \
     SHARED(unsigned, b, PAIRS *PITCH_B);                                                                 \
     Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed, groups * depth, groups * rows, 0}; \
-    conv_gather_mma<BM>(x, w, w, bias, y, a, b, s, has_bias)
+    conv_gather_mma<BM>(x, w, w, bias, y, a, b, s, has_bias, (const bf16 *)nullptr, (const bf16 *)nullptr, false)
 
 // 256 threads; `narrow`, 128 threads, for up to 16 channels.
 extern "C" __global__ void conv_gather_bf16(GATHER) { RUN(64); }
 extern "C" __global__ void conv_gather_narrow_bf16(GATHER) { RUN(16); }
 
 // As conv_many_f32.
-#define MANY                                                                                                                       \
-    const __grid_constant__ List<const bf16, MANY_UNITS> x, const __grid_constant__ List<const float, MANY_UNITS> w,               \
-        const __grid_constant__ List<const float, MANY_UNITS> second, const __grid_constant__ List<bf16, MANY_UNITS> y, int transposed, \
-        MANY_SIZES
-#define RUN_MANY(BM)                                                                                 \
-    SHARED(unsigned, a, 3 * BM * PITCH_A);                                                           \
-    SHARED(unsigned, b, PAIRS *PITCH_B);                                                             \
-    const Gather s = transposed ? many_backward(MANY_NUMBERS) : many_forward(MANY_NUMBERS);          \
-    const int z = blockIdx.z;                                                                        \
-    conv_gather_mma<BM>(x.at[z], w.at[z], second.at[z], w.at[z], y.at[z], a, b, s, 0)
+#define MANY                                                                                                                            \
+    const __grid_constant__ List<const bf16, MANY_UNITS> x, const __grid_constant__ List<const float, MANY_UNITS> w,                    \
+        const __grid_constant__ List<const float, MANY_UNITS> second, const __grid_constant__ List<const bf16, MANY_UNITS> mask,        \
+        const __grid_constant__ List<const bf16, MANY_UNITS> plus, const __grid_constant__ List<bf16, MANY_UNITS> y, int transposed, MANY_SIZES
+#define RUN_MANY(BM)                                                                                                          \
+    SHARED(unsigned, a, 3 * BM * PITCH_A);                                                                                    \
+    SHARED(unsigned, b, PAIRS *PITCH_B);                                                                                      \
+    const Gather s = transposed ? many_backward(MANY_NUMBERS) : many_forward(MANY_NUMBERS);                                   \
+    const int z = blockIdx.z;                                                                                                 \
+    conv_gather_mma<BM>(x.at[z], w.at[z], second.at[z], w.at[z], y.at[z], a, b, s, 0, mask.at[z], plus.at[z], !transposed)
 
 extern "C" __global__ void conv_many_bf16(MANY) { RUN_MANY(64); }
 extern "C" __global__ void conv_many_narrow_bf16(MANY) { RUN_MANY(16); }

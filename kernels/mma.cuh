@@ -86,3 +86,9 @@ __device__ inline void split3(float low, float high, unsigned (&parts)[3]) {
         low -= __uint_as_float(parts[i] << 16), high -= __uint_as_float(parts[i] & 0xffff0000u);
     }
 }
+
+// max(v, 0) of pairs of bf16, where asked for: by their signs.
+__device__ inline unsigned rectified(unsigned v, bool asked) { return asked ? v & ~((v >> 15 & 0x10001u) * 0xffffu) : v; }
+__device__ inline uint4 rectified(uint4 v, bool asked) {
+    return uint4{rectified(v.x, asked), rectified(v.y, asked), rectified(v.z, asked), rectified(v.w, asked)};
+}

@@ -1,7 +1,7 @@
 // The last launch of a node of a search cell: last normalisations, weighted sum of candidates and edges, bypassing channels, shuffle.
 //     y[i, lands(c)] = sum_u alpha_u beta_u norm_u(z_u[i, c])            for c < a,
 //     y[i, lands(c)] = sum_e beta_e by_e[i, start_e + c - a]             for the others.
-// The statistics of the last maps are merged in the prologue and noted by the first chunk. Where `rectify`, max(y, 0) is written beside y.
+// The statistics of the last maps are merged in the prologue and noted by the first chunk.
 //
 // Grid: (channels in the order of the concatenation, chunks of the values of a channel); blocks of NODE_THREADS.
 #include "node.cuh"
@@ -19,8 +19,7 @@ template <typename T> struct NodeTerm {
 };
 
 template <int V, typename T>
-__device__ __forceinline__ void node_sums(const NodeTerm<T> *terms, int count, T *y, T *rectified, int rectify, long long image, int n,
-                                          long long values) {
+__device__ __forceinline__ void node_sums(const NodeTerm<T> *terms, int count, T *y, long long image, int n, long long values) {
     const long long plane = values / V, all = n * plane, step = (long long)gridDim.y * NODE_THREADS;
     for (long long i = (long long)blockIdx.y * NODE_THREADS + threadIdx.x; i < all; i += step) {
         const long long of = quotient(i, plane), at = (i - of * plane) * V;
@@ -39,18 +38,13 @@ __device__ __forceinline__ void node_sums(const NodeTerm<T> *terms, int count, T
             for (int j = 0; j < V; j++) sum[j] = fmaf(scale, (v[j] - mean) - rest, sum[j]);
         }
         store_values<V>(y + of * image + at, sum);
-        if (rectify) {
-            UNROLL
-            for (int j = 0; j < V; j++) sum[j] = sum[j] <= 0.0f ? 0.0f : sum[j];
-            store_values<V>(rectified + of * image + at, sum);
-        }
     }
 }
 
 // The node's candidates are `count` from `unit` on, its edges `arriving` from `edge` on; y, at its first channel, has images of `channels`.
 template <typename T>
 __device__ __forceinline__ void node_sum(const List<const T, NODE_SOURCES> &x, const T *z, const float *alpha, const float *beta,
-                                         const int *units, const int *edges, const float *part, float *stats, T *y, T *rectified, int rectify, NodeTerm<T> *terms,
+                                         const int *units, const int *edges, const float *part, float *stats, T *y, NodeTerm<T> *terms,
                                          const NodeMaps &m, int k, int unit, int count, int edge, int arriving, int channels, int chunks,
                                          float eps) {
     const int c = blockIdx.x, lane = threadIdx.x % WARP_SIZE, a = m.a;
@@ -76,21 +70,21 @@ __device__ __forceinline__ void node_sum(const List<const T, NODE_SOURCES> &x, c
     __syncthreads();
     const int terms_of = mixed ? count : arriving;
     const long long image = channels * plane;
-    y += node_lands(c, a, k) * plane, rectified += node_lands(c, a, k) * plane;
-    if (plane % PACK<T> == 0) node_sums<PACK<T>>(terms, terms_of, y, rectified, rectify, image, m.n, plane);
-    else node_sums<1>(terms, terms_of, y, rectified, rectify, image, m.n, plane);
+    y += node_lands(c, a, k) * plane;
+    if (plane % PACK<T> == 0) node_sums<PACK<T>>(terms, terms_of, y, image, m.n, plane);
+    else node_sums<1>(terms, terms_of, y, image, m.n, plane);
 }
 
 // `first`: the node's first channel in y.
 #define SUM(T)                                                                                                                        \
     NODE_LIST(const T, NODE_SOURCES, x), const T *z, const float *alpha, const float *beta, const int *units, const int *edges,       \
-        const float *part, float *stats, T *y, T *rectified, int rectify, int n, int a, int h, int w, int k, int unit, int count, int edge, int arriving,        \
+        const float *part, float *stats, T *y, int n, int a, int h, int w, int k, int unit, int count, int edge, int arriving,        \
         int first, int channels, int chunks, float eps
 #define RUN(T)                            \
     SHARED(NodeTerm<T>, terms, NODE_UNITS); \
     const NodeMaps m = {n, a, h, w, 0, 0}; \
     const long long before = first * m.plane(); \
-    node_sum(x, z, alpha, beta, units, edges, part, stats, y + before, rectified + before, rectify, terms, m, k, unit, count, edge, arriving, \
+    node_sum(x, z, alpha, beta, units, edges, part, stats, y + before, terms, m, k, unit, count, edge, arriving, \
              channels, chunks, eps)
 
 extern "C" __global__ void node_sum_f32(SUM(float)) { RUN(float); }

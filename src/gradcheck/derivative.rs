@@ -47,6 +47,9 @@ impl Op for Arc<dyn Op> {
     fn takes_terms(&self) -> bool {
         (**self).takes_terms()
     }
+    fn adds_up(&self, k: usize) -> bool {
+        (**self).adds_up(k)
+    }
 
     fn forward_dual(&self, x: &[(Shape, Vec<Dual>)]) -> Option<Vec<Dual>> {
         (**self).forward_dual(x)

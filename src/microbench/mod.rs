@@ -160,6 +160,7 @@ fn backward(e: Engine, case: &BenchCase, s: &Set) -> Result<Vec<Option<Grad>>> {
         saved: &s.out.saved,
         dy: &s.dy,
         terms: &[vec![s.dy.clone()]],
+        so_far: &[],
         need: &need,
     };
     let dx = case.op.backward_device(e, &b)?;

@@ -81,10 +81,7 @@ impl Backbone {
             // Cell i reads outputs i - 2 and i - 1, where -2 and -1 are the stem's.
             let s0 = if i < 2 { &stem[i] } else { &outputs[i - 2] };
             let s1 = if i == 0 { &stem[1] } else { &outputs[i - 1] };
-            outputs.push(match i + 1 < self.cells.len() {
-                true => cell.forward_state(p, s0, s1, mixture)?,
-                false => State::new(cell.forward(p, s0, s1, mixture)?),
-            });
+            outputs.push(State::new(cell.forward(p, s0, s1, mixture)?));
         }
         Ok(outputs)
     }

@@ -6,7 +6,7 @@ use super::on_device::one_type;
 use super::reference::{Arr, Reference};
 use super::shape_rules::{has_dim, refuse, same_but, split, with_dim};
 use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
-use crate::backend::engine::{Beside, Slab};
+use crate::backend::engine::Slab;
 use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::Result;
@@ -122,7 +122,7 @@ impl Op for Concat {
         }
         let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
         let shape = self.infer(&shapes)?;
-        Ok(Some(joined(e, x, &shape, Beside::default())?.into()))
+        Ok(Some(joined(e, x, &shape)?.into()))
     }
 
     fn backward_device(&self, _e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
@@ -137,7 +137,7 @@ pub(super) fn on_device(x: &[Tensor]) -> bool {
 }
 
 /// The concatenation, `shape`, in one launch.
-pub(super) fn joined(e: Engine, x: &[Tensor], shape: &Shape, beside: Beside) -> Result<Tensor> {
+fn joined(e: Engine, x: &[Tensor], shape: &Shape) -> Result<Tensor> {
     let (mut terms, mut to) = (vec![], 0);
     for x in x {
         let channels = x.dims()[1];
@@ -146,7 +146,7 @@ pub(super) fn joined(e: Engine, x: &[Tensor], shape: &Shape, beside: Beside) -> 
         to += channels;
     }
     let v = split(shape, 1);
-    let y = e.sum_beside([shape.dims()[0], v.len, v.inner], &terms, beside)?;
+    let y = e.sum([shape.dims()[0], v.len, v.inner], &terms)?;
     Ok(Tensor::from_device(*shape, y))
 }
 

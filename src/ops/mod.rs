@@ -7,7 +7,6 @@ pub mod add;
 pub mod batch_norm;
 pub mod channel_shuffle;
 pub mod concat;
-pub mod concat_relu;
 pub mod concat_shuffle;
 pub mod conv2d;
 pub mod conv_transpose2d;
@@ -51,7 +50,6 @@ pub use batch_norm::{
 };
 pub use channel_shuffle::channel_shuffle;
 pub use concat::concat;
-pub use concat_relu::concat_relu;
 pub use concat_shuffle::concat_shuffle;
 pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{Conv2dParams, conv2d};

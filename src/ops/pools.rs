@@ -94,6 +94,7 @@ impl Pools {
                     saved: &[],
                     dy,
                     terms: &[vec![dy.clone()]],
+                    so_far: &[],
                     need: b.need,
                 };
                 if let Some(Some(Grad::Whole(dx))) = pool(&self.pool(kind), &b)?.pop() {

@@ -160,6 +160,7 @@ fn by_single(p: &Pools, e: Engine, b: &Backward, x: Shape) -> Result<Option<Vec<
             saved: if kind == Kind::Max { b.saved } else { &[] },
             dy: &dy,
             terms: &[vec![dy.clone()]],
+            so_far: &[],
             need: b.need,
         };
         let Some(mut dx) = single::backward(&p.pool(kind), e, &own)? else {

@@ -54,7 +54,6 @@ pub static OPS: &[&Entry] = &[
     &super::batch_norm::EVAL,
     &super::channel_shuffle::ENTRY,
     &super::concat::ENTRY,
-    &super::concat_relu::ENTRY,
     &super::concat_shuffle::ENTRY,
     &super::conv2d::ENTRY,
     &super::conv_transpose2d::ENTRY,

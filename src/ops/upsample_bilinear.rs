@@ -282,6 +282,7 @@ pub static ENTRY: Entry = Entry {
                     saved: &[],
                     dy: &cut,
                     terms: &[vec![cut.clone()]],
+                    so_far: &[],
                     need: &[true],
                 };
                 let Ok(mut wrong) = c.op.backward(&b) else {

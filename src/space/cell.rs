@@ -152,23 +152,6 @@ impl Cell {
         self.nodes(p, s0, s1, mixture)?.concat()
     }
 
-    /// The state that the cell's output is, for cells that read it.
-    ///
-    /// # Errors
-    /// Those of the ops.
-    pub fn forward_state(
-        &self,
-        p: &Pass,
-        s0: &State,
-        s1: &State,
-        mixture: Option<&Mixture>,
-    ) -> Result<State> {
-        match self.nodes(p, s0, s1, mixture)? {
-            Nodes::Apart(nodes) => State::joined(&nodes.iter().collect::<Vec<_>>()),
-            Nodes::Joined { y, rectified } => Ok(State::rectified(y, rectified)),
-        }
-    }
-
     /// The nodes of the cell's output.
     fn nodes(&self, p: &Pass, s0: &State, s1: &State, mixture: Option<&Mixture>) -> Result<Nodes> {
         let [x0, x1] = self.inputs(p, s0, s1)?;
@@ -220,7 +203,7 @@ impl Cell {
         if !matches!(p.tape.cx().path, Path::Device(_)) {
             return Ok(None);
         }
-        let (x0, x1) = (s0.relu()?, s1.relu()?);
+        let (x0, x1) = (s0.value()?.clone(), s1.value()?.clone());
         if x0.dtype() != x1.dtype() || !matches!(x1.dtype(), DType::F32 | DType::Bf16) {
             return Ok(None);
         }

@@ -37,13 +37,8 @@ pub struct SearchBody {
 pub enum Nodes {
     /// Values of their own, first to last.
     Apart(Vec<Var>),
-    /// Concatenated, and that rectified: where one operation computes them all.
-    Joined {
-        /// The nodes.
-        y: Var,
-        /// max(y, 0).
-        rectified: Var,
-    },
+    /// Concatenated: where one operation computes them all.
+    Joined(Var),
 }
 
 impl Nodes {
@@ -54,7 +49,7 @@ impl Nodes {
     pub fn concat(&self) -> Result<Var> {
         match self {
             Nodes::Apart(nodes) => ops::concat(&nodes.iter().collect::<Vec<_>>()),
-            Nodes::Joined { y, .. } => Ok(y.clone()),
+            Nodes::Joined(y) => Ok(y.clone()),
         }
     }
 }
@@ -144,8 +139,8 @@ impl SearchBody {
         for x in inputs {
             states.push(Node::new(x, pools));
         }
-        if let Some([y, rectified]) = self.fused_cell(p, &states, mixture)? {
-            return Ok(Nodes::Joined { y, rectified });
+        if let Some(y) = self.fused_cell(p, &states, mixture)? {
+            return Ok(Nodes::Joined(y));
         }
         for node in 0..self.nodes {
             let x = self.sum(p, node, &states, mixture)?;
@@ -178,12 +173,7 @@ impl SearchBody {
     }
 
     /// The whole cell as one operation on a device, where everything that it is made of has a part in [`ops::mixed_cell`].
-    fn fused_cell(
-        &self,
-        p: &Pass,
-        inputs: &[Node],
-        mixture: &CellMixture,
-    ) -> Result<Option<[Var; 2]>> {
+    fn fused_cell(&self, p: &Pass, inputs: &[Node], mixture: &CellMixture) -> Result<Option<Var>> {
         if !self.dense(p, mixture) || !matches!(p.tape.cx().path, Path::Device(_)) {
             return Ok(None);
         }
@@ -238,11 +228,11 @@ impl SearchBody {
             return Ok(None);
         }
         let own: Vec<&Var> = own.iter().collect();
-        let (both, stats) = ops::mixed_cell(op, &sources, arch, &own)?;
+        let (y, stats) = ops::mixed_cell(op, &sources, arch, &own)?;
         for (norm, stats) in norms.into_iter().zip(stats) {
             norm.note(p, stats);
         }
-        Ok(Some(both))
+        Ok(Some(y))
     }
 
     /// A node as one operation on the processor, where everything that it is made of has a part in [`ops::mixed_node`].

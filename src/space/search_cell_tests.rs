@@ -137,7 +137,7 @@ fn distance(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
 fn nodes(body: &SearchBody, p: &Pass, x: [Var; 2], m: &CellMixture) -> Vec<Var> {
     match body.forward(p, x, m).unwrap() {
         Nodes::Apart(nodes) => nodes,
-        Nodes::Joined { .. } => panic!("one operation computed all nodes"),
+        Nodes::Joined(_) => panic!("one operation computed all nodes"),
     }
 }
 

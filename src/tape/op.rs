@@ -98,6 +98,9 @@ pub struct Backward<'a> {
     /// Gradients of each result, of the output first ([`super::Tape::apply_many`]): those of one add up. One or none each, but on a
     /// device as many as there are where [`Op::takes_terms`]; `dy` is one of them then.
     pub terms: &'a [Vec<Tensor>],
+    /// On a device, where [`Op::adds_up`]: of each input the gradient that other operations have sent so far, or some of it, as the input
+    /// is stored; what the backward gives for it is their sum. Nothing elsewhere.
+    pub so_far: &'a [Option<Tensor>],
     /// Which inputs want a gradient.
     pub need: &'a [bool],
 }
@@ -191,6 +194,11 @@ pub trait Op: Debug + Send + Sync {
 
     /// Whether the backward on a device adds gradients of its results itself, [`Backward::terms`].
     fn takes_terms(&self) -> bool {
+        false
+    }
+
+    /// Whether the backward on a device adds the gradient of operand `k` to [`Backward::so_far`].
+    fn adds_up(&self, _k: usize) -> bool {
         false
     }
 

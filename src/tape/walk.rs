@@ -134,13 +134,23 @@ impl Graph for Walk<'_> {
         };
         let need: Vec<bool> = self.targets[i].iter().map(|t| t.is_some()).collect();
         let start = self.shared.start();
-        let dx = self.gradients(&**op, kept, &node.shapes, dy, &need)?;
+        let so_far = self.so_far(i, &**op);
+        let tensors: Vec<Option<Tensor>> = so_far
+            .iter()
+            .map(|s| s.as_ref().map(|s| s.1.clone()))
+            .collect();
+        let dx = self.gradients(&**op, kept, &node.shapes, dy, &need, &tensors)?;
+        drop(tensors);
         self.shared.note(op.name(), start, |t, s| t.backward += s);
         debug_assert_eq!(dx.len(), need.len(), "{}", op.name());
         for (k, grad) in dx.into_iter().enumerate() {
             let (Some(grad), Some(target)) = (grad, self.targets[i][k]) else {
                 continue;
             };
+            // The sum of both takes the place of what it was added to.
+            if let Some(Some((from, _))) = so_far.get(k) {
+                lock(&self.arrivals[target]).retain(|a| (a.from, a.k) != *from);
+            }
             let (shape, dtype) = (node.shapes[k], node.dtypes[k]);
             if self.shared.cx.check_finite && !grad.tensor().all_finite() {
                 let text = format!(
@@ -165,6 +175,22 @@ impl Graph for Walk<'_> {
 }
 
 impl Walk<'_> {
+    /// Of each operand of a step a gradient that it has and the operation adds its own to, with the step and operand that sent it. Of an
+    /// operand that comes twice only the first time; on a device steps come one after the other.
+    fn so_far(&self, step: usize, op: &dyn Op) -> Vec<Option<((usize, usize), Tensor)>> {
+        if !matches!(self.shared.cx.path, Path::Device(_)) {
+            return vec![];
+        }
+        let targets = &self.targets[step];
+        let of = |(k, target): (usize, &Option<usize>)| {
+            let target = target.filter(|t| op.adds_up(k) && !targets[..k].contains(&Some(*t)))?;
+            let arrivals = lock(&self.arrivals[target]);
+            let last = arrivals.iter().rfind(|a| a.result == 0 && a.is_stored())?;
+            Some(((last.from, last.k), last.grad.tensor().clone()))
+        };
+        targets.iter().enumerate().map(of).collect()
+    }
+
     /// The gradients that one operation sends to its operands.
     fn gradients(
         &self,
@@ -173,6 +199,7 @@ impl Walk<'_> {
         shapes: &[Shape],
         dy: Reached,
         need: &[bool],
+        so_far: &[Option<Tensor>],
     ) -> Result<Vec<Option<Grad>>> {
         let backward = |x: &[Option<Tensor>], y: Option<&Tensor>, dy: &Reached, path| {
             let saved = &kept.saved;
@@ -183,6 +210,7 @@ impl Walk<'_> {
                 saved,
                 dy: &dy.dy,
                 terms: &dy.terms,
+                so_far,
                 need,
             };
             match path {

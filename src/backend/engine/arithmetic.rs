@@ -30,15 +30,6 @@ pub struct Slab<'a> {
     pub to: usize,
 }
 
-/// What a sum does besides.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Beside<'a> {
-    /// Takes max(sum, 0), of the sum's type and size.
-    pub rectified: Option<&'a DeviceBuffer>,
-    /// As large as the sum: terms from this one on count where it is positive, as gradients of a rectifier that gave it.
-    pub mask: Option<(&'a DeviceBuffer, usize)>,
-}
-
 impl<'a> Slab<'a> {
     /// All of a buffer, to a sum of as many channels.
     pub fn whole(x: &'a DeviceBuffer, channels: usize) -> Slab<'a> {
@@ -73,19 +64,10 @@ impl Engine {
     ///
     /// # Errors
     /// A fault of the device.
-    pub fn sum(&self, size: [usize; 3], terms: &[Slab]) -> Result<DeviceBuffer> {
-        self.sum_beside(size, terms, Beside::default())
-    }
-
-    /// [`Engine::sum`] with more done on the way.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn sum_beside(
+    pub fn sum(
         &self,
         [images, channels, plane]: [usize; 3],
         terms: &[Slab],
-        beside: Beside,
     ) -> Result<DeviceBuffer> {
         let dtype = terms[0].x.dtype();
         let fits = |t: &Slab| {
@@ -96,10 +78,6 @@ impl Engine {
         };
         assert!(terms.iter().all(fits), "terms that do not fit their sum");
         let n = images * channels * plane;
-        let alike = |b: &DeviceBuffer| b.dtype() == dtype && b.len() == n;
-        assert!(beside.rectified.into_iter().all(alike));
-        assert!(beside.mask.into_iter().all(|(m, _)| alike(m)));
-        let mut masked = beside.mask.map_or(usize::MAX, |(_, from)| from);
         let mut before: Option<DeviceBuffer> = None;
         let mut rest = terms;
         loop {
@@ -114,27 +92,16 @@ impl Engine {
                 let row = |t: &Slab| [t.to, t.channels, t.from, t.held].map(|v| v as i32);
                 let rows: Vec<i32> = now.iter().flat_map(row).collect();
                 let rows = self.constant(&rows)?;
-                // In place of pointers that are not looked at.
-                let (some, of) = (rows.address(), dtype.scalar());
-                let nothing = Arg::In(some, Scalar::F32);
-                let last = later.is_empty();
-                let rectified = beside.rectified.filter(|_| last);
-                let rectify = i32::from(rectified.is_some());
-                let own = Arg::Out(some, stored.scalar());
-                let rectified = rectified.map_or(own, DeviceBuffer::arg_out);
-                let mask = beside.mask.map_or(Arg::In(some, of), |(m, _)| m.arg());
+                // In place of a pointer that is not looked at.
+                let nothing = Arg::In(rows.address(), Scalar::F32);
                 let mut args: Vec<Arg> = now.iter().map(|t| t.x.arg()).collect();
                 args.resize(SLABS, args[0].null());
                 args.extend([
                     rows.arg(),
                     before.as_ref().map_or(nothing, DeviceBuffer::arg),
                     y.arg_out(),
-                    rectified,
-                    mask,
                     Arg::I32(now.len() as i32),
                     Arg::I32(i32::from(before.is_some())),
-                    Arg::I32(rectify),
-                    Arg::I32(masked.min(SLABS) as i32),
                     Arg::I32(channels as i32),
                     Arg::I64(plane as i64),
                     Arg::I64(n as i64),
@@ -146,7 +113,6 @@ impl Engine {
                 return Ok(y);
             }
             (before, rest) = (Some(y), later);
-            masked = masked.saturating_sub(SLABS);
         }
     }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::driver::{Arg, Driver, Kernel, Launch, Limits};
 use super::emulated::Emulated;
 use crate::error::{Code, Error, Result};
-pub use arithmetic::{Beside, SUMS, Slab};
+pub use arithmetic::{SUMS, Slab};
 pub use buffer::{DeviceBuffer, Fetching};
 pub use graph::{Recorded, Rehearsal};
 pub use plan::{Life, Plan, plan};

@@ -220,6 +220,7 @@ fn weight_gradient(cx: Cx, op: &Conv2d, operands: [&Tensor; 3]) -> Result<()> {
         saved: &[],
         dy: &dy,
         terms: &[vec![dy.clone()]],
+        so_far: &[],
         need: &[false, true],
     };
     let dx = match cx.path {

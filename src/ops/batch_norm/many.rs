@@ -108,6 +108,7 @@ impl Op for BatchNorms {
                 saved: &[part(0)?, part(1)?],
                 dy,
                 terms: &[vec![dy.clone()]],
+                so_far: &[],
                 need: &b.need[i..=i],
             };
             grads.extend(self.single().backward(&own)?);

@@ -13,7 +13,6 @@ mod definition;
 pub mod device;
 mod entry;
 mod plan;
-mod rectified;
 
 use super::batch_norm::BatchStats;
 use super::mixed_node::Candidate;
@@ -83,7 +82,7 @@ pub struct MixedCell {
     pub recompute: bool,
 }
 
-/// The nodes concatenated, `(N, nodes C, H, W)`, that rectified, and the statistics of the normalisations in the order of the candidates,
+/// The nodes concatenated, `(N, nodes C, H, W)`, and the statistics of the normalisations in the order of the candidates,
 /// those of a separable convolution's first half first.
 ///
 /// # Errors
@@ -94,18 +93,17 @@ pub fn mixed_cell(
     inputs: &[&Var],
     [alpha, beta]: [&Var; 2],
     weights: &[&Var],
-) -> Result<([Var; 2], Vec<BatchStats>)> {
+) -> Result<(Var, Vec<BatchStats>)> {
     let operands = [inputs, &[alpha, beta], weights].concat();
     let shapes: Vec<Shape> = operands.iter().map(|v| *v.shape()).collect();
     op.infer(&shapes)?;
     let plan = Plan::new(&op, &shapes);
     let rows: Vec<usize> = plan.units.iter().flat_map(|u| u.maps.clone()).collect();
     let (count, stats) = (plan.n * plan.plane, plan.saved(op.recompute));
-    let op = rectified::RectifiedCell::new(op);
-    let (both, saved) = alpha.tape().apply_many(op, &operands, 2)?;
-    let of = |map| BatchStats::row(saved.clone(), [stats, map], &both[0], count);
+    let (y, saved) = alpha.tape().apply_saving(op, &operands)?;
+    let of = |map| BatchStats::row(saved.clone(), [stats, map], &y, count);
     let stats = rows.into_iter().map(of).collect();
-    Ok((both.try_into().expect("two results"), stats))
+    Ok((y, stats))
 }
 
 impl MixedCell {
@@ -185,7 +183,7 @@ impl Op for MixedCell {
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
-        device::forward(e, self, &Plan::new(self, &shapes), x, None)
+        device::forward(e, self, &Plan::new(self, &shapes), x)
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {

@@ -16,6 +16,7 @@ fn run(op: &MixedNode, x: &[Tensor], dy: &Tensor) -> (Vec<Vec<f64>>, usize) {
         saved: &saved,
         dy,
         terms: &[],
+        so_far: &[],
         need: &need,
     };
     let mut all = vec![y.to_f64()];

@@ -25,6 +25,8 @@ pub struct Part<'a> {
     pub w: Vec<&'a Tensor>,
     /// The gradient of the result, where it has one.
     pub dy: Option<&'a Tensor>,
+    /// What the gradient of the map is added to.
+    pub so_far: Option<&'a Tensor>,
     /// Of the map and of each weight.
     pub need: &'a [bool],
 }
@@ -41,6 +43,8 @@ struct Unit {
     /// What is read, besides weights.
     from: [Arg; 2],
     second: Arg,
+    /// Where gradients pass, and what they are added to.
+    beside: [Arg; 2],
     to: Arg,
     /// Channels of the map.
     depth: usize,
@@ -132,6 +136,8 @@ fn products(
         lists(units, |u| u.from[0]),
         lists(units, |u| u.from[1]),
         lists(units, |u| u.second),
+        lists(units, |u| u.beside[0]),
+        lists(units, |u| u.beside[1]),
         lists(units, |u| u.to),
         vec![int(usize::from(transposed))],
         numbers(units, shape),
@@ -163,10 +169,11 @@ pub fn forward(
         let (rows, plane) = (weights[0].dims()[0], shape.dims()[2] * shape.dims()[3]);
         for (i, w) in weights.iter().enumerate() {
             touches[0] += bytes(w);
-            let w = w.arg(e)?;
+            let (x_arg, w) = (x.arg(e)?, w.arg(e)?);
             units.push(Unit {
-                from: [x.arg(e)?, w],
+                from: [x_arg, w],
                 second: w,
+                beside: [x_arg.null(); 2],
                 to: shifted(y.arg_out(e)?, i * rows * plane * dtype.size()),
                 depth: x.dims()[1],
                 rows,
@@ -184,7 +191,7 @@ pub fn forward(
 /// # Errors
 /// Those of the device.
 pub fn gradients(e: Engine, parts: &[Part]) -> Result<Option<Vec<Option<Grad>>>> {
-    let maps = parts.iter().flat_map(|p| p.dy.into_iter().chain([p.x]));
+    let maps = (parts.iter()).flat_map(|p| p.dy.into_iter().chain([p.x]).chain(p.so_far));
     if !fits(maps, parts.iter().flat_map(|p| p.w.iter().copied())) {
         return Ok(None);
     }
@@ -206,11 +213,15 @@ fn of_maps(e: Engine, parts: &[Part]) -> Result<Vec<Option<Grad>>> {
             continue;
         };
         let mut dx = Tensor::scratch_on(e, *p.x.shape(), dy.dtype())?;
-        touches[0] += bytes(dy) + p.w.iter().map(|w| bytes(w)).sum::<u64>();
+        let weights: u64 = p.w.iter().map(|w| bytes(w)).sum();
+        touches[0] += bytes(dy) + weights + bytes(p.x) + p.so_far.map_or(0, bytes);
+        let mask = p.x.arg(e)?;
+        let plus = p.so_far.map_or(Ok(mask.null()), |t| t.arg(e))?;
         touches[1] += bytes(&dx);
         units.push(Unit {
             from: [dy.arg(e)?, p.w[0].arg(e)?],
             second: p.w[p.w.len() - 1].arg(e)?,
+            beside: [mask, plus],
             to: dx.arg_out(e)?,
             depth: p.x.dims()[1],
             rows: p.x.dims()[1],
@@ -269,6 +280,7 @@ fn of_weights(e: Engine, parts: &[Part]) -> Result<Vec<Vec<Option<Grad>>>> {
         units.push(Unit {
             from: [p.x.arg(e)?, dy],
             second: dy,
+            beside: [dy.null(); 2],
             to: part.arg_out(e)?,
             depth: p.x.dims()[1],
             rows: rows(p),

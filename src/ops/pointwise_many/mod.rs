@@ -1,6 +1,7 @@
-//! Several 1x1 convolutions without bias to results of one size, for what brings the inputs of a cell to its width: a map as it is, or a
-//! factorised reduction, `concat(w1 x[.., 0::2, 0::2], w2 x[.., 1::2, 1::2])` (DARTS, reference code). On a device one launch forward, one for
-//! the gradients of all maps, one for those of all weights.
+//! ReLU and 1x1 convolutions without bias, several to results of one size: what brings the inputs of a cell to its width. A map as it is,
+//! `w max(x, 0)`, or its factorised reduction, `concat(w1 r[.., 0::2, 0::2], w2 r[.., 1::2, 1::2])` of `r = max(x, 0)` (DARTS, reference
+//! code). On a device one launch forward, one for the gradients of all maps, which it adds to what other operations sent these, and one
+//! for those of all weights; rectified maps are not stored.
 
 mod device;
 
@@ -9,6 +10,7 @@ use crate::error::Result;
 use crate::ops::Conv2dParams;
 use crate::ops::concat::Concat;
 use crate::ops::conv2d::Conv2d;
+use crate::ops::relu::Relu;
 use crate::ops::shape_rules::{refuse, same, with_dim};
 use crate::ops::subsample::Subsample;
 use crate::tape::{Aside, Backward, Grad, Op, Output, Saves, Var};
@@ -19,7 +21,7 @@ const NAME: &str = "pointwise_many";
 /// Weights of a launch (`MANY_UNITS` of conv.cuh).
 pub const WEIGHTS: usize = 4;
 
-/// A map with the weights of its convolutions, `(C, D, 1, 1)`, or two of `(C / 2, D, 1, 1)` for a reduction.
+/// A map, before its ReLU, with the weights of its convolutions, `(C, D, 1, 1)`, or two of `(C / 2, D, 1, 1)` for a reduction.
 #[derive(Debug)]
 pub struct Convolved {
     /// `(N, D, H, W)`, or `(N, D, 2 H, 2 W)` for a reduction.
@@ -102,7 +104,11 @@ fn whole(g: Option<Grad>) -> Tensor {
     }
 }
 
-/// One result, by the ops that it is made of.
+fn rectified(x: &Tensor) -> Result<Tensor> {
+    Ok(Relu.forward(std::slice::from_ref(x))?.y)
+}
+
+/// One result, by the ops that it is made of, of a rectified map.
 fn composed(x: &Tensor, w: &[Tensor]) -> Result<Tensor> {
     if let [w] = w {
         return Ok(convolution().forward(&[x.clone(), w.clone()])?.y);
@@ -124,6 +130,7 @@ fn convolved(x: &Tensor, w: &Tensor, dy: &Tensor, need: &[bool]) -> Result<Vec<O
         saved: &[],
         dy,
         terms: &[vec![dy.clone()]],
+        so_far: &[],
         need,
     })
 }
@@ -141,7 +148,22 @@ fn half_of(dy: &Tensor, half: usize) -> Tensor {
     Tensor::from_buffer(shape, y)
 }
 
-/// Gradients of [`composed`], of the map and of each weight.
+/// The gradient of a map from that of its rectified values.
+fn unrectified(r: &Tensor, dy: &Tensor) -> Result<Option<Grad>> {
+    let all = Relu.backward(&Backward {
+        x: &[None],
+        shapes: &[*r.shape()],
+        y: Some(r),
+        saved: &[],
+        dy,
+        terms: &[],
+        so_far: &[],
+        need: &[true],
+    })?;
+    Ok(all.into_iter().next().flatten())
+}
+
+/// Gradients of [`composed`], of the rectified map and of each weight.
 fn gradients(x: &Tensor, w: &[Tensor], dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Grad>>> {
     if let [w] = w {
         return convolved(x, w, dy, need);
@@ -164,6 +186,7 @@ fn gradients(x: &Tensor, w: &[Tensor], dy: &Tensor, need: &[bool]) -> Result<Vec
             saved: &[],
             dy: &whole(own.remove(0)),
             terms: &[],
+            so_far: &[],
             need: &[true],
         })?;
         let back = whole(back.into_iter().next().flatten());
@@ -201,7 +224,7 @@ impl Op for PointwiseMany {
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {
-        let of = |(at, n)| composed(&x[at], &x[at + 1..=at + n]);
+        let of = |(at, n)| composed(&rectified(&x[at])?, &x[at + 1..=at + n]);
         let mut all = self.starts().map(of).collect::<Result<Vec<_>>>()?;
         let y = all.remove(0);
         self.further.put(all);
@@ -213,7 +236,14 @@ impl Op for PointwiseMany {
         for ((at, n), terms) in self.starts().zip(b.terms) {
             let weights: Vec<Tensor> = (at + 1..=at + n).map(|i| b.input(i).clone()).collect();
             match &terms[..] {
-                [dy] => grads.extend(gradients(b.input(at), &weights, dy, &b.need[at..=at + n])?),
+                [dy] => {
+                    let r = rectified(b.input(at))?;
+                    let mut own = gradients(&r, &weights, dy, &b.need[at..=at + n])?;
+                    if let Some(dr) = own[0].take() {
+                        own[0] = unrectified(&r, &whole(Some(dr)))?;
+                    }
+                    grads.extend(own);
+                }
                 _ => grads.extend((0..=n).map(|_| None)),
             }
         }
@@ -222,6 +252,10 @@ impl Op for PointwiseMany {
 
     fn aside(&self) -> Option<&Aside> {
         Some(&self.further)
+    }
+
+    fn adds_up(&self, k: usize) -> bool {
+        self.starts().any(|(at, _)| at == k)
     }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
@@ -243,6 +277,7 @@ impl Op for PointwiseMany {
                 x: b.input(at),
                 w: (at + 1..=at + n).map(|i| b.input(i)).collect(),
                 dy: terms.first(),
+                so_far: b.so_far.get(at).and_then(Option::as_ref),
                 need: &b.need[at..=at + n],
             })
             .collect();

@@ -42,30 +42,6 @@ impl State {
         }
     }
 
-    /// The state of `nodes` concatenated, `(N, C, H, W)` each, of which operations will ask the rectified value: on a device both are
-    /// computed together.
-    ///
-    /// # Errors
-    /// Those of the op.
-    pub fn joined(nodes: &[&Var]) -> Result<State> {
-        let on_device = nodes
-            .first()
-            .is_some_and(|x| matches!(x.tape().cx().path, Path::Device(_)));
-        if !on_device {
-            return Ok(State::new(ops::concat(nodes)?));
-        }
-        let [y, rectified] = ops::concat_relu(nodes)?;
-        Ok(State::rectified(y, rectified))
-    }
-
-    /// The state of a node whose value is `x`, and is rectified already.
-    pub fn rectified(x: Var, rectified: Var) -> State {
-        State {
-            x: Value::Own(x),
-            shared: RefCell::new(vec![(Shared::Relu, rectified)]),
-        }
-    }
-
     /// The state of the first channels of `whole`, cut out when an operation asks for them alone. `pools`: both poolings will be
     /// asked for, and may be computed together.
     pub fn part(whole: Var, channels: usize, pools: bool) -> State {

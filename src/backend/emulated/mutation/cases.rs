@@ -163,6 +163,7 @@ pub fn some_gradients_of_a_sum(e: Engine) -> Result<()> {
         saved: &[],
         dy: &dy,
         terms: &[],
+        so_far: &[],
         need: &[true, false, true, false],
     };
     let grads = op.backward_device(e, &b)?.unwrap_or_default();

@@ -318,7 +318,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             slabs::mutation_cases(e)?;
-            ops(e, &["concat", "concat_relu"], 4)
+            ops(e, &["concat"], 4)
         },
     },
     Family {

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::ops::mixed_cell::MixedCell;
 use crate::ops::mixed_cell::plan::{Plan, Unit};
 use crate::ops::on_device::{int, pack_blocks, pick};
-use crate::tape::{Aside, Output};
+use crate::tape::Output;
 use crate::tensor::{DType, Engine, Tensor};
 
 /// Blocks that fill a large device several times over.
@@ -123,17 +123,11 @@ impl Maps {
     }
 }
 
-/// The forward; `None` where there are no kernels for these operands. The value rectified goes to `rectified`.
+/// The forward; `None` where there are no kernels for these operands.
 ///
 /// # Errors
 /// Those of the device.
-pub fn forward(
-    e: Engine,
-    op: &MixedCell,
-    p: &Plan,
-    x: &[Tensor],
-    rectified: Option<&Aside>,
-) -> Result<Option<Output>> {
+pub fn forward(e: Engine, op: &MixedCell, p: &Plan, x: &[Tensor]) -> Result<Option<Output>> {
     let Some(cell) = Cell::new(e, op, p, x.iter().collect())? else {
         return Ok(None);
     };
@@ -145,9 +139,6 @@ pub fn forward(
     };
     if cell.empty() {
         let y = Tensor::zeros_on(e, whole, cell.dtype)?;
-        if let Some(aside) = rectified {
-            aside.put(vec![y.clone()]);
-        }
         let saved = keep(
             Maps::scratch(&cell)?,
             Tensor::zeros_on(e, rows, DType::F32)?,
@@ -156,16 +147,9 @@ pub fn forward(
     }
     let mut all = Forward::new(&cell, Tensor::scratch_on(e, rows, DType::F32)?)?;
     let mut y = Tensor::scratch_on(e, whole, cell.dtype)?;
-    let mut beside = match rectified {
-        Some(_) => Some(Tensor::scratch_on(e, whole, cell.dtype)?),
-        None => None,
-    };
     for (node, states) in p.levels().into_iter().enumerate() {
         all.halves(states, &y)?;
-        all.sum(node, &mut y, &mut beside)?;
-    }
-    if let (Some(aside), Some(beside)) = (rectified, beside) {
-        aside.put(vec![beside]);
+        all.sum(node, &mut y)?;
     }
     let saved = keep(all.maps, all.stats);
     Ok(Some(Output { y, saved }))
@@ -295,7 +279,7 @@ impl<'a> Forward<'a> {
     }
 
     /// A node's value, and the statistics of last maps.
-    fn sum(&mut self, node: usize, y: &mut Tensor, beside: &mut Option<Tensor>) -> Result<()> {
+    fn sum(&mut self, node: usize, y: &mut Tensor) -> Result<()> {
         let (c, p) = (self.cell, self.cell.p);
         let (units, edges) = (p.candidates_of(node), p.nodes[node].clone());
         let mut args = c.sources(y, &self.maps.rest)?;
@@ -307,9 +291,6 @@ impl<'a> Forward<'a> {
             self.stats.arg_out(c.e)?,
             y.arg_out(c.e)?,
         ]);
-        let rectify = beside.is_some();
-        args.push(beside.as_mut().unwrap_or(y).arg_out(c.e)?);
-        args.push(int(usize::from(rectify)));
         args.extend([p.n, p.a, p.h, p.w, p.k].map(int));
         args.extend([units.start, units.len(), edges.start, edges.len()].map(int));
         args.extend([node * p.c, p.nodes.len() * p.c, self.chunks].map(int));
@@ -323,8 +304,7 @@ impl<'a> Forward<'a> {
         let part = (16 * self.chunks * p.a * maps) as u64;
         let tables = (4 * (c.x[p.alpha].numel() + c.x[p.beta].numel())) as u64;
         let read = c.bytes((maps + skips) * p.values() + bypass) + part + tables;
-        let results = if rectify { 2 } else { 1 };
-        let written = c.bytes(results * p.n * p.c * p.plane) + (16 * p.a * maps) as u64;
+        let written = c.bytes(p.n * p.c * p.plane) + (16 * p.a * maps) as u64;
         launch.touches = c.touches(read, written);
         let kernel = pick(c.dtype, k::NODE_SUM_F32, k::NODE_SUM_BF16);
         c.e.launch(kernel.expect("a cell that fits"), launch, &args)

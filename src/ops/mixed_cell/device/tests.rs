@@ -213,7 +213,7 @@ fn gradient(op: &MixedCell, x: &[Tensor]) -> Tensor {
 
 fn run(e: Engine, op: &MixedCell, x: &[Tensor], wants: Wants) -> Result<Done> {
     let (p, shapes, dy) = (plan(op, x), shapes(op, x), gradient(op, x));
-    let out = forward(e, op, &p, x, None)?.expect("a cell that fits");
+    let out = forward(e, op, &p, x)?.expect("a cell that fits");
     e.healthy()?;
     let need: Vec<bool> = (0..x.len()).map(|i| wants.of(&p, i)).collect();
     let b = Backward {
@@ -223,6 +223,7 @@ fn run(e: Engine, op: &MixedCell, x: &[Tensor], wants: Wants) -> Result<Done> {
         saved: &out.saved,
         dy: &dy,
         terms: &[],
+        so_far: &[],
         need: &need,
     };
     let grads = backward(e, op, &p, &b)?.expect("a cell that fits");
@@ -254,6 +255,7 @@ fn agree(e: Engine, c: Case, wants: Wants) -> Result<()> {
         saved: &[],
         dy: &gradient(&op, &x).cast(DType::F64),
         terms: &[],
+        so_far: &[],
         need: &need,
     })?;
     for (i, (g, w)) in got.grads.iter().zip(want).enumerate() {
@@ -398,7 +400,7 @@ fn a_cell_has_so_many_launches_and_no_fetch() {
         let need: Vec<bool> = (0..x.len()).map(|i| wants.of(&p, i)).collect();
         run(e, &op, &x, wants).unwrap();
         let before = e.counts();
-        let out = forward(e, &op, &p, &x, None).unwrap().unwrap();
+        let out = forward(e, &op, &p, &x).unwrap().unwrap();
         let between = e.counts();
         let b = Backward {
             x: &given(&x),
@@ -407,6 +409,7 @@ fn a_cell_has_so_many_launches_and_no_fetch() {
             saved: &out.saved,
             dy: &dy,
             terms: &[],
+            so_far: &[],
             need: &need,
         };
         dy.arg(e).unwrap();
@@ -450,11 +453,7 @@ fn what_does_not_fit_is_refused() {
     let mut narrow = x.clone();
     narrow[2] = narrow[2].cast(DType::Bf16);
     let e = Engine::emulated(1);
-    assert!(
-        forward(e, &op, &plan(&op, &x), &narrow, None)
-            .unwrap()
-            .is_none()
-    );
+    assert!(forward(e, &op, &plan(&op, &x), &narrow).unwrap().is_none());
     op.nodes[0][0].candidates[0].0 = Choice::Of(Candidate::Separable(7));
     assert!(!op.fits_device(2));
 }
