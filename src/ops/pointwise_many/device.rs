@@ -85,7 +85,7 @@ fn fits<'a>(
     let mut one = |t: &Tensor| {
         t.numel() > 0 && known(t.dtype()) && *dtype.get_or_insert(t.dtype()) == t.dtype()
     };
-    maps.into_iter().all(|t| one(t)) && weights.all(|w| w.dtype() == DType::F32 && w.numel() > 0)
+    maps.into_iter().all(&mut one) && weights.all(|w| w.dtype() == DType::F32 && w.numel() > 0)
 }
 
 /// Of all units, in order; the units that a launch has no use for are like none.

@@ -38,7 +38,7 @@ pub trait Operation: std::fmt::Debug + Send + Sync {
     }
 
     /// What it is made of, where it is 1x1 convolutions of its rectified state and a normalisation: one of the whole map, or two that read
-    /// every second pixel, as [`crate::ops::pointwise_many`] has them.
+    /// every second pixel, as [`pointwise_many()`](crate::ops::pointwise_many()) has them.
     fn pointwise(&self) -> Option<(Vec<&Conv2d>, &BatchNorm)> {
         None
     }
