@@ -1,15 +1,15 @@
 // Batch normalisation of one map; norm_maps.cuh says how.
 #include "norm_maps.cuh"
 
-extern "C" __global__ void norm_stats_f32(const float *x, float *part, long long first, long long images, int channels,
+extern "C" __global__ void norm_stats_f32(const float *x, float *part, int relu, long long first, long long images, int channels,
                                           long long plane) {
     SHARED(float, warps, 3 * NORM_WARPS);
-    norm_stats(x, part, warps, first, images, channels, plane);
+    norm_stats(x, part, warps, relu, first, images, channels, plane);
 }
-extern "C" __global__ void norm_stats_bf16(const bf16 *x, float *part, long long first, long long images, int channels,
+extern "C" __global__ void norm_stats_bf16(const bf16 *x, float *part, int relu, long long first, long long images, int channels,
                                            long long plane) {
     SHARED(float, warps, 3 * NORM_WARPS);
-    norm_stats(x, part, warps, first, images, channels, plane);
+    norm_stats(x, part, warps, relu, first, images, channels, plane);
 }
 extern "C" __global__ void norm_fwd_f32(const float *x, const float *part, const float *gamma, const float *beta, float *y,
                                         float *mean, float *var, float *rest, int chunks, long long images, int channels,

@@ -7,7 +7,7 @@ constexpr int NORM_MAPS = 16;
 template <typename T>
 __device__ void norm_many_stats(const List<const T, NORM_MAPS> &x, float *part, float *warps, long long images, int channels,
                                 long long plane) {
-    norm_stats(x.at[blockIdx.z], part + (long long)blockIdx.z * gridDim.y * channels * 3, warps, 0, images, channels, plane);
+    norm_stats(x.at[blockIdx.z], part + (long long)blockIdx.z * gridDim.y * channels * 3, warps, 0, 0, images, channels, plane);
 }
 
 // `stats` of all maps, one behind the other.

@@ -12,6 +12,20 @@
 constexpr int NORM_THREADS = 256, NORM_WARPS = NORM_THREADS / WARP_SIZE;
 // Values that are merged at a time.
 constexpr int NORM_GROUP = 16;
+// What is rectified, added up: y; the map before it is normalised.
+enum NormRelu { NORM_BEHIND = 1, NORM_BEFORE = 2 };
+
+// V values of the map, rectified where they are normalised so.
+template <int V, typename T> __device__ inline void norm_load(const T *x, float *v, int relu) {
+    load_values<V>(x, v);
+    if (relu & NORM_BEFORE) UNROLL for (int k = 0; k < V; k++) v[k] = v[k] <= 0.0f ? 0.0f : v[k];
+}
+// The first value of channel c, from which deviations are taken.
+template <typename T> __device__ inline float norm_first(const T *x, long long plane, int c, int relu) {
+    float v;
+    norm_load<1>(x + c * plane, &v, relu);
+    return v;
+}
 
 // Moments of K values merged into `w`.
 template <int K> __device__ inline void norm_include(Moments &w, const float *v) {
@@ -47,20 +61,20 @@ template <int V> struct NormWalk {
     }
 };
 
-template <typename T, int V> __device__ inline Moments norm_count(const T *x, long long images, int channels, long long plane) {
+template <typename T, int V> __device__ inline Moments norm_count(const T *x, int relu, long long images, int channels, long long plane) {
     constexpr int U = NORM_GROUP / V;
-    float shift = to_float(x[blockIdx.x * plane]);
+    float shift = norm_first(x, plane, blockIdx.x, relu);
     Moments w = {0.0f, 0.0f, 0.0f};
     NormWalk<V> walk(images, channels, plane);
     while (walk.i + (U - 1) * walk.step < walk.n) {
         float v[NORM_GROUP];
-        UNROLL for (int u = 0; u < U; u++) load_values<V>(x + walk.next(), v + u * V);
+        UNROLL for (int u = 0; u < U; u++) norm_load<V>(x + walk.next(), v + u * V, relu);
         UNROLL for (int k = 0; k < NORM_GROUP; k++) v[k] -= shift;
         norm_include<NORM_GROUP>(w, v);
     }
     while (walk.i < walk.n) {
         float v[V];
-        load_values<V>(x + walk.next(), v);
+        norm_load<V>(x + walk.next(), v, relu);
         UNROLL for (int k = 0; k < V; k++) v[k] -= shift;
         norm_include<V>(w, v);
     }
@@ -70,10 +84,10 @@ template <typename T, int V> __device__ inline Moments norm_count(const T *x, lo
 // part (chunks, C, 3): count, mean of the deviations from the first value, sum of squares about that mean; of `images` images from
 // `first` on.
 template <typename T>
-__device__ void norm_stats(const T *x, float *part, float *warps, long long first, long long images, int channels, long long plane) {
+__device__ void norm_stats(const T *x, float *part, float *warps, int relu, long long first, long long images, int channels, long long plane) {
     x += first * channels * plane;
     bool packs = plane % PACK<T> == 0;
-    Moments w = packs ? norm_count<T, PACK<T>>(x, images, channels, plane) : norm_count<T, 1>(x, images, channels, plane);
+    Moments w = packs ? norm_count<T, PACK<T>>(x, relu, images, channels, plane) : norm_count<T, 1>(x, relu, images, channels, plane);
     w = norm_warp(w);
     if (threadIdx.x % WARP_SIZE == 0) {
         float *mine = warps + threadIdx.x / WARP_SIZE * 3;
@@ -100,10 +114,10 @@ __device__ inline void norm_write(const T *x, T *y, const NormChannel &s, int re
     while (walk.i < walk.n) {
         long long at = walk.next();
         float v[V];
-        load_values<V>(x + at, v);
+        norm_load<V>(x + at, v, relu);
         UNROLL for (int k = 0; k < V; k++) {
             v[k] = norm_value(s, v[k]);
-            if (relu && v[k] <= 0.0f) v[k] = 0.0f;
+            if ((relu & NORM_BEHIND) && v[k] <= 0.0f) v[k] = 0.0f;
         }
         store_values<V>(y + at, v);
     }
@@ -123,7 +137,7 @@ __device__ void norm_fwd(const T *x, const float *part, const float *gamma, cons
     int c = blockIdx.x;
     Moments w = norm_chunks(part, chunks, channels, c);
     NormChannel s;
-    norm_centre(s, to_float(x[c * plane]), w.mean);
+    norm_centre(s, norm_first(x, plane, c, relu), w.mean);
     s.var = w.m2 / w.n;
     norm_scale(s, gamma, beta, c, affine, eps);
     if (blockIdx.y == 0 && threadIdx.x == 0) mean[c] = s.mean, var[c] = s.var, rest[c] = s.rest, rest[channels + c] = w.n;
@@ -147,7 +161,7 @@ __device__ void norm_apply(const T *x, const float *mean, const float *var, cons
 
 // dy where the output is live.
 __device__ inline float norm_live(const NormChannel &s, float x, float dy, int relu) {
-    return relu && norm_value(s, x) <= 0.0f ? 0.0f : dy;
+    return (relu & NORM_BEHIND) && norm_value(s, x) <= 0.0f ? 0.0f : dy;
 }
 
 template <typename T, int V>
@@ -157,7 +171,7 @@ __device__ inline void norm_gradient_sums(const T *x, const T *dy, const NormCha
     while (walk.i < walk.n) {
         long long at = walk.next();
         float v[V], g[V];
-        load_values<V>(x + at, v), load_values<V>(dy + at, g);
+        norm_load<V>(x + at, v, relu), load_values<V>(dy + at, g);
         UNROLL for (int k = 0; k < V; k++) {
             g[k] = norm_live(s, v[k], g[k], relu);
             sum += g[k];
@@ -191,9 +205,11 @@ __device__ inline void norm_write_dx(const T *x, const T *dy, T *dx, const NormC
     while (walk.i < walk.n) {
         long long at = walk.next();
         float v[V], g[V];
-        load_values<V>(x + at, v), load_values<V>(dy + at, g);
-        UNROLL for (int k = 0; k < V; k++)
+        norm_load<V>(x + at, v, relu), load_values<V>(dy + at, g);
+        UNROLL for (int k = 0; k < V; k++) {
             g[k] = s.a * (norm_live(s, v[k], g[k], relu) - sum - ((v[k] - s.mean) - s.rest) * dot);
+            if ((relu & NORM_BEFORE) && v[k] <= 0.0f) g[k] = 0.0f;
+        }
         store_values<V>(dx + at, g);
     }
 }

@@ -214,7 +214,7 @@ impl Up {
     fn forward(&self, p: &Pass, x: &Var) -> Result<Var> {
         let mut x = x.clone();
         for (conv, norm) in self.conv.iter().zip(&self.norm) {
-            x = norm.forward(p, &ops::relu(&conv.forward(p, &x)?)?)?;
+            x = norm.forward_of_rectified(p, &conv.forward(p, &x)?)?;
         }
         self.conv[2].forward(p, &x)
     }

@@ -268,6 +268,26 @@ impl BatchNorm {
         self.run(p, x, true)
     }
 
+    /// Normalises what is positive of x, `batch_norm(max(x, 0))`.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn forward_of_rectified(&self, p: &Pass, x: &Var) -> Result<Var> {
+        let on_device = matches!(p.tape.cx().path, Path::Device(_));
+        if !p.mode.training || !on_device {
+            return self.forward(p, &ops::relu(x)?);
+        }
+        let affine = self.affine.map(|(g, b)| (p.weight(g), p.weight(b)));
+        let affine = affine.as_ref().map(|(g, b)| (g, b));
+        let params = BatchNormParams {
+            eps: self.options.eps,
+            relu: false,
+        };
+        let (y, stats) = ops::rectified_batch_norm(x, affine, params)?;
+        self.note(p, stats);
+        Ok(y)
+    }
+
     fn run(&self, p: &Pass, x: &Var, relu: bool) -> Result<Var> {
         let affine = self.affine.map(|(g, b)| (p.weight(g), p.weight(b)));
         let affine = affine.as_ref().map(|(g, b)| (g, b));

@@ -90,12 +90,21 @@ fn affine(e: Engine, of: Option<[&Tensor; 2]>, other: Arg) -> Result<[Arg; 2]> {
     }
 }
 
+/// What kernels rectify (`NormRelu` of norm_maps.cuh), added up: the result; the map before it is normalised.
+const BEHIND: usize = 1;
+pub(super) const BEFORE: usize = 2;
+
+/// What they rectify besides `before`.
+fn rectified(p: BatchNormParams, before: usize) -> usize {
+    before + if p.relu { BEHIND } else { 0 }
+}
+
 /// The flags and eps, in the order of the kernels.
-fn flags(affine: bool, p: BatchNormParams, batch: bool) -> [Arg; 4] {
+fn flags(affine: bool, p: BatchNormParams, before: usize, batch: bool) -> [Arg; 4] {
     let eps = Arg::F32(p.eps as f32);
     [
         int(usize::from(affine)),
-        int(usize::from(p.relu)),
+        int(rectified(p, before)),
         int(usize::from(batch)),
         eps,
     ]
@@ -116,16 +125,26 @@ fn both(x: &[Tensor]) -> Option<[&Tensor; 2]> {
 
 /// Partial statistics of `s.images` images of `x` from `first` on, `(chunks, C, 3)`.
 pub(in crate::ops) fn statistics(e: Engine, x: &Tensor, first: usize, s: Sizes) -> Result<Tensor> {
+    statistics_of(e, x, 0, first, s)
+}
+
+fn statistics_of(e: Engine, x: &Tensor, before: usize, first: usize, s: Sizes) -> Result<Tensor> {
     let kernel = pick(x.dtype(), k::NORM_STATS_F32, k::NORM_STATS_BF16).expect("supported");
     let mut part = Tensor::scratch_on(e, [s.chunks(), s.channels, 3], DType::F32)?;
     let [n, c, plane] = s.args();
-    let args = [x.arg(e)?, part.arg_out(e)?, long(first), n, c, plane];
+    let part_arg = part.arg_out(e)?;
+    let args = [x.arg(e)?, part_arg, int(before), long(first), n, c, plane];
     e.launch(kernel, s.grid(), &args)?;
     Ok(part)
 }
 
-/// The forward with the batch's own statistics; saves `[mean, var, rest]`.
-pub(super) fn forward(e: Engine, x: &[Tensor], p: BatchNormParams) -> Result<Option<Output>> {
+/// The forward with the batch's own statistics, of the map or, with [`BEFORE`], of what is positive of it; saves `[mean, var, rest]`.
+pub(super) fn forward(
+    e: Engine,
+    x: &[Tensor],
+    p: BatchNormParams,
+    before: usize,
+) -> Result<Option<Output>> {
     if !supported(x) {
         return Ok(None);
     }
@@ -138,7 +157,7 @@ pub(super) fn forward(e: Engine, x: &[Tensor], p: BatchNormParams) -> Result<Opt
             saved: vec![zeros(&[c])?, zeros(&[c])?, zeros(&[2, c])?],
         }));
     }
-    let part = statistics(e, &x[0], 0, s)?;
+    let part = statistics_of(e, &x[0], before, 0, s)?;
     let mut y = Tensor::scratch_on(e, *x[0].shape(), x[0].dtype())?;
     let mut mean = Tensor::scratch_on(e, [s.channels], DType::F32)?;
     let mut var = Tensor::scratch_on(e, [s.channels], DType::F32)?;
@@ -146,7 +165,7 @@ pub(super) fn forward(e: Engine, x: &[Tensor], p: BatchNormParams) -> Result<Opt
     let kernel = pick(x[0].dtype(), k::NORM_FWD_F32, k::NORM_FWD_BF16).expect("supported");
     let [gamma, beta] = affine(e, both(x), part.arg(e)?)?;
     let [n, c, plane] = s.args();
-    let [with_affine, relu, _, eps] = flags(x.len() == 3, p, true);
+    let [with_affine, relu, _, eps] = flags(x.len() == 3, p, before, true);
     let args = [
         x[0].arg(e)?,
         part.arg(e)?,
@@ -189,7 +208,7 @@ pub(in crate::ops) fn apply(
     let kernel = pick(x[0].dtype(), k::NORM_APPLY_F32, k::NORM_APPLY_BF16).expect("supported");
     let stats = known.args(e)?;
     let scale = affine(e, both(x), stats[0])?;
-    let flags = flags(x.len() == 3, p, known.rest.is_some());
+    let flags = flags(x.len() == 3, p, 0, known.rest.is_some());
     let args = [&[x[0].arg(e)?][..], &stats, &scale, &[y.arg_out(e)?]];
     let args = [&args.concat()[..], &s.args(), &flags].concat();
     e.launch(kernel, s.grid(), &args)?;
@@ -208,6 +227,8 @@ pub(in crate::ops) struct Back<'a> {
     pub known: Known<'a>,
     /// Parameters of the forward.
     pub params: BatchNormParams,
+    /// [`BEFORE`] where the forward rectified the map.
+    pub before: usize,
 }
 
 impl Back<'_> {
@@ -230,6 +251,7 @@ impl Back<'_> {
         let flags = flags(
             self.affine.is_some(),
             self.params,
+            self.before,
             self.known.rest.is_some(),
         );
         let maps = [self.x.arg(e)?, self.dy.arg(e)?];
@@ -262,6 +284,7 @@ impl Back<'_> {
         let [with_affine, relu, batch, eps] = flags(
             self.affine.is_some(),
             self.params,
+            self.before,
             self.known.rest.is_some(),
         );
         let other = untouched(stats[0]);
@@ -312,6 +335,7 @@ pub(super) fn backward(
     b: &Backward,
     known: Known,
     params: BatchNormParams,
+    before: usize,
 ) -> Result<Option<Vec<Option<Grad>>>> {
     let batch = known.rest.is_some();
     let back = Back {
@@ -320,6 +344,7 @@ pub(super) fn backward(
         dy: b.dy,
         known,
         params,
+        before,
     };
     if !back.supported() {
         return Ok(None);

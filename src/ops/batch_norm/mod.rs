@@ -8,6 +8,7 @@ mod definition;
 pub(super) mod device;
 mod entries;
 pub(crate) mod many;
+pub(crate) mod rectified;
 mod stats;
 
 use crate::backend::host::norm::{self, Moments};
@@ -19,6 +20,7 @@ use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 pub(in crate::ops) use entries::operands;
 pub use entries::{ENTRY, EVAL};
 pub use many::{MAPS as NORMS, batch_norms};
+pub use rectified::rectified_batch_norm;
 pub use stats::BatchStats;
 
 /// Parameters of a batch normalisation.
@@ -297,7 +299,7 @@ impl Op for BatchNorm {
     crate::reference_path!();
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        device::forward(e, x, self.0)
+        device::forward(e, x, self.0, 0)
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
@@ -305,7 +307,7 @@ impl Op for BatchNorm {
             return Ok(None);
         };
         let rest = Some(rest);
-        device::backward(e, b, device::Known { mean, var, rest }, self.0)
+        device::backward(e, b, device::Known { mean, var, rest }, self.0, 0)
     }
 }
 
@@ -364,7 +366,7 @@ impl Op for BatchNormEval {
         {
             return Ok(None);
         }
-        device::backward(e, b, self.known(), self.params)
+        device::backward(e, b, self.known(), self.params, 0)
     }
 }
 

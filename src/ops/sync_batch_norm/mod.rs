@@ -281,6 +281,7 @@ impl Op for SyncBatchNorm {
                 rest: Some(rest),
             },
             params: self.single().0,
+            before: 0,
         };
         if !back.supported() {
             return Ok(None);

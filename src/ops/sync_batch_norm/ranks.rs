@@ -109,6 +109,7 @@ impl Op for RankBatchNorm {
                 rest: Some(rest),
             },
             params: self.params,
+            before: 0,
         };
         if !back.supported() {
             return self.off_device();

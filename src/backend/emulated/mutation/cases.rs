@@ -93,6 +93,7 @@ pub fn statistics_of_one_block(e: Engine) -> Result<()> {
         let args = [
             x.arg(e)?,
             part.arg_out(e)?,
+            Arg::I32(0),
             Arg::I64(first as i64),
             Arg::I64(images as i64),
             Arg::I32(channels as i32),

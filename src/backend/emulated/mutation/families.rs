@@ -11,6 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::gradcheck::{DeviceOptions, run_on};
 use crate::microbench::check_ceilings;
 use crate::ops::batch_norm::many::tests as norm_many;
+use crate::ops::batch_norm::rectified::tests as rectified_norm;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
 use crate::ops::mixed_cell::device::tests as cell;
@@ -223,6 +224,7 @@ pub const FAMILIES: &[Family] = &[
             ops(e, &["batch_norm", "batch_norm_eval"], 7)?;
             cases::statistics_of_one_block(e)?;
             batch_norm::mutation_cases(e);
+            rectified_norm::mutation_cases(e)?;
             ops_from(e, &["batch_norm", "batch_norm_eval"], 7..8)
         },
     },
@@ -239,6 +241,7 @@ pub const FAMILIES: &[Family] = &[
             merging::mutation_cases(e);
             ops(e, &["sync_batch_norm"], 5)?;
             batch_norm::mutation_cases(e);
+            rectified_norm::mutation_cases(e)?;
             Ok(())
         },
     },
