@@ -16,6 +16,8 @@ struct Gather {
     // Transposed, of two 1x1 kernels whose results lie one behind the other in the source, the second over the map from row and column 1 on:
     // the taps on the diagonal of a 2x2 kernel, each with weights of its own.
     int pair;
+    // Values of an image of the rows, where there are rows.
+    long long image;
 
     // Index of a weight; `m` and `c` count within the group.
     __device__ long long weight(int group, int m, int c, int tap) const {
@@ -46,21 +48,41 @@ __device__ inline int many_of(int a, int b, int c, int d) {
 // The forward of a unit: of `channels` channels of the result all, or half of them.
 __device__ inline Gather many_forward(int images, int channels, int ho, int wo, int depth, int pixels) {
     const int step = pixels == ALL_PIXELS ? 1 : 2;
-    return Gather{images, 1, channels / step, depth, ho * step, wo * step, ho, wo, 1, step, pixels == ODD_PIXELS ? -1 : 0, 1, 0, depth, channels, 0};
+    return Gather{images, 1, channels / step, depth, ho * step, wo * step, ho, wo, 1, step, pixels == ODD_PIXELS ? -1 : 0, 1, 0, depth, channels, 0, 0};
 }
 // The input gradient of a map: where every second pixel was read, of both halves.
 __device__ inline Gather many_backward(int images, int channels, int ho, int wo, int depth, int pixels) {
     const int step = pixels == ALL_PIXELS ? 1 : 2;
-    return Gather{images, 1, depth, channels / step, ho, wo, ho * step, wo * step, step, step, 0, 1, 1, channels, depth, step == 2};
+    return Gather{images, 1, depth, channels / step, ho, wo, ho * step, wo * step, step, step, 0, 1, 1, channels, depth, step == 2, 0};
 }
 
 // A convolution as its forward has it; `rows` and `depth` are channels of a group of y and of x, `to` those of an image of y.
 struct Sizes {
     int images, groups, rows, depth, h, w, ho, wo, k, stride, padding, dilation, to;
+    long long image;
 };
 __device__ inline Sizes many_weights(int images, int channels, int ho, int wo, int depth, int pixels) {
     const int step = pixels == ALL_PIXELS ? 1 : 2;
-    return Sizes{images, 1, channels / step, depth, ho * step, wo * step, ho, wo, 1, step, pixels == ODD_PIXELS ? -1 : 0, 1, channels};
+    return Sizes{images, 1, channels / step, depth, ho * step, wo * step, ho, wo, 1, step, pixels == ODD_PIXELS ? -1 : 0, 1, channels, 0};
+}
+
+// Convolutions of maps of any size side by side (`LEVELS` of src/ops/head_rows/device.rs), whose results are rows: of an image those of one level
+// after those of another, pixel by pixel, the channels of a pixel side by side. Which of a gather's maps are rows:
+constexpr int HEAD_LEVELS = 8;
+enum Rows { NO_ROWS, ROWS_WRITTEN, ROWS_READ };
+// Of each level the channels of its result, those of its map, height and width of this, chunks of a sum over the pixels and their length.
+constexpr int HEAD_NUMBERS = 6;
+#define HEAD_SIZES const int *numbers, int images, long long image, int k, int padding, int dilation
+__device__ inline Gather head_gather(HEAD_SIZES, bool transposed) {
+    const int *of = numbers + blockIdx.z * HEAD_NUMBERS;
+    const int rows = of[0], depth = of[1], h = of[2], w = of[3], more = 2 * padding - (k - 1) * dilation, ho = h + more, wo = w + more;
+    if (transposed) return Gather{images, 1, depth, rows, ho, wo, h, w, k, 1, padding, dilation, 1, rows, depth, 0, image};
+    return Gather{images, 1, rows, depth, h, w, ho, wo, k, 1, padding, dilation, 0, depth, rows, 0, image};
+}
+__device__ inline Sizes head_weights(HEAD_SIZES) {
+    const int *of = numbers + blockIdx.z * HEAD_NUMBERS;
+    const int more = 2 * padding - (k - 1) * dilation;
+    return Sizes{images, 1, of[0], of[1], of[2], of[3], of[2] + more, of[3] + more, k, 1, padding, dilation, of[0], image};
 }
 
 // acc[i][j] += sum_{r < count} a[r][i] b[r][j]; rows of `a` and `b` are lda and ldb apart and aligned to 16 bytes.

@@ -12,9 +12,9 @@ __device__ inline void fragment_b(unsigned (&b)[2], const unsigned *rows, int pi
 }
 
 // As conv_bwd_w. BM channels of dy by 64 pairs a block, 128 threads. `a` and `b` hold rows of PIXELS values.
-template <int BM>
-__device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsigned *a, unsigned *b, int *table, int chunks, long long chunk,
-                               Sizes s, bool rectify) {
+template <int BM, bool ROWS = false>
+__device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, float *bias, unsigned *a, unsigned *b, int *table, int chunks,
+                               long long chunk, Sizes s, bool rectify) {
     // Warps: WM down, WN across, MT x NT fragments each.
     constexpr int WM = BM / 32 > 0 ? BM / 32 : 1, WN = 4 / WM, MT = BM / 16 / WM, NT = BN / 8 / WN;
     const int tid = threadIdx.x, lane = tid % WARP_SIZE, warp = tid / WARP_SIZE, taps = s.k * s.k;
@@ -23,7 +23,7 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
     const long long in = (long long)s.h * s.w, out = (long long)s.ho * s.wo, all = s.images * out;
     const long long units = (long long)s.groups * row_tiles * pair_tiles, size = (long long)s.groups * s.rows * pairs;
     // Eight pixels at a time: of dy; of x too where a pair is a channel.
-    const bool whole = out % 8 == 0, flat = whole && taps == 1 && s.stride == 1 && s.padding == 0;
+    const bool whole = !ROWS && out % 8 == 0, flat = whole && taps == 1 && s.stride == 1 && s.padding == 0;
     bf16 *const a_half = (bf16 *)a, *const b_half = (bf16 *)b;
     for (long long unit = blockIdx.x; unit < units; unit += gridDim.x) {
         const int pair0 = (int)(unit % pair_tiles) * BN, row0 = (int)(unit / pair_tiles % row_tiles) * BM;
@@ -38,6 +38,7 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
             float acc[MT][NT][4];
             UNROLL
             for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0.0f;
+            float of_bias = 0.0f;
             const long long begin = part_of * chunk, end = min(begin + chunk, all);
             for (long long k0 = begin; k0 < end; k0 += PIXELS) {
                 // One pixel a lane, or eight a thread.
@@ -54,11 +55,11 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
                     }
                 } else {
                     const long long n = one / out, p = one % out;
-                    const bf16 *from = dy + (n * s.to + group * s.rows) * out + p;
+                    const bf16 *from = dy + (ROWS ? n * s.image + p * s.rows : (n * s.to + group * s.rows) * out + p);
                     UNROLL
                     for (int m = warp; m < BM; m += THREADS / WARP_SIZE) {
                         const bool there = one < end && row0 + m < s.rows;
-                        a_half[m * 2 * PITCH + lane] = there ? from[(row0 + m) * out] : from_float<bf16>(0.0f);
+                        a_half[m * 2 * PITCH + lane] = there ? from[(row0 + m) * (ROWS ? 1 : out)] : from_float<bf16>(0.0f);
                     }
                 }
                 if (flat) {
@@ -95,6 +96,9 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
                         for (int m = 0; m < MT; m++) mma_bf16(acc[m][n], fa[m], fb);
                     }
                 }
+                // Once for all pairs; pixels beyond the chunk are 0.
+                if (ROWS && bias && pair0 == 0 && tid < BM)
+                    for (int r = 0; r < PIXELS; r++) of_bias += to_float(a_half[tid * 2 * PITCH + r]);
                 __syncthreads();
             }
             const int g = lane / 4, t = lane % 4;
@@ -107,6 +111,7 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
                         const int row = row0 + down + m * 16 + i / 2 * 8 + g, pair = pair0 + across + n * 8 + 2 * t + i % 2;
                         if (row < s.rows && pair < pairs) part[part_of * size + (group * s.rows + row) * pairs + pair] = acc[m][n][i];
                     }
+            if (ROWS && bias && pair0 == 0 && tid < BM && row0 + tid < s.rows) bias[(long long)part_of * s.rows + row0 + tid] = of_bias;
         }
     }
 }
@@ -118,8 +123,8 @@ __device__ void conv_bwd_w_mma(const bf16 *x, const bf16 *dy, float *part, unsig
     SHARED(unsigned, a, BM *PITCH);                                                      \
     SHARED(unsigned, b, BN *PITCH);                                                      \
     SHARED(int, table, 3 * BN);                                                          \
-    conv_bwd_w_mma<BM>(x, dy, part, a, b, table, chunks, chunk,                          \
-                       Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, groups * rows}, false)
+    conv_bwd_w_mma<BM>(x, dy, part, nullptr, a, b, table, chunks, chunk,                          \
+                       Sizes{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, groups * rows, 0}, false)
 
 // `narrow` for up to 16 channels of dy in a group.
 extern "C" __global__ void conv_bwd_w_bf16(BWD_W) { RUN(64); }
@@ -134,7 +139,22 @@ extern "C" __global__ void conv_bwd_w_narrow_bf16(BWD_W) { RUN(16); }
     SHARED(unsigned, b, BN *PITCH);                                                                                 \
     SHARED(int, table, 3 * BN);                                                                                     \
     const int z = blockIdx.z;                                                                                       \
-    conv_bwd_w_mma<BM>(x.at[z], dy.at[z], part.at[z], a, b, table, chunks, chunk, many_weights(MANY_NUMBERS), true)
+    conv_bwd_w_mma<BM>(x.at[z], dy.at[z], part.at[z], nullptr, a, b, table, chunks, chunk, many_weights(MANY_NUMBERS), true)
 
 extern "C" __global__ void conv_many_bwd_w_bf16(MANY) { RUN_MANY(64); }
 extern "C" __global__ void conv_many_bwd_w_narrow_bf16(MANY) { RUN_MANY(16); }
+
+// As conv_heads_bwd_w_f32.
+#define HEADS                                                                                                                               \
+    const __grid_constant__ List<const bf16, HEAD_LEVELS> x, const __grid_constant__ List<const bf16, HEAD_LEVELS> dy,                      \
+        const __grid_constant__ List<float, HEAD_LEVELS> part, const __grid_constant__ List<float, HEAD_LEVELS> bias, HEAD_SIZES
+#define RUN_HEADS(BM)                                                                                                       \
+    SHARED(unsigned, a, BM *PITCH);                                                                                         \
+    SHARED(unsigned, b, BN *PITCH);                                                                                         \
+    SHARED(int, table, 3 * BN);                                                                                             \
+    const int z = blockIdx.z, chunks = numbers[z * HEAD_NUMBERS + 4], chunk = numbers[z * HEAD_NUMBERS + 5];                \
+    conv_bwd_w_mma<BM, true>(x.at[z], dy.at[z], part.at[z], bias.at[z], a, b, table, chunks, chunk,                         \
+                             head_weights(numbers, images, image, k, padding, dilation), false)
+
+extern "C" __global__ void conv_heads_bwd_w_bf16(HEADS) { RUN_HEADS(64); }
+extern "C" __global__ void conv_heads_bwd_w_narrow_bf16(HEADS) { RUN_HEADS(16); }

@@ -6,7 +6,7 @@
 
 // `a` and `b` hold a slice of BK channels of the weights and of the source pixels of BN outputs. Blocks of BM / TM * BN / TN threads, TM x TN
 // outputs each. Grid: (tiles of outputs, tiles of channels x groups x classes), or fewer.
-template <typename T, int BM, int BN, int TM, int TN>
+template <typename T, int BM, int BN, int TM, int TN, int ROWS = NO_ROWS>
 __device__ void conv_gather(const T *x, const float *w, const float *second, const float *bias, T *y, float *a, float *b, Gather s,
                             int has_bias, const T *mask, const T *plus, bool rectify) {
     constexpr int THREADS = BM / TM * (BN / TN), LDA = BM + 4;
@@ -18,7 +18,9 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
     const int row_tiles = (s.rows + BM - 1) / BM;
     const long long plane = (long long)s.h * s.w, units = (long long)step * step * s.groups * row_tiles;
     // Columns of `b` are pixels in a row: 16 bytes at a time.
-    const bool flat = s.k == 1 && s.stride == 1 && s.padding == 0 && plane % 4 == 0;
+    const bool flat = ROWS != ROWS_READ && s.k == 1 && s.stride == 1 && s.padding == 0 && plane % 4 == 0;
+    // From a channel of the source to the next, from a pixel to the next.
+    const long long to_channel = ROWS == ROWS_READ ? 1 : plane, to_pixel = ROWS == ROWS_READ ? s.depth : 1;
     for (long long unit = blockIdx.y; unit < units; unit += gridDim.y) {
         const int row0 = (int)(unit % row_tiles) * BM, group = (int)(unit / row_tiles % s.groups);
         const int cy = (int)(unit / row_tiles / s.groups / step), cx = (int)(unit / row_tiles / s.groups % step);
@@ -35,7 +37,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
             const int lane = flat ? tid % FOURS * 4 : tid % BN, first = flat ? tid / FOURS : tid / BN;
             const long long col = col0 + lane, in = col < columns ? col / some : 0;
             const int at = (int)(col % some), i0 = at / mw, j0 = at % mw;
-            const T *image = x + (in * s.from + (long long)group * s.depth) * plane;
+            const T *image = x + (ROWS == ROWS_READ ? in * s.image : (in * s.from + (long long)group * s.depth) * plane);
             for (int ky = 0; ky < s.k; ky++) {
                 int off_y = ky * s.dilation - s.padding;
                 if (s.transposed) {
@@ -51,7 +53,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                     const int iy = i0 * reach + off_y, ix = j0 * reach + off_x;
                     const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
                     if (s.pair && ky != kx) continue;
-                    const T *source = image + (s.pair ? ky * s.depth * plane : 0) + (inside ? (long long)iy * s.w + ix : 0);
+                    const T *source = image + (s.pair ? ky * s.depth * plane : 0) + (inside ? ((long long)iy * s.w + ix) * to_pixel : 0);
                     const float *filter = (s.pair && ky ? second : w) + s.weight(group, row0 + wm, wr, ky * s.k + kx);
                     for (int c0 = 0; c0 < s.depth; c0 += BK) {
                         const int count = min(BK, s.depth - c0);
@@ -77,7 +79,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                             UNROLL
                             for (int i = 0; i < MINE; i++) {
                                 const int r = first + i * STEP;
-                                v[i] = inside && r < count ? rectified(to_float(source[(c0 + r) * plane]), rectify) : 0.0f;
+                                v[i] = inside && r < count ? rectified(to_float(source[(c0 + r) * to_channel]), rectify) : 0.0f;
                             }
                             UNROLL
                             for (int i = 0; i < MINE; i++) b[(first + i * STEP) * BN + lane] = v[i];
@@ -91,7 +93,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                 }
             }
             const long long out = (long long)s.ho * s.wo, mine = col0 + tx * TN;
-            if (step == 1 && out % 4 == 0 && mine < columns) {
+            if (ROWS != ROWS_WRITTEN && step == 1 && out % 4 == 0 && mine < columns) {
                 const long long n = mine / out, p = mine % out;
                 for (int i = 0; i < TM; i++) {
                     const int m = row0 + ty * TM + i;
@@ -113,7 +115,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                         const int m = row0 + ty * TM + i;
                         if (m >= s.rows) break;
                         const long long channel = (long long)group * s.rows + m;
-                        const long long to = (n * s.to + channel) * out + pixel;
+                        const long long to = ROWS == ROWS_WRITTEN ? n * s.image + pixel * s.rows + m : (n * s.to + channel) * out + pixel;
                         float v = acc[i][j] + (has_bias ? bias[channel] : 0.0f);
                         if (mask) v = masked(v, to_float(mask[to]));
                         if (plus) v += to_float(plus[to]);
@@ -131,7 +133,7 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
 #define RUN(T, BM, BN, TM, TN)                                                                              \
     SHARED(float, a, BK * (BM + 4));                                                                        \
     SHARED(float, b, BK *BN);                                                                               \
-    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed, groups * depth, groups * rows, 0}; \
+    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed, groups * depth, groups * rows, 0, 0}; \
     conv_gather<T, BM, BN, TM, TN>(x, w, w, bias, y, a, b, s, has_bias, (const T *)nullptr, (const T *)nullptr, false)
 
 // 128 threads; `narrow` for up to 16 channels.
@@ -153,3 +155,21 @@ extern "C" __global__ void conv_gather_narrow_f32(GATHER(float)) { RUN(float, 16
 
 extern "C" __global__ void conv_many_f32(MANY(float)) { RUN_MANY(float, 64, 64, 8, 4); }
 extern "C" __global__ void conv_many_narrow_f32(MANY(float)) { RUN_MANY(float, 16, 128, 4, 4); }
+
+// Heads: convolutions of maps side by side, as many as the grid is deep, to rows (conv.cuh); and the gradients of their maps, to each of which
+// `plus` is added where there is one.
+#define HEADS(T)                                                                                                                            \
+    const __grid_constant__ List<const T, HEAD_LEVELS> x, const __grid_constant__ List<const float, HEAD_LEVELS> w,                         \
+        const __grid_constant__ List<const float, HEAD_LEVELS> bias, const __grid_constant__ List<const T, HEAD_LEVELS> plus,               \
+        const __grid_constant__ List<T, HEAD_LEVELS> y, HEAD_SIZES
+#define RUN_HEADS(T, BM, BN, TM, TN, ROWS)                                                                                  \
+    SHARED(float, a, BK * (BM + 4));                                                                                        \
+    SHARED(float, b, BK *BN);                                                                                               \
+    const Gather s = head_gather(numbers, images, image, k, padding, dilation, ROWS == ROWS_READ);                          \
+    const int z = blockIdx.z;                                                                                               \
+    conv_gather<T, BM, BN, TM, TN, ROWS>(x.at[z], w.at[z], w.at[z], bias.at[z], y.at[z], a, b, s, bias.at[z] != nullptr,    \
+                                         (const T *)nullptr, plus.at[z], false)
+
+extern "C" __global__ void conv_heads_f32(HEADS(float)) { RUN_HEADS(float, 64, 64, 8, 4, ROWS_WRITTEN); }
+extern "C" __global__ void conv_heads_narrow_f32(HEADS(float)) { RUN_HEADS(float, 16, 128, 4, 4, ROWS_WRITTEN); }
+extern "C" __global__ void conv_heads_bwd_x_f32(HEADS(float)) { RUN_HEADS(float, 64, 64, 8, 4, ROWS_READ); }

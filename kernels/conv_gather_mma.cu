@@ -7,7 +7,7 @@ constexpr int BN = 128, PITCH_A = BK / 2 + 4, PITCH_B = BN + 8, PAIRS = BK / 2;
 
 // BM channels by 128 outputs a block, four warps across and WM down, BM / WM x 32 outputs a warp. `a`: three parts of BM rows of BK weights;
 // `b`: BK channels, in pairs, of the source pixels. Grid as of conv_gather.
-template <int BM>
+template <int BM, int ROWS = NO_ROWS>
 __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *second, const float *bias, bf16 *y, unsigned *a, unsigned *b, Gather s,
                                 int has_bias, const bf16 *mask, const bf16 *plus, bool rectify) {
     constexpr int WM = BM / 32 > 0 ? BM / 32 : 1, THREADS = WM * BN, MT = BM / 16 / WM, NT = 4, CELLS = BM * PAIRS / THREADS;
@@ -17,7 +17,9 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
     const long long plane = (long long)s.h * s.w, out = (long long)s.ho * s.wo, units = (long long)step * step * s.groups * row_tiles;
     // Columns of `b` are pixels in a row: 16 bytes at a time, a thread of the first four warps loads eight columns of two channels; otherwise one
     // column of some channels.
-    const bool flat = taps == 1 && s.stride == 1 && s.padding == 0 && plane % 8 == 0;
+    const bool flat = ROWS != ROWS_READ && taps == 1 && s.stride == 1 && s.padding == 0 && plane % 8 == 0;
+    // From a channel of the source to the next, from a pixel to the next.
+    const long long to_channel = ROWS == ROWS_READ ? 1 : plane, to_pixel = ROWS == ROWS_READ ? s.depth : 1;
     const int column = flat ? tid % (BN / 8) * 8 : tid % BN, pair = flat ? tid / (BN / 8) : tid / BN * (PAIRS / WM);
     // The weights that this thread loads: channels 2 wr and 2 wr + 1 of the source, rows wm, wm + W_STEP, ...
     constexpr int W_STEP = THREADS / PAIRS;
@@ -34,7 +36,7 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
             for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0.0f;
             const long long col = col0 + column, in = col < columns ? col / some : 0;
             const int at = (int)(col % some), i0 = at / mw, j0 = at % mw;
-            const bf16 *image = x + (in * s.from + (long long)group * s.depth) * plane;
+            const bf16 *image = x + (ROWS == ROWS_READ ? in * s.image : (in * s.from + (long long)group * s.depth) * plane);
             for (int tap = 0; tap < taps; tap++) {
                 const int half = s.pair ? tap / s.k : 0;
                 if (s.pair && half != tap % s.k) continue;
@@ -45,7 +47,7 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                 }
                 const int iy = i0 * reach + off_y, ix = j0 * reach + off_x;
                 const bool inside = iy >= 0 && iy < s.h && ix >= 0 && ix < s.w;
-                const bf16 *source = image + half * s.depth * plane + (inside ? (long long)iy * s.w + ix : 0);
+                const bf16 *source = image + half * s.depth * plane + (inside ? ((long long)iy * s.w + ix) * to_pixel : 0);
                 const float *filter = (half ? second : w) + s.weight(group, row0 + wm, 2 * wr, tap);
                 for (int c0 = 0; c0 < s.depth; c0 += BK) {
                     const int count = min(BK, s.depth - c0);
@@ -71,9 +73,9 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                         UNROLL
                         for (int i = 0; i < PAIRS / WM; i++) {
                             const int r = 2 * (pair + i);
-                            const bf16 *from = source + (c0 + r) * plane;
+                            const bf16 *from = source + (c0 + r) * to_channel;
                             const unsigned u = inside && r < count ? __bfloat16_as_ushort(from[0]) : 0;
-                            words[i] = rectified(u | (inside && r + 1 < count ? (unsigned)__bfloat16_as_ushort(from[plane]) << 16 : 0), rectify);
+                            words[i] = rectified(u | (inside && r + 1 < count ? (unsigned)__bfloat16_as_ushort(from[to_channel]) << 16 : 0), rectify);
                         }
                         UNROLL
                         for (int i = 0; i < PAIRS / WM; i++) b[(pair + i) * PITCH_B + column] = words[i];
@@ -105,7 +107,8 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                 }
             }
             // Lanes t and t ^ 1 exchange halves of two tiles, so that each has four columns in a row: (row g or g + 8, tile pair, t).
-            const bool whole = step == 1 && out % 4 == 0;
+            const bool whole = ROWS != ROWS_WRITTEN && step == 1 && out % 4 == 0;
+            const long long to_row = ROWS == ROWS_WRITTEN ? 1 : out;
             const int g = lane / 4, t = lane % 4;
             UNROLL
             for (int n = 0; n < NT; n += 2) {
@@ -116,7 +119,7 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                 for (int j = 0; j < 4; j++) {
                     const long long at = whole ? first : first + j, inner = at % some;
                     const long long pixel = whole ? inner + j : (cy + inner / mw * step) * s.wo + cx + inner % mw * step;
-                    to[j] = at / some * s.to * out + pixel;
+                    to[j] = ROWS == ROWS_WRITTEN ? at / some * s.image + pixel * s.rows : at / some * s.to * out + pixel;
                 }
                 UNROLL
                 for (int m = 0; m < MT; m++)
@@ -142,7 +145,7 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                             UNROLL
                             for (int j = 0; j < 4; j++) {
                                 if (first + j >= columns) break;
-                                const long long at = to[j] + channel * out;
+                                const long long at = to[j] + channel * to_row;
                                 float sum = v[j] + shift;
                                 if (mask) sum = masked(sum, to_float(mask[at]));
                                 if (plus) sum += to_float(plus[at]);
@@ -160,7 +163,7 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
 #define RUN(BM)                                                                                          \
     SHARED(unsigned, a, 3 * BM * PITCH_A);                                                               \
     SHARED(unsigned, b, PAIRS *PITCH_B);                                                                 \
-    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed, groups * depth, groups * rows, 0}; \
+    Gather s{images, groups, rows, depth, h, wd, ho, wo, k, stride, padding, dilation, transposed, groups * depth, groups * rows, 0, 0}; \
     conv_gather_mma<BM>(x, w, w, bias, y, a, b, s, has_bias, (const bf16 *)nullptr, (const bf16 *)nullptr, false)
 
 // 256 threads; `narrow`, 128 threads, for up to 16 channels.
@@ -181,3 +184,19 @@ extern "C" __global__ void conv_gather_narrow_bf16(GATHER) { RUN(16); }
 
 extern "C" __global__ void conv_many_bf16(MANY) { RUN_MANY(64); }
 extern "C" __global__ void conv_many_narrow_bf16(MANY) { RUN_MANY(16); }
+
+// As conv_heads_f32.
+#define HEADS                                                                                                                               \
+    const __grid_constant__ List<const bf16, HEAD_LEVELS> x, const __grid_constant__ List<const float, HEAD_LEVELS> w,                      \
+        const __grid_constant__ List<const float, HEAD_LEVELS> bias, const __grid_constant__ List<const bf16, HEAD_LEVELS> plus,            \
+        const __grid_constant__ List<bf16, HEAD_LEVELS> y, HEAD_SIZES
+#define RUN_HEADS(BM, ROWS)                                                                                                 \
+    SHARED(unsigned, a, 3 * BM * PITCH_A);                                                                                  \
+    SHARED(unsigned, b, PAIRS *PITCH_B);                                                                                    \
+    const Gather s = head_gather(numbers, images, image, k, padding, dilation, ROWS == ROWS_READ);                          \
+    const int z = blockIdx.z;                                                                                               \
+    conv_gather_mma<BM, ROWS>(x.at[z], w.at[z], w.at[z], bias.at[z], y.at[z], a, b, s, bias.at[z] != nullptr, (const bf16 *)nullptr, plus.at[z], false)
+
+extern "C" __global__ void conv_heads_bf16(HEADS) { RUN_HEADS(64, ROWS_WRITTEN); }
+extern "C" __global__ void conv_heads_narrow_bf16(HEADS) { RUN_HEADS(16, ROWS_WRITTEN); }
+extern "C" __global__ void conv_heads_bwd_x_bf16(HEADS) { RUN_HEADS(64, ROWS_READ); }

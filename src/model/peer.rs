@@ -166,12 +166,8 @@ impl Peer {
         if let Some(extra) = &self.extra {
             features.push(extra.forward(p, &features[PYRAMID - 1])?);
         }
-        let rows = |layers: &[Conv2d], values: usize| -> Result<Var> {
-            let mut maps = vec![];
-            for (layer, x) in layers.iter().zip(&features) {
-                maps.push(layer.forward(p, x)?);
-            }
-            ops::to_rows(&maps.iter().collect::<Vec<_>>(), values)
+        let rows = |layers: &[Conv2d], values: usize| {
+            Conv2d::forward_rows(&layers.iter().collect::<Vec<_>>(), p, &features, values)
         };
         Ok((
             rows(&self.loc, LOC_VALUES)?,

@@ -106,6 +106,27 @@ impl Conv2d {
         Ok(y)
     }
 
+    /// Each over a map of its own, and of all results a row of `width` values for each prior, `(N, P, width)`: see [`ops::head_rows`].
+    ///
+    /// # Errors
+    /// Those of the op.
+    ///
+    /// # Panics
+    /// When one has no bias, or parameters other than the first one's: a bug of the caller.
+    pub fn forward_rows(layers: &[&Conv2d], p: &Pass, x: &[Var], width: usize) -> Result<Var> {
+        let params = layers.first().map_or(Conv2dParams::default(), |l| l.params);
+        let mut heads = vec![];
+        for (layer, x) in layers.iter().zip(x) {
+            assert_eq!(layer.params, params, "heads are alike");
+            let b = p.weight(layer.b.expect("heads have biases"));
+            let y = ops::conv2d_shape(x.shape(), p.store().weights.get(layer.w).shape(), params)?;
+            let w = layer.within(p, &y);
+            let x = x.clone();
+            heads.push(ops::Head { x, w, b });
+        }
+        ops::head_rows(&heads, params, width)
+    }
+
     /// The weight, for an operation that convolves to `y` `(N, C_out, H', W')` as a part of its own.
     pub fn within(&self, p: &Pass, y: &Shape) -> Var {
         let w = p.weight(self.w);

@@ -55,6 +55,14 @@ pub fn conv2d(x: &Var, w: &Var, b: Option<&Var>, params: Conv2dParams) -> Result
     }
 }
 
+/// The shape of a result.
+///
+/// # Errors
+/// As [`conv2d`].
+pub fn conv2d_shape(x: &Shape, w: &Shape, params: Conv2dParams) -> Result<Shape> {
+    Conv2d(params).infer(&[*x, *w])
+}
+
 impl Conv2d {
     fn sizes(&self, x: &Shape, w: &Shape) -> Result<ConvSizes> {
         let Conv2dParams {

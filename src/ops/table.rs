@@ -62,6 +62,7 @@ pub static OPS: &[&Entry] = &[
     &super::dropout::ENTRY,
     &super::edge_softmax::ENTRY,
     &super::global_avg_pool::ENTRY,
+    &super::head_rows::ENTRY,
     &super::linear::ENTRY,
     &super::log_softmax::ENTRY,
     &super::mixed_cell::ENTRY,

@@ -14,6 +14,7 @@ use crate::ops::batch_norm::many::tests as norm_many;
 use crate::ops::batch_norm::rectified::tests as rectified_norm;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
+use crate::ops::head_rows::tests as heads;
 use crate::ops::mixed_cell::device::tests as cell;
 use crate::ops::pointwise_many::tests as pointwise;
 use crate::ops::pools::tests as pools;
@@ -53,6 +54,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             convolution::weight_cases(e, DType::F32)?;
+            heads::mutation_cases(e, DType::F32)?;
             pointwise::mutation_cases(e, DType::F32)
         },
     },
@@ -62,6 +64,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             convolution::weight_cases(e, DType::Bf16)?;
+            heads::mutation_cases(e, DType::Bf16)?;
             pointwise::mutation_cases(e, DType::Bf16)
         },
     },
@@ -71,6 +74,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             convolution::gather_cases(e, DType::F32)?;
+            heads::mutation_cases(e, DType::F32)?;
             pointwise::mutation_cases(e, DType::F32)
         },
     },
@@ -80,6 +84,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             convolution::gather_cases(e, DType::Bf16)?;
+            heads::mutation_cases(e, DType::Bf16)?;
             pointwise::mutation_cases(e, DType::Bf16)
         },
     },
