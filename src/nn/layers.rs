@@ -351,6 +351,39 @@ impl BatchNorm {
         }
     }
 
+    /// Whether [`BatchNorm::forward_rows`] normalises rows: on a device, with the batch's statistics, where all have a scale and a shift
+    /// and add the same to the variance.
+    pub fn take_rows(norms: &[&BatchNorm], p: &Pass) -> bool {
+        let eps = norms.first().map(|n| n.options.eps);
+        let alike = |n: &&BatchNorm| n.affine.is_some() && Some(n.options.eps) == eps;
+        let on_device = matches!(p.tape.cx().path, Path::Device(_));
+        p.mode.training && on_device && eps.is_some() && norms.iter().all(alike)
+    }
+
+    /// Each normalises a level of the rows `(N, P, V)` that [`ops::to_rows`] makes of maps of so many pixels each, all together, as it
+    /// would the map before; `None` where they do not ([`BatchNorm::take_rows`]).
+    ///
+    /// # Errors
+    /// Those of the op.
+    pub fn forward_rows(
+        norms: &[&BatchNorm],
+        p: &Pass,
+        rows: &Var,
+        pixels: &[usize],
+    ) -> Result<Option<Var>> {
+        if !BatchNorm::take_rows(norms, p) {
+            return Ok(None);
+        }
+        let affine = norms.iter().filter_map(|n| n.affine);
+        let affine: Vec<(Var, Var)> = affine.map(|(g, b)| (p.weight(g), p.weight(b))).collect();
+        let affine: Vec<(&Var, &Var)> = affine.iter().map(|(g, b)| (g, b)).collect();
+        let (y, stats) = ops::rows_batch_norm(rows, &affine, pixels, norms[0].options.eps)?;
+        for (norm, stats) in norms.iter().zip(stats) {
+            norm.note(p, stats);
+        }
+        Ok(Some(y))
+    }
+
     /// Notes the running averages after a batch of these statistics, where the pass collects them: also for an operation that
     /// normalises as a part of its own.
     pub fn note(&self, p: &Pass, stats: BatchStats) {

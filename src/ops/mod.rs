@@ -48,7 +48,7 @@ pub mod weighted_sum;
 pub use add::add;
 pub use batch_norm::{
     BatchNormParams, BatchStats, NORMS, batch_norm, batch_norm_eval, batch_norms,
-    rectified_batch_norm,
+    rectified_batch_norm, rows_batch_norm,
 };
 pub use channel_shuffle::channel_shuffle;
 pub use concat::concat;

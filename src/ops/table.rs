@@ -52,6 +52,7 @@ pub static OPS: &[&Entry] = &[
     &super::add::ENTRY,
     &super::batch_norm::ENTRY,
     &super::batch_norm::EVAL,
+    &super::batch_norm::ROWS,
     &super::channel_shuffle::ENTRY,
     &super::concat::ENTRY,
     &super::concat_shuffle::ENTRY,

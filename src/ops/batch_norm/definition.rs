@@ -1,5 +1,6 @@
 //! Batch normalisation by its definition, for every scalar.
 
+use super::rows::RowsBatchNorm;
 use super::{BatchNorm, BatchNormEval, BatchNormParams, moments_of, statistics};
 use crate::dual::Scalar;
 use crate::error::Result;
@@ -136,5 +137,74 @@ impl Reference for BatchNormEval {
     fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
         let (mean, var) = self.constants();
         reference_bwd(x, dy, &mean, &var, self.params, false)
+    }
+}
+
+impl RowsBatchNorm {
+    /// Calls `f(level, value of its map (N, C, pixels, 1), value of the rows)` for every value.
+    pub(super) fn each(&self, images: usize, mut f: impl FnMut(usize, usize, usize)) {
+        let (total, first) = self.places();
+        for (l, &[c, pixels]) in self.levels.iter().enumerate() {
+            for i in 0..images * c * pixels {
+                let (image, ch, p) = (i / (c * pixels), i / pixels % c, i % pixels);
+                f(l, i, image * total + first[l] + p * c + ch);
+            }
+        }
+    }
+
+    /// The map of each level, in the place of the rows before its scale and shift.
+    fn operands<S: Scalar>(&self, rows: &Arr<S>, x: &[Arr<S>]) -> Vec<Vec<Arr<S>>> {
+        let images = rows.dim(0);
+        let map = |&[c, pixels]: &[usize; 2]| Arr::zeros([images, c, pixels, 1].into());
+        let mut maps: Vec<Arr<S>> = self.levels.iter().map(map).collect();
+        self.each(images, |l, i, at| maps[l].data[i] = rows.data[at]);
+        let with = |(l, map)| {
+            let [gamma, beta] = Self::own(l).map(|i| x[i].clone());
+            vec![map, gamma, beta]
+        };
+        maps.into_iter().enumerate().map(with).collect()
+    }
+
+    fn params(&self) -> BatchNormParams {
+        let (eps, relu) = (self.eps, false);
+        BatchNormParams { eps, relu }
+    }
+}
+
+impl Reference for RowsBatchNorm {
+    fn saved(&self, x: &[Tensor]) -> Result<Vec<Tensor>> {
+        let row = |l| {
+            let map = self.map(&x[0], l);
+            let all = statistics(&moments_of(&map), x[0].dtype())?;
+            Self::row(&all[0], &all[1], map.dims()[0] * map.dims()[2])
+        };
+        (0..self.levels.len()).map(row).collect()
+    }
+
+    fn fwd<S: Scalar>(&self, x: &[Arr<S>]) -> Arr<S> {
+        let of = |x: &Vec<Arr<S>>| {
+            let (mean, var) = batch_statistics(&x[0]);
+            reference_fwd(x, &mean, &var, self.params())
+        };
+        let maps: Vec<Arr<S>> = self.operands(&x[0], x).iter().map(of).collect();
+        let mut y = x[0].clone();
+        self.each(x[0].dim(0), |l, i, at| y.data[at] = maps[l].data[i]);
+        y
+    }
+
+    fn bwd<S: Scalar>(&self, x: &[Arr<S>], dy: &Arr<S>) -> Vec<Option<Arr<S>>> {
+        let mut all = vec![None];
+        let mut maps = vec![];
+        let dy_of = self.operands(dy, x);
+        for (x, dy) in self.operands(&x[0], x).iter().zip(&dy_of) {
+            let (mean, var) = batch_statistics(&x[0]);
+            let mut of = reference_bwd(x, &dy[0], &mean, &var, self.params(), true).into_iter();
+            maps.push(of.next().flatten().expect("dx"));
+            all.extend(of);
+        }
+        let mut dx = Arr::zeros(x[0].shape);
+        self.each(x[0].dim(0), |l, i, at| dx.data[at] = maps[l].data[i]);
+        all[0] = Some(dx);
+        all
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::definition::{batch_statistics, reference_fwd};
+use super::rows::RowsBatchNorm;
 use super::{BatchNorm, BatchNormEval, BatchNormParams};
 use crate::ops::reference::Arr;
 use crate::ops::table::{Case, Entry, FACTOR, Gen, Planted, Refusal, scale_gradient};
@@ -197,4 +198,81 @@ pub static EVAL: Entry = Entry {
         all
     },
     planted: &[FACTOR, GAMMA],
+};
+
+/// Levels with at least six values per channel, now and then more of them than a launch takes, or one of more channels than a block.
+fn rows_case(g: &mut Gen) -> Case {
+    let (n, width) = (g.int(1, 3), g.int(1, 6));
+    let large = g.side > 9;
+    let count = if g.rng.coin(0.1) { 9 } else { g.int(1, 3) };
+    let mut levels: Vec<[usize; 2]> = (0..count)
+        .map(|l| {
+            let pixels = match large && l == 0 {
+                true => g.int(20, g.side) * g.int(20, g.side),
+                false => 6usize.div_ceil(n) + g.int(0, 12),
+            };
+            [g.int(1, 3) * width, pixels]
+        })
+        .collect();
+    if g.rng.coin(0.1) {
+        levels.push([256usize.div_ceil(width) * width + width, 6]);
+    }
+    let values: usize = levels.iter().map(|[c, p]| c * p).sum();
+    let mut x = vec![g.normal([n, values / width, width])];
+    for &[c, _] in &levels {
+        x.push(g.off_zero([c]));
+        x.push(g.normal([c]));
+    }
+    let eps = g.pick(&[1e-5, 1e-3, 0.1]);
+    Case {
+        op: Arc::new(RowsBatchNorm { levels, eps }),
+        x,
+    }
+}
+
+/// Registry entry of the rows of levels.
+pub static ROWS: Entry = Entry {
+    name: "rows_batch_norm",
+    case: rows_case,
+    refusals: || {
+        let refuse = |shapes: &[&[usize]], expect| Refusal {
+            op: Arc::new(RowsBatchNorm {
+                levels: vec![[4, 6], [2, 1]],
+                eps: 1e-5,
+            }),
+            shapes: shapes.iter().map(|s| Shape::new(s)).collect(),
+            expect,
+        };
+        vec![
+            refuse(
+                &[&[2, 13, 2, 1], &[4], &[4], &[2], &[2]],
+                "expected (N, P, V), got (2, 13, 2, 1)",
+            ),
+            refuse(&[&[2, 13, 2], &[4], &[4]], "3 operands for 2 levels"),
+            refuse(
+                &[&[2, 26, 1], &[4], &[4], &[3], &[2]],
+                "gamma (3) does not fit 2 channels",
+            ),
+            refuse(
+                &[&[2, 26, 1], &[4], &[4, 1], &[2], &[2]],
+                "beta (4, 1) does not fit 4 channels",
+            ),
+            refuse(
+                &[&[2, 8, 4], &[4], &[4], &[2], &[2]],
+                "2 channels of level 1 are not rows of 4",
+            ),
+            refuse(
+                &[&[2, 12, 2], &[4], &[4], &[2], &[2]],
+                "levels of 26 values for 24 of an image",
+            ),
+        ]
+    },
+    planted: &[
+        FACTOR,
+        GAMMA,
+        Planted {
+            what: "dbeta too large by a factor 1.0005",
+            spoil: |_, _, g| scale_gradient(g, 2),
+        },
+    ],
 };

@@ -9,6 +9,8 @@ pub(super) mod device;
 mod entries;
 pub(crate) mod many;
 pub(crate) mod rectified;
+pub(crate) mod rows;
+mod rows_device;
 mod stats;
 
 use crate::backend::host::norm::{self, Moments};
@@ -18,9 +20,10 @@ use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 pub(in crate::ops) use entries::operands;
-pub use entries::{ENTRY, EVAL};
+pub use entries::{ENTRY, EVAL, ROWS};
 pub use many::{MAPS as NORMS, batch_norms};
 pub use rectified::rectified_batch_norm;
+pub use rows::{RowsBatchNorm, rows_batch_norm};
 pub use stats::BatchStats;
 
 /// Parameters of a batch normalisation.

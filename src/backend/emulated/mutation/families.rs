@@ -12,6 +12,7 @@ use crate::gradcheck::{DeviceOptions, run_on};
 use crate::microbench::check_ceilings;
 use crate::ops::batch_norm::many::tests as norm_many;
 use crate::ops::batch_norm::rectified::tests as rectified_norm;
+use crate::ops::batch_norm::rows::tests as norm_rows;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
 use crate::ops::head_rows::tests as heads;
@@ -237,6 +238,11 @@ pub const FAMILIES: &[Family] = &[
         file: "norm_many.cu",
         headers: &[],
         cases: |d| norm_many::mutation_cases(Engine::new(d, true)),
+    },
+    Family {
+        file: "norm_rows.cu",
+        headers: &[],
+        cases: |d| norm_rows::mutation_cases(Engine::new(d, true)),
     },
     Family {
         file: "norm_sync.cu",
