@@ -17,6 +17,7 @@ use crate::ops::conv2d::device::tests as convolution;
 use crate::ops::mixed_cell::device::tests as cell;
 use crate::ops::pointwise_many::tests as pointwise;
 use crate::ops::pools::tests as pools;
+use crate::ops::softmaxes::tests as softmaxes;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
 use crate::search::feed::tests as feed;
@@ -329,6 +330,7 @@ pub const FAMILIES: &[Family] = &[
         headers: &[],
         cases: |d| {
             let e = Engine::new(d, true);
+            softmaxes::mutation_cases(e)?;
             ops(e, &["softmax", "log_softmax", "edge_softmax"], 7)
         },
     },
