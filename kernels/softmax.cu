@@ -87,19 +87,35 @@ extern "C" __global__ void log_softmax_bwd_bf16(const bf16 *y, const bf16 *dy, b
     softmax_bwd<true>(y, dy, dx, lines, len, inner, lanes);
 }
 
-// Softmax over each of `groups` stretches of a short vector; stretch k is from[k]..from[k + 1]. One thread a group.
-extern "C" __global__ void edge_softmax_f32(const float *x, const int *from, float *y, int groups) {
-    for (int k = (int)global_index(); k < groups; k += (int)global_size()) {
+// Softmax over stretches of up to sixteen vectors, a thread a stretch. Row k of `table` has its vector, its first value and the one behind
+// its last. Masks are added; of a vector without one `masks` is null.
+constexpr int SOFTMAX_VECTORS = 16;
+
+__device__ inline float masked(const float *x, const float *mask, int i) { return mask ? x[i] + mask[i] : x[i]; }
+
+extern "C" __global__ void softmaxes_f32(const __grid_constant__ List<const float, SOFTMAX_VECTORS> x,
+                                         const __grid_constant__ List<const float, SOFTMAX_VECTORS> masks, const int *table,
+                                         const __grid_constant__ List<float, SOFTMAX_VECTORS> y, int stretches) {
+    for (int k = (int)global_index(); k < stretches; k += (int)global_size()) {
+        const int vector = table[3 * k], first = table[3 * k + 1], end = table[3 * k + 2];
+        const float *from = x.at[vector], *mask = masks.at[vector];
+        float *to = y.at[vector];
         float m = -INFINITY, s = 0.0f;
-        for (int i = from[k]; i < from[k + 1]; i++) m = fmaxf(m, x[i]);
-        for (int i = from[k]; i < from[k + 1]; i++) s += expf(x[i] - m);
-        for (int i = from[k]; i < from[k + 1]; i++) y[i] = expf(x[i] - m) / s;
+        for (int i = first; i < end; i++) m = fmaxf(m, masked(from, mask, i));
+        for (int i = first; i < end; i++) s += expf(masked(from, mask, i) - m);
+        const float by = 1.0f / s;
+        for (int i = first; i < end; i++) to[i] = expf(masked(from, mask, i) - m) * by;
     }
 }
-extern "C" __global__ void edge_softmax_bwd_f32(const float *y, const float *dy, const int *from, float *dx, int groups) {
-    for (int k = (int)global_index(); k < groups; k += (int)global_size()) {
+extern "C" __global__ void softmaxes_bwd_f32(const __grid_constant__ List<const float, SOFTMAX_VECTORS> y,
+                                             const __grid_constant__ List<const float, SOFTMAX_VECTORS> dy, const int *table,
+                                             const __grid_constant__ List<float, SOFTMAX_VECTORS> dx, int stretches) {
+    for (int k = (int)global_index(); k < stretches; k += (int)global_size()) {
+        const int vector = table[3 * k], first = table[3 * k + 1], end = table[3 * k + 2];
+        const float *v = y.at[vector], *g = dy.at[vector];
+        float *to = dx.at[vector];
         float s = 0.0f;
-        for (int i = from[k]; i < from[k + 1]; i++) s += y[i] * dy[i];
-        for (int i = from[k]; i < from[k + 1]; i++) dx[i] = y[i] * (dy[i] - s);
+        for (int i = first; i < end; i++) s += v[i] * g[i];
+        for (int i = first; i < end; i++) to[i] = v[i] * (g[i] - s);
     }
 }

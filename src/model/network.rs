@@ -290,23 +290,24 @@ impl Network {
                 .next()
                 .map_or(DType::F32, |a| a.2.dtype())
         };
-        let mut mixtures = BTreeMap::new();
-        for group in &self.groups {
-            let mixture = match mixing {
-                Mixing::Parameters => group.mixture(p)?,
-                Mixing::Fixed(given) => {
-                    let [normal, reduce] = given.get(group.name()).ok_or_else(|| {
-                        Error::new(
-                            Code::Argument,
-                            format!("no mixing weights for group `{}`", group.name()),
-                        )
-                    })?;
-                    Mixture::fixed(p, normal, reduce, dtype(p))
-                }
-            };
-            mixtures.insert(group.name(), mixture);
-        }
-        Ok(mixtures)
+        let names = self.groups.iter().map(|g| g.name());
+        let given = match mixing {
+            Mixing::Parameters => {
+                let groups: Vec<&ArchGroup> = self.groups.iter().collect();
+                return Ok(names.zip(ArchGroup::mixtures(&groups, p)?).collect());
+            }
+            Mixing::Fixed(given) => given,
+        };
+        let fixed = |name| {
+            let [normal, reduce] = given.get(name).ok_or_else(|| {
+                Error::new(
+                    Code::Argument,
+                    format!("no mixing weights for group `{name}`"),
+                )
+            })?;
+            Ok((name, Mixture::fixed(p, normal, reduce, dtype(p))))
+        };
+        names.map(fixed).collect()
     }
 }
 

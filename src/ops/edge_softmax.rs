@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::reference::{Arr, Reference};
 use super::shape_rules::refuse;
+use super::softmaxes::device;
 use super::table::{Case, Entry, FACTOR, Planted, Refusal};
-use crate::backend::driver::{self as k, Arg, Launch};
 use crate::backend::host::{by_float, softmax as kernel};
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
-use crate::tensor::{Buffer, DType, DeviceBuffer, Engine, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op: sizes of the groups in order.
 #[derive(Debug, Clone)]
@@ -38,15 +38,6 @@ impl EdgeSoftmax {
             *from += n;
             Some(*from - n..*from)
         })
-    }
-}
-
-impl EdgeSoftmax {
-    /// Where the groups begin and the last one ends, on the device; their number.
-    fn bounds_on(&self, e: Engine) -> Result<(Arc<DeviceBuffer>, i32)> {
-        let ends = self.groups().map(|r| r.end as i32);
-        let from: Vec<i32> = [0].into_iter().chain(ends).collect();
-        Ok((e.constant(&from)?, self.sizes.len() as i32))
     }
 }
 
@@ -130,39 +121,23 @@ impl Op for EdgeSoftmax {
     crate::reference_path!();
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        let x = &x[0];
-        if x.dtype() != DType::F32 {
-            return Ok(None);
-        }
-        let (from, groups) = self.bounds_on(e)?;
-        let mut y = Tensor::scratch_on(e, *x.shape(), DType::F32)?;
-        if groups > 0 {
-            let args = [x.arg(e)?, from.arg(), y.arg_out(e)?, Arg::I32(groups)];
-            let launch = Launch::over(groups as usize, 32);
-            e.launch(k::EDGE_SOFTMAX_F32, launch, &args)?;
-        }
-        Ok(Some(y.into()))
+        let one = device::Read {
+            x: &x[0],
+            mask: None,
+            sizes: &self.sizes,
+        };
+        let y = device::forward(e, &[one])?;
+        Ok(y.map(|mut y| y.remove(0).into()))
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
-        let y = b.y.expect("saved");
-        if y.dtype() != DType::F32 || b.dy.dtype() != DType::F32 {
-            return Ok(None);
-        }
-        let (from, groups) = self.bounds_on(e)?;
-        let mut dx = Tensor::scratch_on(e, *y.shape(), DType::F32)?;
-        if groups > 0 {
-            let args = [
-                y.arg(e)?,
-                b.dy.arg(e)?,
-                from.arg(),
-                dx.arg_out(e)?,
-                Arg::I32(groups),
-            ];
-            let launch = Launch::over(groups as usize, 32);
-            e.launch(k::EDGE_SOFTMAX_BWD_F32, launch, &args)?;
-        }
-        Ok(Some(vec![Some(Grad::Whole(dx))]))
+        let one = device::Made {
+            y: b.y.expect("saved"),
+            dy: b.dy,
+            sizes: &self.sizes,
+        };
+        let dx = device::backward(e, &[one])?;
+        Ok(dx.map(|dx| dx.into_iter().map(|dx| Some(Grad::Whole(dx))).collect()))
     }
 }
 

@@ -8,8 +8,8 @@ use super::primitive::{PRIMITIVES, Primitive};
 use super::random::OneHot;
 use crate::error::Result;
 use crate::nn::{Builder, Init, ParamId, Pass, Store};
-use crate::ops;
-use crate::tape::Var;
+use crate::ops::{self, Stretches};
+use crate::tape::{Path, Var};
 use crate::tensor::{DType, Tensor};
 
 /// Weight of edges that are not normalised.
@@ -188,10 +188,36 @@ impl ArchGroup {
     /// # Errors
     /// Those of the ops.
     pub fn mixture(&self, p: &Pass) -> Result<Mixture> {
-        Ok(Mixture {
-            normal: self.normal.mixture(p)?,
-            reduce: self.reduce.mixture(p)?,
-        })
+        Ok(ArchGroup::mixtures(&[self], p)?.remove(0))
+    }
+
+    /// Those of several groups: on a device all in one launch.
+    ///
+    /// # Errors
+    /// Those of the ops.
+    pub fn mixtures(groups: &[&ArchGroup], p: &Pass) -> Result<Vec<Mixture>> {
+        let cells = groups.iter().flat_map(|g| [&g.normal, &g.reduce]);
+        let mut unmixed = vec![];
+        for cell in cells {
+            unmixed.push(cell.unmixed(p)?);
+        }
+        let weights = match p.tape.cx().path {
+            Path::Device(_) => ops::softmaxes(&unmixed.concat())?,
+            _ => {
+                let all = unmixed.iter().flatten().map(softmax);
+                all.collect::<Result<_>>()?
+            }
+        };
+        let mut weights = weights.into_iter();
+        let mut mixtures = vec![];
+        let mut next = || weights.next().expect("weights of each");
+        for g in groups {
+            mixtures.push(Mixture {
+                normal: g.normal.mixture(p, &mut next)?,
+                reduce: g.reduce.mixture(p, &mut next)?,
+            });
+        }
+        Ok(mixtures)
     }
 
     /// The strengths of the operations of the normal and the reduction cell, at the values in `store`.
@@ -236,6 +262,18 @@ impl ArchGroup {
     }
 }
 
+/// One by one.
+fn softmax(s: &Stretches) -> Result<Var> {
+    let x = match &s.mask {
+        Some(mask) => &ops::add(&s.x, mask)?,
+        None => &s.x,
+    };
+    match x.dims() {
+        [_] => ops::edge_softmax(x, &s.sizes),
+        _ => ops::softmax(x, 1),
+    }
+}
+
 struct Values {
     alpha: Vec<f64>,
     beta: Option<Vec<f64>>,
@@ -257,34 +295,55 @@ impl CellParams {
         }
     }
 
-    fn mixture(&self, p: &Pass) -> Result<CellMixture> {
-        let mut alpha = p.arch(self.alpha);
-        let dtype = alpha.dtype();
+    /// What the mixing weights are softmaxes of: alpha, then beta where there is one.
+    fn unmixed(&self, p: &Pass) -> Result<Vec<Stretches>> {
+        let alpha = p.arch(self.alpha);
         let edges = self.candidates.edges();
+        let mut mask = None;
         if self.candidates != Candidates::all(edges) {
-            let mut mask = vec![STRUCK; edges * PRIMITIVES];
+            let mut all = vec![STRUCK; edges * PRIMITIVES];
             for edge in 0..edges {
                 self.candidates
                     .of(edge)
-                    .for_each(|op| mask[edge * PRIMITIVES + op.index()] = 0.0);
+                    .for_each(|op| all[edge * PRIMITIVES + op.index()] = 0.0);
             }
-            alpha = ops::add(
-                &alpha,
-                &p.tape.constant(values([edges, PRIMITIVES], &mask, dtype))?,
-            )?;
+            let all = values([edges, PRIMITIVES], &all, alpha.dtype());
+            mask = Some(p.tape.constant(all)?);
         }
-        let beta = match self.beta {
-            Some(beta) => {
-                let nodes = nodes_of_edges(edges).expect("edges of a cell");
-                let sizes: Vec<usize> = (INPUTS..INPUTS + nodes).collect();
-                ops::edge_softmax(&p.arch(beta), &sizes)?
+        let alpha = Stretches {
+            x: alpha,
+            mask,
+            sizes: vec![PRIMITIVES; edges],
+        };
+        let beta = self.beta.map(|beta| {
+            let nodes = nodes_of_edges(edges).expect("edges of a cell");
+            Stretches {
+                x: p.arch(beta),
+                mask: None,
+                sizes: (INPUTS..INPUTS + nodes).collect(),
             }
-            None => p.tape.constant(Tensor::full([edges], dtype, PLAIN))?,
+        });
+        Ok([alpha].into_iter().chain(beta).collect())
+    }
+
+    /// `next` gives the softmax of each of [`CellParams::unmixed`].
+    fn mixture(&self, p: &Pass, next: &mut impl FnMut() -> Var) -> Result<CellMixture> {
+        let alpha = next();
+        let beta = match self.beta {
+            Some(_) => next(),
+            None => {
+                let edges = [self.candidates.edges()];
+                p.tape.constant(Tensor::full(edges, alpha.dtype(), PLAIN))?
+            }
         };
         Ok(CellMixture {
-            alpha: ops::softmax(&alpha, 1)?,
+            alpha,
             beta,
             kept: None,
         })
     }
 }
+
+#[cfg(test)]
+#[path = "arch_tests.rs"]
+mod tests;

@@ -198,7 +198,7 @@ impl Tape {
         Ok((y, Saved(saved)))
     }
 
-    /// Like [`Tape::apply_saving`] for an op with `results` results of one shape and type ([`Op::aside`]).
+    /// Like [`Tape::apply_saving`] for an op with `results` results of one type ([`Op::aside`]).
     ///
     /// # Errors
     /// As [`Tape::apply`].
@@ -210,10 +210,11 @@ impl Tape {
     ) -> Result<(Vec<Var>, Saved)> {
         let (op, saved): (Arc<dyn Op>, _) = (Arc::new(op), Arc::new(OnceLock::new()));
         let first = self.record(op.clone(), x, Some(saved.clone()), [results, 0])?;
+        let shapes: Vec<Shape> = x.iter().map(|v| *v.shape()).collect();
         let mut all = vec![first.clone()];
         for result in 1..results {
-            let of = op.clone();
-            let further = results::Further { of, result };
+            let (of, shape) = (op.clone(), (*op).infer_result(result, &shapes)?);
+            let further = results::Further { of, result, shape };
             all.push(self.record(Arc::new(further), &[&first], None, [1, result])?);
         }
         Ok((all, Saved(saved)))

@@ -187,7 +187,15 @@ pub trait Op: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Where the forward puts results besides the first, all of its shape and type.
+    /// Shape of result `result`, 0 the first, as [`Op::infer`]; all are of one unless the op says otherwise.
+    ///
+    /// # Errors
+    /// As [`Op::infer`].
+    fn infer_result(&self, _result: usize, x: &[Shape]) -> Result<Shape> {
+        self.infer(x)
+    }
+
+    /// Where the forward puts results besides the first, all of its type.
     fn aside(&self) -> Option<&Aside> {
         None
     }

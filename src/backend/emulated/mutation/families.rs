@@ -19,6 +19,7 @@ use crate::ops::head_rows::tests as heads;
 use crate::ops::mixed_cell::device::tests as cell;
 use crate::ops::pointwise_many::tests as pointwise;
 use crate::ops::pools::tests as pools;
+use crate::ops::softmaxes::tests as softmaxes;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
 use crate::search::feed::tests as feed;
@@ -340,6 +341,7 @@ pub const FAMILIES: &[Family] = &[
         headers: &[],
         cases: |d| {
             let e = Engine::new(d, true);
+            softmaxes::mutation_cases(e)?;
             ops(e, &["softmax", "log_softmax", "edge_softmax"], 7)
         },
     },
