@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::nn::{Affine, BatchNorm, Bias, Builder, Conv2d, Map, Pass};
-use crate::ops::Conv2dParams;
+use crate::ops::{self, Conv2dParams};
 use crate::tape::Var;
 
 /// What follows the normalisation.
@@ -69,6 +69,27 @@ impl ConvNorm {
             After::Relu => self.norm.forward_relu(p, &y),
         }
     }
+}
+
+/// Heads of the levels of detection: each over the map of its level, nothing after the normalisation, and of all results a row of `width` values for
+/// each prior, `(N, P, width)`. In training, on a device, all levels together.
+///
+/// # Errors
+/// Those of the ops.
+pub fn rows_of(layers: &[&ConvNorm], p: &Pass, x: &[Var], width: usize) -> Result<Var> {
+    let norms: Vec<&BatchNorm> = layers.iter().map(|l| &l.norm).collect();
+    if BatchNorm::take_rows(&norms, p) {
+        let convs: Vec<&Conv2d> = layers.iter().map(|l| &l.conv).collect();
+        // Heads keep the sizes of their maps.
+        let pixels: Vec<usize> = x.iter().map(|x| x.dims()[2..].iter().product()).collect();
+        let rows = Conv2d::forward_rows(&convs, p, x, width)?;
+        if let Some(y) = BatchNorm::forward_rows(&norms, p, &rows, &pixels)? {
+            return Ok(y);
+        }
+    }
+    let maps = layers.iter().zip(x).map(|(layer, x)| layer.forward(p, x));
+    let maps = maps.collect::<Result<Vec<_>>>()?;
+    ops::to_rows(&maps.iter().collect::<Vec<_>>(), width)
 }
 
 /// A 3x3 window with padding 1.

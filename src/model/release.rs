@@ -2,7 +2,7 @@
 
 use super::backbone::Backbone;
 use super::coarse_levels::{COARSE_LEVELS, CoarseLevels};
-use super::conv_norm::{After, ConvNorm, ONE, three};
+use super::conv_norm::{After, ConvNorm, ONE, rows_of, three};
 use super::spec::{DetHead, NetworkSpec};
 use super::stem::StemMaps;
 use super::top_down::TopDown;
@@ -143,13 +143,11 @@ impl Release {
         features.reverse();
         features.push(last.x().clone());
         features.extend(coarse);
-        let (mut loc, mut conf) = (vec![], vec![]);
-        for (level, x) in self.levels.iter().zip(&features) {
-            loc.push(level.loc.forward(p, x)?);
-            conf.push(level.conf.forward(p, x)?);
-        }
-        let rows = |maps: &[Var], width| ops::to_rows(&maps.iter().collect::<Vec<_>>(), width);
-        Ok((rows(&loc, self.loc_values)?, rows(&conf, self.classes)?))
+        let (loc, conf): (Vec<_>, Vec<_>) = (self.levels.iter()).map(|l| (&l.loc, &l.conf)).unzip();
+        Ok((
+            rows_of(&loc, p, &features, self.loc_values)?,
+            rows_of(&conf, p, &features, self.classes)?,
+        ))
     }
 
     /// Class scores of every pixel, `(N, classes, H, W)`.

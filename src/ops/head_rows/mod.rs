@@ -7,7 +7,6 @@ mod entry;
 
 pub use entry::ENTRY;
 
-use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::ops::conv2d::{Conv2d, Conv2dParams};
