@@ -402,3 +402,7 @@ impl BatchNorm {
         self.affine.is_none().then_some(self.options.eps)
     }
 }
+
+#[cfg(test)]
+#[path = "layers_tests.rs"]
+mod tests;

@@ -47,6 +47,12 @@ const SURVIVORS: &[Survivor] = &[
         why: "a thread's last values are merged a load at a time, not sixteen: the same moments in another order",
     },
     Survivor {
+        file: "norm_rows.cu",
+        before: "while (r.i + (K - 1) * r.step < r.n) {",
+        after: "while (r.i + (K + 1) * r.step < r.n) {",
+        why: "a thread's last values are taken one at a time, not K: the same sums in another order",
+    },
+    Survivor {
         file: "optim.cu",
         before: "if (!(norm * 0.0 + loss * 0.0 == 0.0)) halted[0] = 1;",
         after: "if (!(norm * 0.0 - loss * 0.0 == 0.0)) halted[0] = 1;",
