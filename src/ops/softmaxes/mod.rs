@@ -1,13 +1,12 @@
-//! Softmax over consecutive stretches of several tensors, rows of a matrix or the groups of [`super::edge_softmax`]: all mixing weights of a
+//! Softmax over consecutive stretches of several tensors, rows of a matrix or the groups of [`super::edge_softmax()`]: all mixing weights of a
 //! network. On a device one launch forward and one backward for up to sixteen; elsewhere the ops that they are made of, in their bits.
 
-#[path = "softmaxes_device.rs"]
 pub(super) mod device;
 
-use super::add::Add;
-use super::edge_softmax::EdgeSoftmax;
-use super::shape_rules::{refuse, same};
 use crate::error::Result;
+use crate::ops::add::Add;
+use crate::ops::edge_softmax::EdgeSoftmax;
+use crate::ops::shape_rules::{refuse, same};
 use crate::tape::{Aside, Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Engine, Shape, Tensor};
 
@@ -190,5 +189,5 @@ impl Softmaxes {
 }
 
 #[cfg(test)]
-#[path = "softmaxes_tests.rs"]
+#[path = "tests.rs"]
 pub(crate) mod tests;
