@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing here knows a tensor's meaning: shapes are plain sizes, and this is the only place with `unsafe`.
 
+mod arena;
 pub mod buffer;
 pub mod cuda;
 pub mod devices;
