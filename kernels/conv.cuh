@@ -1,6 +1,6 @@
 // What the kernels of convolutions share: sizes, the product of two tiles.
 #pragma once
-#include "dialect.cuh"
+#include "norm.cuh"
 
 // Channels, or pixels, of a slice of the sum.
 constexpr int BK = 16;
@@ -50,6 +50,10 @@ __device__ inline Gather many_forward(int images, int channels, int ho, int wo, 
     const int step = pixels == ALL_PIXELS ? 1 : 2;
     return Gather{images, 1, channels / step, depth, ho * step, wo * step, ho, wo, 1, step, pixels == ODD_PIXELS ? -1 : 0, 1, 0, depth, channels, 0, 0};
 }
+
+// Statistics of what the forward writes (`NORM`): of each channel and block in x, `part` (channels, blocks, 4) as norm_shifted has them. They are of
+// the values as stored; deviations are taken from one of these, and merged by Chan's rule, over the tiles of a thread, lanes and warps.
+
 // The input gradient of a map: where every second pixel was read, of both halves.
 __device__ inline Gather many_backward(int images, int channels, int ho, int wo, int depth, int pixels) {
     const int step = pixels == ALL_PIXELS ? 1 : 2;

@@ -6,10 +6,12 @@
 
 // `a` and `b` hold a slice of BK channels of the weights and of the source pixels of BN outputs. Blocks of BM / TM * BN / TN threads, TM x TN
 // outputs each. Grid: (tiles of outputs, tiles of channels x groups x classes), or fewer.
-template <typename T, int BM, int BN, int TM, int TN, int ROWS = NO_ROWS>
+template <typename T, int BM, int BN, int TM, int TN, int ROWS = NO_ROWS, bool NORM = false>
 __device__ void conv_gather(const T *x, const float *w, const float *second, const float *bias, T *y, float *a, float *b, Gather s,
-                            int has_bias, const T *mask, const T *plus, bool rectify) {
-    constexpr int THREADS = BM / TM * (BN / TN), LDA = BM + 4;
+                            int has_bias, const T *mask, const T *plus, bool rectify, float *part = nullptr) {
+    // LANES neighbours have the same channels.
+    constexpr int THREADS = BM / TM * (BN / TN), LDA = BM + 4, LANES = BN / TN;
+    static_assert(!NORM || (LANES <= WARP_SIZE && TN == 4), "statistics of a channel are merged within a warp, four values at a time");
     // The weights that this thread loads: channel wr of the source, rows wm, wm + W_STEP, ...
     constexpr int W_STEP = THREADS / BK;
     const int tid = threadIdx.x, tx = tid % (BN / TN), ty = tid / (BN / TN), wr = tid % BK, wm = tid / BK;
@@ -27,6 +29,8 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
         // The outputs of this class: none where the map is smaller than the step.
         const int mh = (s.ho - cy + step - 1) / step, mw = (s.wo - cx + step - 1) / step;
         const long long some = (long long)mh * mw, columns = s.images * some;
+        NormTally<TM> tally = {};
+        float about[TM];
         for (long long col0 = (long long)blockIdx.x * BN; col0 < columns; col0 += (long long)gridDim.x * BN) {
             float acc[TM][TN];
             for (int i = 0; i < TM; i++)
@@ -93,6 +97,14 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                 }
             }
             const long long out = (long long)s.ho * s.wo, mine = col0 + tx * TN;
+            if constexpr (NORM) {
+                float v[TM][TN];
+                for (int i = 0; i < TM; i++)
+                    for (int j = 0; j < TN; j++) v[i][j] = to_float(from_float<T>(acc[i][j]));
+                if (col0 == (long long)blockIdx.x * BN)
+                    for (int i = 0; i < TM; i++) about[i] = __shfl_sync(FULL_WARP, v[i][0], tid % WARP_SIZE / LANES * LANES);
+                if (mine < columns) norm_tally(tally, v, about, columns - mine < TN ? (int)(columns - mine) : TN);
+            }
             if (ROWS != ROWS_WRITTEN && step == 1 && out % 4 == 0 && mine < columns) {
                 const long long n = mine / out, p = mine % out;
                 for (int i = 0; i < TM; i++) {
@@ -124,6 +136,12 @@ __device__ void conv_gather(const T *x, const float *w, const float *second, con
                 }
             }
         }
+        if constexpr (NORM)
+            for (int i = 0; i < TM; i++) {
+                const Moments w = norm_lanes<LANES>(Moments{tally.n, tally.mean[i], tally.m2[i]});
+                const long long m = row0 + ty * TM + i;
+                if (tx == 0 && m < s.rows) store4(part + (m * gridDim.x + blockIdx.x) * 4, float4{w.n, about[i], w.mean, w.m2});
+            }
     }
 }
 
@@ -155,6 +173,20 @@ extern "C" __global__ void conv_gather_narrow_f32(GATHER(float)) { RUN(float, 16
 
 extern "C" __global__ void conv_many_f32(MANY(float)) { RUN_MANY(float, 64, 64, 8, 4); }
 extern "C" __global__ void conv_many_narrow_f32(MANY(float)) { RUN_MANY(float, 16, 128, 4, 4); }
+
+// The same convolutions with the statistics of their results (conv.cuh).
+#define MANY_NORM(T)                                                                                                                  \
+    const __grid_constant__ List<const T, MANY_UNITS> x, const __grid_constant__ List<const float, MANY_UNITS> w,                     \
+        const __grid_constant__ List<T, MANY_UNITS> y, const __grid_constant__ List<float, MANY_UNITS> part, MANY_SIZES
+#define RUN_MANY_NORM(T, BM, BN, TM, TN)                                                                                              \
+    SHARED(float, a, BK * (BM + 4));                                                                                                  \
+    SHARED(float, b, BK *BN);                                                                                                         \
+    const int z = blockIdx.z;                                                                                                         \
+    conv_gather<T, BM, BN, TM, TN, NO_ROWS, true>(x.at[z], w.at[z], w.at[z], w.at[z], y.at[z], a, b, many_forward(MANY_NUMBERS), 0,   \
+                                                  (const T *)nullptr, (const T *)nullptr, true, part.at[z])
+
+extern "C" __global__ void conv_many_norm_f32(MANY_NORM(float)) { RUN_MANY_NORM(float, 64, 64, 8, 4); }
+extern "C" __global__ void conv_many_norm_narrow_f32(MANY_NORM(float)) { RUN_MANY_NORM(float, 16, 128, 4, 4); }
 
 // Heads: convolutions of maps side by side, as many as the grid is deep, to rows (conv.cuh); and the gradients of their maps, to each of which
 // `plus` is added where there is one.

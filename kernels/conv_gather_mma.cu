@@ -7,9 +7,9 @@ constexpr int BN = 128, PITCH_A = BK / 2 + 4, PITCH_B = BN + 8, PAIRS = BK / 2;
 
 // BM channels by 128 outputs a block, four warps across and WM down, BM / WM x 32 outputs a warp. `a`: three parts of BM rows of BK weights;
 // `b`: BK channels, in pairs, of the source pixels. Grid as of conv_gather.
-template <int BM, int ROWS = NO_ROWS>
+template <int BM, int ROWS = NO_ROWS, bool NORM = false>
 __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *second, const float *bias, bf16 *y, unsigned *a, unsigned *b, Gather s,
-                                int has_bias, const bf16 *mask, const bf16 *plus, bool rectify) {
+                                int has_bias, const bf16 *mask, const bf16 *plus, bool rectify, float *part = nullptr, float *warps = nullptr) {
     constexpr int WM = BM / 32 > 0 ? BM / 32 : 1, THREADS = WM * BN, MT = BM / 16 / WM, NT = 4, CELLS = BM * PAIRS / THREADS;
     const int tid = threadIdx.x, lane = tid % WARP_SIZE, across = tid / WARP_SIZE % 4 * 32, down = tid / BN * MT * 16;
     const int taps = s.k * s.k, step = s.transposed ? s.stride : 1, reach = s.transposed ? 1 : s.stride;
@@ -25,11 +25,16 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
     constexpr int W_STEP = THREADS / PAIRS;
     const int wr = tid % PAIRS, wm = tid / PAIRS;
     const long long to_depth = s.weight(0, 0, 1, 0), to_row = W_STEP * s.weight(0, 1, 0, 0);
+    // The row of a tile and the columns that this lane has of a product.
+    const int g = lane / 4, t = lane % 4;
     for (long long unit = blockIdx.y; unit < units; unit += gridDim.y) {
         const int row0 = (int)(unit % row_tiles) * BM, group = (int)(unit / row_tiles % s.groups);
         const int cy = (int)(unit / row_tiles / s.groups / step), cx = (int)(unit / row_tiles / s.groups % step);
         const int mh = (s.ho - cy + step - 1) / step, mw = (s.wo - cx + step - 1) / step;
         const long long some = (long long)mh * mw, columns = s.images * some;
+        // Of rows g and g + 8 of each tile.
+        NormTally<2 * MT> tally = {};
+        float about[2 * MT];
         for (long long col0 = (long long)blockIdx.x * BN; col0 < columns; col0 += (long long)gridDim.x * BN) {
             float acc[MT][NT][4];
             UNROLL
@@ -109,10 +114,14 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
             // Lanes t and t ^ 1 exchange halves of two tiles, so that each has four columns in a row: (row g or g + 8, tile pair, t).
             const bool whole = ROWS != ROWS_WRITTEN && step == 1 && out % 4 == 0;
             const long long to_row = ROWS == ROWS_WRITTEN ? 1 : out;
-            const int g = lane / 4, t = lane % 4;
+            if (NORM && col0 == (long long)blockIdx.x * BN)
+                UNROLL
+                for (int i = 0; i < 2 * MT; i++)
+                    about[i] = to_float(from_float<bf16>(__shfl_sync(FULL_WARP, acc[i / 2][0][i % 2 * 2], g * 4)));
             UNROLL
             for (int n = 0; n < NT; n += 2) {
                 const long long first = col0 + across + n * 8 + t % 2 * 8 + t / 2 * 4;
+                float stored[2 * MT][4];
                 // Where the four columns lie, but for the channel.
                 long long to[4];
                 UNROLL
@@ -131,6 +140,9 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                         for (int i = 0; i < 2; i++) got[i] = __shfl_xor_sync(FULL_WARP, t % 2 ? even[i] : odd[i], 1);
                         UNROLL
                         for (int i = 0; i < 2; i++) v[i] = t % 2 ? got[i] : even[i], v[2 + i] = t % 2 ? odd[i] : got[i];
+                        if constexpr (NORM)
+                            UNROLL
+                            for (int i = 0; i < 4; i++) stored[2 * m + half][i] = to_float(from_float<bf16>(v[i]));
                         const int row = row0 + down + m * 16 + half * 8 + g;
                         if (row >= s.rows || first >= columns) continue;
                         const long long channel = (long long)group * s.rows + row;
@@ -152,6 +164,26 @@ __device__ void conv_gather_mma(const bf16 *x, const float *w, const float *seco
                                 y[at] = from_float<bf16>(sum);
                             }
                     }
+                if (NORM && first < columns) norm_tally(tally, stored, about, columns - first < 4 ? (int)(columns - first) : 4);
+            }
+        }
+        if constexpr (NORM) {
+            UNROLL
+            for (int i = 0; i < 2 * MT; i++) {
+                const Moments w = norm_lanes<4>(Moments{tally.n, tally.mean[i], tally.m2[i]});
+                float *mine = warps + ((down + i / 2 * 16 + i % 2 * 8 + g) * 4 + across / 32) * 4;
+                if (t == 0) store4(mine, float4{w.n, about[i], w.mean, w.m2});
+            }
+            __syncthreads();
+            if (tid < BM && row0 + tid < s.rows) {
+                // The first warp has values; others may have none.
+                const float4 first = load4(warps + tid * 16);
+                Moments w = {first.x, first.z, first.w};
+                for (int k = 1; k < 4; k++) {
+                    const float4 q = load4(warps + tid * 16 + k * 4);
+                    w = norm_merged(w, Moments{q.x, (q.y - first.y) + q.z, q.w});
+                }
+                store4(part + ((long long)(row0 + tid) * gridDim.x + blockIdx.x) * 4, float4{w.n, first.y, w.mean, w.m2});
             }
         }
     }
@@ -184,6 +216,21 @@ extern "C" __global__ void conv_gather_narrow_bf16(GATHER) { RUN(16); }
 
 extern "C" __global__ void conv_many_bf16(MANY) { RUN_MANY(64); }
 extern "C" __global__ void conv_many_narrow_bf16(MANY) { RUN_MANY(16); }
+
+// As conv_many_norm_f32. `warps`: of each row, of four warps.
+#define MANY_NORM                                                                                                                       \
+    const __grid_constant__ List<const bf16, MANY_UNITS> x, const __grid_constant__ List<const float, MANY_UNITS> w,                    \
+        const __grid_constant__ List<bf16, MANY_UNITS> y, const __grid_constant__ List<float, MANY_UNITS> part, MANY_SIZES
+#define RUN_MANY_NORM(BM)                                                                                                     \
+    SHARED(unsigned, a, 3 * BM * PITCH_A);                                                                                    \
+    SHARED(unsigned, b, PAIRS *PITCH_B);                                                                                      \
+    SHARED(float, warps, BM * 16);                                                                                            \
+    const int z = blockIdx.z;                                                                                                 \
+    conv_gather_mma<BM, NO_ROWS, true>(x.at[z], w.at[z], w.at[z], w.at[z], y.at[z], a, b, many_forward(MANY_NUMBERS), 0,      \
+                                       (const bf16 *)nullptr, (const bf16 *)nullptr, true, part.at[z], warps)
+
+extern "C" __global__ void conv_many_norm_bf16(MANY_NORM) { RUN_MANY_NORM(64); }
+extern "C" __global__ void conv_many_norm_narrow_bf16(MANY_NORM) { RUN_MANY_NORM(16); }
 
 // As conv_heads_f32.
 #define HEADS                                                                                                                               \

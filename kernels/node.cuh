@@ -62,21 +62,14 @@ struct NodeNorm {
     float mean, rest, var, count;
 };
 
-// Merges the chunks of channel c of a map, in every lane of the warp. part (maps, chunks, a, 4): count, shift, mean of the deviations from
-// the shift, sum of squares about the mean; no chunk is empty.
+// Merges the chunks of channel c of a map, in every lane of the warp. part (maps, chunks, a, 4): as norm_shifted
+// has them.
 __device__ inline NodeNorm node_merged(const float *part, int map, int chunks, int a, int c) {
     const float *p = part + ((long long)map * chunks * a + c) * 4;
-    const float shift = p[1];
-    Moments w = {0.0f, 0.0f, 0.0f};
-    for (int k = threadIdx.x % WARP_SIZE; k < chunks; k += WARP_SIZE) {
-        const float4 q = load4(p + (long long)k * a * 4);
-        w = norm_merged(w, Moments{q.x, (q.y - shift) + q.z, q.w});
-    }
-    w = norm_warp(w);
+    const Moments w = norm_shifted(p, chunks, a * 4);
     NormChannel s;
-    norm_centre(s, shift, __shfl_sync(FULL_WARP, w.mean, 0));
-    const float count = __shfl_sync(FULL_WARP, w.n, 0);
-    return NodeNorm{s.mean, s.rest, __shfl_sync(FULL_WARP, w.m2, 0) / count, count};
+    norm_centre(s, p[1], w.mean);
+    return NodeNorm{s.mean, s.rest, w.m2 / w.n, w.n};
 }
 
 // stats (maps, 4, a): mean, biased variance, low part of the mean, count.

@@ -122,34 +122,6 @@ struct NodeShared {
     }
 };
 
-// Moments of deviations from `shift`, of CO channels with one count.
-template <int CO> struct NodeTally {
-    float n, mean[CO], m2[CO];
-};
-// The first `valid` of four values of each channel.
-template <int CO>
-__device__ __forceinline__ void node_include(NodeTally<CO> &w, const float (&v)[CO][4], const float *shift, int valid) {
-    const float n = w.n + valid, share = valid / n, inverse = 1.0f / valid;
-    UNROLL
-    for (int o = 0; o < CO; o++) {
-        float d[4], sum = 0.0f, m2 = 0.0f;
-        UNROLL
-        for (int j = 0; j < 4; j++) {
-            d[j] = j < valid ? v[o][j] - shift[o] : 0.0f;
-            sum += d[j];
-        }
-        const float mean = sum * inverse, delta = mean - w.mean[o];
-        UNROLL
-        for (int j = 0; j < 4; j++) {
-            d[j] = j < valid ? d[j] - mean : 0.0f;
-            m2 = fmaf(d[j], d[j], m2);
-        }
-        w.mean[o] = fmaf(delta, share, w.mean[o]);
-        w.m2[o] += m2 + delta * delta * (w.n * share);
-    }
-    w.n = n;
-}
-
 // Fills a pointwise weight in shared memory, as node_weight, of a reduction: `even` (a / 2, a) makes the first half of the channels, `odd`
 // the others.
 __device__ inline void node_reduction(const float *even, const float *odd, float *weight, int a, int ap) {
@@ -190,7 +162,7 @@ __device__ __forceinline__ void node_half_of(int kind, const T *x, long long ima
     const int half = m.a / 2, odd = m.a * pixels;
     const unsigned fours = m.tw / 4;
     const int first = node_first_tile(tiles, chunk, chunks), end = node_first_tile(tiles, chunk + 1, chunks);
-    NodeTally<CO> tally[SLOTS];
+    NormTally<CO> tally[SLOTS];
     UNROLL
     for (int k = 0; k < SLOTS; k++) {
         tally[k].n = 0.0f;
@@ -255,7 +227,7 @@ __device__ __forceinline__ void node_half_of(int kind, const T *x, long long ima
                     for (int j = 0; j < 4; j++) v[o][j] = to_float(from_float<T>(v[o][j]));
                     if (out + o < m.a) node_store(z + (((long long)t.image * m.a + out + o) * m.h + iy) * m.w + ix, ix, m.w, whole, v[o]);
                 }
-                node_include<CO>(tally[k], v, s.shift + out, min(4, m.w - ix));
+                norm_tally<CO>(tally[k], v, s.shift + out, min(4, m.w - ix));
             }
         }
     }

@@ -20,6 +20,16 @@ __device__ void norm_many_fwd(const List<const T, NORM_MAPS> &x, const float *pa
              relu, eps);
 }
 
+// Without a rectifier, from partial statistics (maps, C, chunks, 4) that whoever wrote the maps gathered (conv_gather.cu).
+template <typename T>
+__device__ void norm_many_fwd_parts(const List<const T, NORM_MAPS> &x, const float *part, const List<T, NORM_MAPS> &y, float *stats,
+                                    int chunks, long long images, int channels, long long plane, float eps) {
+    const float *mine = part + ((long long)blockIdx.z * channels + blockIdx.x) * chunks * 4;
+    float *to = stats + (long long)blockIdx.z * 4 * channels;
+    norm_fwd_about(x.at[blockIdx.z], mine[1], norm_shifted(mine, chunks, 4), part, part, y.at[blockIdx.z], to, to + channels,
+                   to + 2 * channels, images, channels, plane, 0, 0, eps);
+}
+
 template <typename T>
 __device__ void norm_many_bwd_sums(const List<const T, NORM_MAPS> &x, const List<const T, NORM_MAPS> &dy,
                                    const List<const float, NORM_MAPS> &stats, float *part, float *warps, long long images, int channels,
@@ -49,6 +59,11 @@ extern "C" __global__ void norm_many_fwd_f32(const __grid_constant__ List<const 
                                              int channels, long long plane, int relu, float eps) {
     norm_many_fwd(x, part, y, stats, chunks, images, channels, plane, relu, eps);
 }
+extern "C" __global__ void norm_many_fwd_parts_f32(const __grid_constant__ List<const float, NORM_MAPS> x, const float *part,
+                                                   const __grid_constant__ List<float, NORM_MAPS> y, float *stats, int chunks,
+                                                   long long images, int channels, long long plane, float eps) {
+    norm_many_fwd_parts(x, part, y, stats, chunks, images, channels, plane, eps);
+}
 extern "C" __global__ void norm_many_bwd_sums_f32(const __grid_constant__ List<const float, NORM_MAPS> x,
                                                   const __grid_constant__ List<const float, NORM_MAPS> dy,
                                                   const __grid_constant__ List<const float, NORM_MAPS> stats, float *part,
@@ -72,6 +87,11 @@ extern "C" __global__ void norm_many_fwd_bf16(const __grid_constant__ List<const
                                              const __grid_constant__ List<bf16, NORM_MAPS> y, float *stats, int chunks, long long images,
                                              int channels, long long plane, int relu, float eps) {
     norm_many_fwd(x, part, y, stats, chunks, images, channels, plane, relu, eps);
+}
+extern "C" __global__ void norm_many_fwd_parts_bf16(const __grid_constant__ List<const bf16, NORM_MAPS> x, const float *part,
+                                                   const __grid_constant__ List<bf16, NORM_MAPS> y, float *stats, int chunks,
+                                                   long long images, int channels, long long plane, float eps) {
+    norm_many_fwd_parts(x, part, y, stats, chunks, images, channels, plane, eps);
 }
 extern "C" __global__ void norm_many_bwd_sums_bf16(const __grid_constant__ List<const bf16, NORM_MAPS> x,
                                                   const __grid_constant__ List<const bf16, NORM_MAPS> dy,

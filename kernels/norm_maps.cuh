@@ -129,19 +129,27 @@ __device__ void norm_write_all(const T *x, T *y, const NormChannel &s, int relu,
     else norm_write<T, 1>(x, y, s, relu, images, channels, plane);
 }
 
-// y, and mean, var (C) and rest (2, C): the low part of the mean, the count; from the partial statistics.
+// y, and mean, var (C) and rest (2, C): the low part of the mean, the count; of channels with these moments of the deviations from a shift.
+template <typename T>
+__device__ void norm_fwd_about(const T *x, float shift, Moments w, const float *gamma, const float *beta, T *y, float *mean, float *var,
+                               float *rest, long long images, int channels, long long plane, int affine, int relu, float eps) {
+    int c = blockIdx.x;
+    NormChannel s;
+    norm_centre(s, shift, w.mean);
+    s.var = w.m2 / w.n;
+    norm_scale(s, gamma, beta, c, affine, eps);
+    if (blockIdx.y == 0 && threadIdx.x == 0) mean[c] = s.mean, var[c] = s.var, rest[c] = s.rest, rest[channels + c] = w.n;
+    norm_write_all(x, y, s, relu, images, channels, plane);
+}
+
+// The same from the partial statistics.
 template <typename T>
 __device__ void norm_fwd(const T *x, const float *part, const float *gamma, const float *beta, T *y, float *mean, float *var,
                          float *rest, int chunks, long long images, int channels, long long plane, int affine, int relu,
                          float eps) {
     int c = blockIdx.x;
     Moments w = norm_chunks(part, chunks, channels, c);
-    NormChannel s;
-    norm_centre(s, norm_first(x, plane, c, relu), w.mean);
-    s.var = w.m2 / w.n;
-    norm_scale(s, gamma, beta, c, affine, eps);
-    if (blockIdx.y == 0 && threadIdx.x == 0) mean[c] = s.mean, var[c] = s.var, rest[c] = s.rest, rest[channels + c] = w.n;
-    norm_write_all(x, y, s, relu, images, channels, plane);
+    norm_fwd_about(x, norm_first(x, plane, c, relu), w, gamma, beta, y, mean, var, rest, images, channels, plane, affine, relu, eps);
 }
 
 __device__ inline NormChannel norm_known(const float *mean, const float *var, const float *rest, int c, int batch) {

@@ -331,14 +331,10 @@ impl BatchNorm {
     /// # Errors
     /// Those of the ops.
     pub fn forward_all(norms: &[&BatchNorm], p: &Pass, x: &[&Var], relu: bool) -> Result<Vec<Var>> {
-        let eps = norms.first().and_then(|n| n.plain_eps());
-        let alike = norms.iter().all(|n| n.plain_eps() == eps)
-            && x.iter()
-                .all(|y| y.shape() == x[0].shape() && y.dtype() == x[0].dtype())
+        let alike = (x.iter()).all(|y| y.shape() == x[0].shape() && y.dtype() == x[0].dtype())
             && (2..=ops::NORMS).contains(&x.len());
-        let on_device = matches!(p.tape.cx().path, Path::Device(_));
-        match eps {
-            Some(eps) if alike && on_device && p.mode.training => {
+        match BatchNorm::together(norms, p) {
+            Some(eps) if alike => {
                 let (y, stats) = ops::batch_norms(x, BatchNormParams { eps, relu })?;
                 for (norm, stats) in norms.iter().zip(stats) {
                     norm.note(p, stats);
@@ -349,6 +345,15 @@ impl BatchNorm {
                 .map(|(norm, x)| norm.run(p, x, relu))
                 .collect(),
         }
+    }
+
+    /// What all add to the variance, where one operation may normalise for them: on a device, with the batch's statistics, where none has a
+    /// scale and a shift.
+    pub fn together(norms: &[&BatchNorm], p: &Pass) -> Option<f64> {
+        let on_device = matches!(p.tape.cx().path, Path::Device(_));
+        let eps = norms.first().and_then(|n| n.plain_eps());
+        let alike = norms.iter().all(|n| n.plain_eps() == eps);
+        eps.filter(|_| p.mode.training && on_device && alike)
     }
 
     /// Whether [`BatchNorm::forward_rows`] normalises rows: on a device, with the batch's statistics, where all have a scale and a shift

@@ -68,7 +68,7 @@ pub use mixed_cell::{MixedCell, mixed_cell};
 pub use mixed_node::{MixedNode, mixed_node};
 pub use mul::mul;
 pub use multibox::{Multibox, MultiboxTargets, multibox, multibox_saving};
-pub use pointwise_many::{Convolved, pointwise_many};
+pub use pointwise_many::{Convolved, normalised_pointwise, pointwise_many};
 pub use pool::{avg_pool, max_pool};
 pub use pools::pools;
 pub use reduce::{mean, sum};

@@ -213,9 +213,21 @@ impl Cell {
             let w = convs.iter().map(|c| c.within(p, &y)).collect();
             Convolved { x, w }
         };
-        let both = ops::pointwise_many(&[convolved(x0, convs0), convolved(x1.clone(), convs1)])?;
-        let both: Vec<&Var> = both.iter().collect();
-        let all = BatchNorm::forward_all(&[norm0, norm1], p, &both, false)?;
+        let both = [convolved(x0, convs0), convolved(x1.clone(), convs1)];
+        let norms = [norm0, norm1];
+        let all = match BatchNorm::together(&norms, p) {
+            Some(eps) => {
+                let (all, stats) = ops::normalised_pointwise(&both, eps)?;
+                for (norm, stats) in norms.iter().zip(stats) {
+                    norm.note(p, stats);
+                }
+                all
+            }
+            None => {
+                let both = ops::pointwise_many(&both)?;
+                BatchNorm::forward_all(&norms, p, &both.iter().collect::<Vec<_>>(), false)?
+            }
+        };
         Ok(Some(all.try_into().expect("two results")))
     }
 }

@@ -3,7 +3,7 @@
 
 use super::device::{Sizes, supported};
 use super::{BatchNorm, BatchNormParams, BatchStats};
-use crate::backend::driver::{self as k, Arg, DevicePtr, Scalar};
+use crate::backend::driver::{self as k, Arg, DevicePtr, Kernel, Scalar};
 use crate::error::Result;
 use crate::ops::on_device::{int, list, one_type, pick};
 use crate::ops::shape_rules::same;
@@ -16,7 +16,7 @@ pub const MAPS: usize = 16;
 /// The op; operands maps `(N, C, H, W)`, as many results. Saves the statistics of all, `(maps, 4, C)`: mean, variance, low part of the
 /// mean, count.
 #[derive(Debug)]
-struct BatchNorms {
+pub(in crate::ops) struct BatchNorms {
     params: BatchNormParams,
     further: Aside,
 }
@@ -27,8 +27,7 @@ struct BatchNorms {
 /// [`crate::Code::Shape`] when they are not of one shape. Asserts that there are 1 to [`MAPS`].
 pub fn batch_norms(x: &[&Var], params: BatchNormParams) -> Result<(Vec<Var>, Vec<BatchStats>)> {
     assert!((1..=MAPS).contains(&x.len()), "{} maps", x.len());
-    let further = Aside::default();
-    let op = BatchNorms { params, further };
+    let op = BatchNorms::new(params);
     let (y, saved) = x[0].tape().apply_many(op, x, x.len())?;
     let count = x[0].shape().numel() / x[0].dims()[1].max(1);
     let stats = |row| BatchStats::row(saved.clone(), [0, row], x[0], count);
@@ -37,6 +36,68 @@ pub fn batch_norms(x: &[&Var], params: BatchNormParams) -> Result<(Vec<Var>, Vec
 }
 
 impl BatchNorms {
+    pub(in crate::ops) fn new(params: BatchNormParams) -> BatchNorms {
+        let further = Aside::default();
+        BatchNorms { params, further }
+    }
+
+    /// The forward on a device, in one launch, of maps whose partial statistics `(maps, C, chunks, 4)` were gathered as they were written; they
+    /// are not rectified.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub(in crate::ops) fn of_parts(
+        &self,
+        e: Engine,
+        x: &[Tensor],
+        part: &Tensor,
+    ) -> Result<Output> {
+        let (s, dtype) = (Sizes::of(x[0].shape()), x[0].dtype());
+        let kernel = pick(
+            dtype,
+            k::NORM_MANY_FWD_PARTS_F32,
+            k::NORM_MANY_FWD_PARTS_BF16,
+        );
+        let chunks = int(part.dims()[2]);
+        let [_, eps] = self.args();
+        let tail = [&[chunks][..], &s.args(), &[eps]].concat();
+        self.normalised(e, x, kernel.expect("supported"), part, &tail)
+    }
+
+    /// Launches what normalises by partial statistics; `tail`: the arguments behind the statistics.
+    fn normalised(
+        &self,
+        e: Engine,
+        x: &[Tensor],
+        kernel: Kernel,
+        part: &Tensor,
+        tail: &[Arg],
+    ) -> Result<Output> {
+        let (s, maps) = (Sizes::of(x[0].shape()), x.len());
+        let mut launch = s.grid();
+        launch.grid[2] = maps as u32;
+        let mut stats = Tensor::scratch_on(e, [maps, 4, s.channels], DType::F32)?;
+        let scratch = |x: &Tensor| Tensor::scratch_on(e, *x.shape(), x.dtype());
+        let mut all = x.iter().map(scratch).collect::<Result<Vec<_>>>()?;
+        let from = x.iter().map(|x| x.arg(e)).collect::<Result<Vec<_>>>()?;
+        let to = all.iter_mut().map(|t| t.arg_out(e));
+        let to = to.collect::<Result<Vec<_>>>()?;
+        let args = [
+            &pointers(&from)[..],
+            &[part.arg(e)?],
+            &pointers(&to),
+            &[stats.arg_out(e)?],
+            tail,
+        ];
+        e.launch(kernel, launch, &args.concat())?;
+        let y = all.remove(0);
+        self.further.put(all);
+        Ok(Output {
+            y,
+            saved: vec![stats],
+        })
+    }
+
     /// The op of each.
     fn single(&self) -> BatchNorm {
         BatchNorm(self.params)
@@ -125,38 +186,18 @@ impl Op for BatchNorms {
         if !supported(&x[..1]) || !one_type(x) || s.empty() {
             return Ok(None);
         }
-        let (shape, dtype) = (*x[0].shape(), x[0].dtype());
+        let dtype = x[0].dtype();
         let statistics = pick(dtype, k::NORM_MANY_STATS_F32, k::NORM_MANY_STATS_BF16);
         let forward = pick(dtype, k::NORM_MANY_FWD_F32, k::NORM_MANY_FWD_BF16);
         let mut launch = s.grid();
         launch.grid[2] = maps as u32;
-        let x = x.iter().map(|x| x.arg(e)).collect::<Result<Vec<_>>>()?;
-        let x = pointers(&x);
+        let from = x.iter().map(|x| x.arg(e)).collect::<Result<Vec<_>>>()?;
         let mut part = Tensor::scratch_on(e, [maps, s.chunks(), s.channels, 3], DType::F32)?;
-        let args = [&x[..], &[part.arg_out(e)?], &s.args()].concat();
+        let args = [&pointers(&from)[..], &[part.arg_out(e)?], &s.args()].concat();
         e.launch(statistics.expect("supported"), launch, &args)?;
-        let mut stats = Tensor::scratch_on(e, [maps, 4, s.channels], DType::F32)?;
-        let mut all = vec![];
-        for _ in 0..maps {
-            all.push(Tensor::scratch_on(e, shape, dtype)?);
-        }
-        let to = all.iter_mut().map(|t| t.arg_out(e));
-        let to = to.collect::<Result<Vec<_>>>()?;
-        let args = [
-            &x[..],
-            &[part.arg(e)?],
-            &pointers(&to),
-            &[stats.arg_out(e)?, int(s.chunks())],
-            &s.args(),
-            &self.args(),
-        ];
-        e.launch(forward.expect("supported"), launch, &args.concat())?;
-        let y = all.remove(0);
-        self.further.put(all);
-        Ok(Some(Output {
-            y,
-            saved: vec![stats],
-        }))
+        let tail = [&[int(s.chunks())][..], &s.args(), &self.args()].concat();
+        self.normalised(e, x, forward.expect("supported"), &part, &tail)
+            .map(Some)
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {

@@ -1,9 +1,9 @@
-//! Launches: `conv_many` of `kernels/conv_gather.cu`, `conv_many_bwd_w` of `kernels/conv_bwd_w.cu` and their twins for bf16.
+//! Launches: `conv_many` and `conv_many_norm` of `kernels/conv_gather.cu`, `conv_many_bwd_w` of `kernels/conv_bwd_w.cu` and their twins for bf16.
 
 use super::WEIGHTS;
 use crate::backend::driver::{self as k, Arg, DevicePtr, Kernel, Launch};
 use crate::error::Result;
-use crate::ops::conv2d::sums::{MOST, chunks, grid};
+use crate::ops::conv2d::sums::{MOST, Most, chunks, grid};
 use crate::ops::on_device::{int, list, long};
 use crate::tape::Grad;
 use crate::tensor::{DType, Engine, Shape, Tensor};
@@ -38,6 +38,12 @@ impl<'a> Part<'a> {
     }
 }
 
+/// Results, and where they were asked for their partial statistics `(maps, C, blocks, 4)`.
+pub struct Made {
+    pub all: Vec<Tensor>,
+    pub part: Option<Tensor>,
+}
+
 /// A convolution, or the gradient of a map, of a launch.
 struct Unit {
     /// What is read, besides weights.
@@ -46,6 +52,8 @@ struct Unit {
     /// Where gradients pass, and what they are added to.
     beside: [Arg; 2],
     to: Arg,
+    /// Where partial statistics of what is written go.
+    part: Option<Arg>,
     /// Channels of the map.
     depth: usize,
     /// Channels of what is written.
@@ -104,7 +112,42 @@ fn lists(units: &[Unit], of: impl Fn(&Unit) -> Arg) -> Vec<Arg> {
     list(&all, WEIGHTS, all[0])
 }
 
-/// Runs `conv_many` over units of results, or gradients of results, of `shape`; `touches` bytes.
+/// Kernels that convolve, and the one of them that gathers statistics; channels and pixels of a tile, threads.
+type Tiled = ([Kernel; 2], (usize, usize), u32);
+
+/// For results, or gradients, of at most so many channels.
+fn tiled(dtype: DType, rows: usize) -> Tiled {
+    let narrow = (NARROW, 128);
+    match (dtype, rows <= NARROW) {
+        (DType::F32, true) => (
+            [k::CONV_MANY_NARROW_F32, k::CONV_MANY_NORM_NARROW_F32],
+            narrow,
+            THREADS,
+        ),
+        (DType::F32, false) => ([k::CONV_MANY_F32, k::CONV_MANY_NORM_F32], (64, 64), THREADS),
+        (_, true) => (
+            [k::CONV_MANY_NARROW_BF16, k::CONV_MANY_NORM_NARROW_BF16],
+            narrow,
+            THREADS,
+        ),
+        (_, false) => (
+            [k::CONV_MANY_BF16, k::CONV_MANY_NORM_BF16],
+            (64, 128),
+            2 * THREADS,
+        ),
+    }
+}
+
+/// Blocks that share the pixels of a result where they gather its statistics, `most` at most, with as many tiles each: a function of the
+/// sizes alone.
+pub fn blocks(shape: &Shape, tile: usize, most: usize) -> usize {
+    let d = shape.dims();
+    let tiles = (d[0] * d[2] * d[3]).div_ceil(tile);
+    tiles.div_ceil(tiles.div_ceil(most))
+}
+
+/// Runs `conv_many`, or `conv_many_norm` where units have a `part`, over units of results, or gradients of results, of `shape`; `touches`
+/// bytes.
 fn products(
     e: Engine,
     units: &[Unit],
@@ -112,15 +155,11 @@ fn products(
     shape: &Shape,
     dtype: DType,
     touches: [u64; 2],
+    most: Most,
 ) -> Result<()> {
     let d = shape.dims();
-    let narrow = units.iter().all(|u| u.rows <= NARROW);
-    let (kernel, tile, threads) = match (dtype, narrow) {
-        (DType::F32, true) => (k::CONV_MANY_NARROW_F32, (NARROW, 128), THREADS),
-        (DType::F32, false) => (k::CONV_MANY_F32, (64, 64), THREADS),
-        (_, true) => (k::CONV_MANY_NARROW_BF16, (NARROW, 128), THREADS),
-        (_, false) => (k::CONV_MANY_BF16, (64, 128), 2 * THREADS),
-    };
+    let rows = units.iter().map(|u| u.rows).max().expect("a unit");
+    let (kernels, tile, threads) = tiled(dtype, rows);
     // Transposed, pixels that agree modulo the step are a class of their own, as many as there are of a result.
     let classes = |u: &Unit| if transposed && u.pixels != ALL { 4 } else { 1 };
     let down = units
@@ -128,10 +167,21 @@ fn products(
         .map(|u| u.rows.div_ceil(tile.0) * classes(u))
         .max();
     let across = (d[0] * d[2] * d[3]).div_ceil(tile.1);
-    let mut blocks = grid([across, down.expect("a unit")], MOST);
+    let mut blocks = grid([across, down.expect("a unit")], most);
     blocks[2] = units.len() as u32;
     let mut launch = Launch::new(blocks, [threads, 1, 1]);
     launch.touches = Some(touches);
+    let [kernel, gathering] = kernels;
+    if units[0].part.is_some() {
+        let args = [
+            lists(units, |u| u.from[0]),
+            lists(units, |u| u.from[1]),
+            lists(units, |u| u.to),
+            lists(units, |u| u.part.expect("of all units")),
+            numbers(units, shape),
+        ];
+        return e.launch(gathering, launch, &args.concat());
+    }
     let args = [
         lists(units, |u| u.from[0]),
         lists(units, |u| u.from[1]),
@@ -145,7 +195,8 @@ fn products(
     e.launch(kernel, launch, &args.concat())
 }
 
-/// Results of `shape`; `None` when no kernel takes these operands.
+/// Results of `shape`, and their statistics gathered by so many blocks at most where `gather` says so; `None` when no kernel takes these
+/// operands.
 ///
 /// # Errors
 /// Those of the device.
@@ -153,7 +204,8 @@ pub fn forward(
     e: Engine,
     parts: &[(&Tensor, Vec<&Tensor>)],
     shape: Shape,
-) -> Result<Option<Vec<Tensor>>> {
+    gather: Option<usize>,
+) -> Result<Option<Made>> {
     if !fits(
         parts.iter().map(|p| p.0),
         parts.iter().flat_map(|p| p.1.iter().copied()),
@@ -162,6 +214,15 @@ pub fn forward(
     }
     let dtype = parts[0].0.dtype();
     let (mut units, mut all, mut touches) = (vec![], vec![], [0; 2]);
+    let most_rows = parts.iter().map(|p| p.1[0].dims()[0]).max();
+    let (_, tile, _) = tiled(dtype, most_rows.expect("a result"));
+    let across = gather.map(|most| blocks(&shape, tile.1, most));
+    // Bytes of the statistics of a channel.
+    let row = across.unwrap_or(0) * 4 * DType::F32.size();
+    let channels = shape.dims()[1];
+    let of = |across| Tensor::scratch_on(e, [parts.len(), channels, across, 4], DType::F32);
+    let mut part = across.map(of).transpose()?;
+    touches[1] += part.as_ref().map_or(0, bytes);
     for (x, weights) in parts {
         let mut y = Tensor::scratch_on(e, shape, dtype)?;
         touches[0] += bytes(x);
@@ -170,11 +231,14 @@ pub fn forward(
         for (i, w) in weights.iter().enumerate() {
             touches[0] += bytes(w);
             let (x_arg, w) = (x.arg(e)?, w.arg(e)?);
+            let first = all.len() * channels + i * rows;
+            let part = part.as_mut().map(|p| p.arg_out(e)).transpose()?;
             units.push(Unit {
                 from: [x_arg, w],
                 second: w,
                 beside: [x_arg.null(); 2],
                 to: shifted(y.arg_out(e)?, i * rows * plane * dtype.size()),
+                part: part.map(|p| shifted(p, first * row)),
                 depth: x.dims()[1],
                 rows,
                 pixels: pixels(i, weights.len()),
@@ -182,8 +246,9 @@ pub fn forward(
         }
         all.push(y);
     }
-    products(e, &units, false, &shape, dtype, touches)?;
-    Ok(Some(all))
+    let most = across.map_or(MOST, |across| [across, MOST[1]]);
+    products(e, &units, false, &shape, dtype, touches, most)?;
+    Ok(Some(Made { all, part }))
 }
 
 /// Gradients of all operands in order, each where it is needed and its result has one; `None` when no kernel takes these operands.
@@ -223,6 +288,7 @@ fn of_maps(e: Engine, parts: &[Part]) -> Result<Vec<Option<Grad>>> {
             second: p.w[p.w.len() - 1].arg(e)?,
             beside: [mask, plus],
             to: dx.arg_out(e)?,
+            part: None,
             depth: p.x.dims()[1],
             rows: p.x.dims()[1],
             pixels: pixels(0, p.w.len()),
@@ -231,7 +297,7 @@ fn of_maps(e: Engine, parts: &[Part]) -> Result<Vec<Option<Grad>>> {
         all.push(Some(Grad::Whole(dx)));
     }
     if let Some((shape, dtype)) = shape {
-        products(e, &units, true, &shape, dtype, touches)?;
+        products(e, &units, true, &shape, dtype, touches, MOST)?;
     }
     Ok(all)
 }
@@ -282,6 +348,7 @@ fn of_weights(e: Engine, parts: &[Part]) -> Result<Vec<Vec<Option<Grad>>>> {
             second: dy,
             beside: [dy.null(); 2],
             to: part.arg_out(e)?,
+            part: None,
             depth: p.x.dims()[1],
             rows: rows(p),
             pixels: pixels(i, p.w.len()),

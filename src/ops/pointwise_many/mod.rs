@@ -4,7 +4,9 @@
 //! for those of all weights; rectified maps are not stored.
 
 mod device;
+pub(crate) mod normalised;
 
+use self::device::Made;
 use crate::backend::host::by_float;
 use crate::error::Result;
 use crate::ops::Conv2dParams;
@@ -15,6 +17,8 @@ use crate::ops::shape_rules::{refuse, same, with_dim};
 use crate::ops::subsample::Subsample;
 use crate::tape::{Aside, Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
+
+pub use normalised::normalised_pointwise;
 
 const NAME: &str = "pointwise_many";
 
@@ -45,18 +49,31 @@ struct PointwiseMany {
 /// # Panics
 /// When they have more than [`WEIGHTS`] weights, or one of them neither one nor two: a bug of the caller.
 pub fn pointwise_many(all: &[Convolved]) -> Result<Vec<Var>> {
-    let weights: Vec<usize> = all.iter().map(|c| c.w.len()).collect();
-    assert!(weights.iter().all(|n| [1, 2].contains(n)) && weights.iter().sum::<usize>() <= WEIGHTS);
-    let operands = all.iter().flat_map(|c| [&c.x].into_iter().chain(&c.w));
-    let op = PointwiseMany {
-        weights,
-        further: Aside::default(),
-    };
-    let operands: Vec<&Var> = operands.collect();
+    let (op, operands) = PointwiseMany::of(all);
     Ok(operands[0].tape().apply_many(op, &operands, all.len())?.0)
 }
 
 impl PointwiseMany {
+    /// The op and its operands.
+    fn of(all: &[Convolved]) -> (PointwiseMany, Vec<&Var>) {
+        let weights: Vec<usize> = all.iter().map(|c| c.w.len()).collect();
+        assert!(
+            weights.iter().all(|n| [1, 2].contains(n)) && weights.iter().sum::<usize>() <= WEIGHTS
+        );
+        let operands = all.iter().flat_map(|c| [&c.x].into_iter().chain(&c.w));
+        let further = Aside::default();
+        (PointwiseMany { weights, further }, operands.collect())
+    }
+
+    /// The forward on a device, with statistics of the results gathered by so many blocks at most where `gather` says so.
+    fn launch(&self, e: Engine, x: &[Tensor], gather: Option<usize>) -> Result<Option<Made>> {
+        let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
+        let parts: Vec<_> = (self.starts())
+            .map(|(at, n)| (&x[at], x[at + 1..=at + n].iter().collect()))
+            .collect();
+        device::forward(e, &parts, self.infer(&shapes)?, gather)
+    }
+
     /// Where the operands of each result begin.
     fn starts(&self) -> impl Iterator<Item = (usize, usize)> {
         let mut at = 0;
@@ -259,11 +276,7 @@ impl Op for PointwiseMany {
     }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        let shapes: Vec<Shape> = x.iter().map(|x| *x.shape()).collect();
-        let parts: Vec<_> = (self.starts())
-            .map(|(at, n)| (&x[at], x[at + 1..=at + n].iter().collect()))
-            .collect();
-        let Some(mut all) = device::forward(e, &parts, self.infer(&shapes)?)? else {
+        let Some(Made { mut all, .. }) = self.launch(e, x, None)? else {
             return Ok(None);
         };
         let y = all.remove(0);

@@ -17,6 +17,7 @@ use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
 use crate::ops::head_rows::tests as heads;
 use crate::ops::mixed_cell::device::tests as cell;
+use crate::ops::pointwise_many::normalised::tests as normalised;
 use crate::ops::pointwise_many::tests as pointwise;
 use crate::ops::pools::tests as pools;
 use crate::ops::softmaxes::tests as softmaxes;
@@ -77,7 +78,8 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::gather_cases(e, DType::F32)?;
             heads::mutation_cases(e, DType::F32)?;
-            pointwise::mutation_cases(e, DType::F32)
+            pointwise::mutation_cases(e, DType::F32)?;
+            normalised::mutation_cases(e, DType::F32)
         },
     },
     Family {
@@ -87,7 +89,8 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::gather_cases(e, DType::Bf16)?;
             heads::mutation_cases(e, DType::Bf16)?;
-            pointwise::mutation_cases(e, DType::Bf16)
+            pointwise::mutation_cases(e, DType::Bf16)?;
+            normalised::mutation_cases(e, DType::Bf16)
         },
     },
     Family {
@@ -238,7 +241,12 @@ pub const FAMILIES: &[Family] = &[
     Family {
         file: "norm_many.cu",
         headers: &[],
-        cases: |d| norm_many::mutation_cases(Engine::new(d, true)),
+        cases: |d| {
+            let e = Engine::new(d, true);
+            norm_many::mutation_cases(e)?;
+            normalised::mutation_cases(e, DType::F32)?;
+            normalised::mutation_cases(e, DType::Bf16)
+        },
     },
     Family {
         file: "norm_rows.cu",

@@ -17,8 +17,8 @@ pub const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "node_half.cuh",
-        before: "NodeTally<CO> tally[SLOTS];",
-        after: "NodeTally<CO> tally[(SLOTS) + 1];",
+        before: "NormTally<CO> tally[SLOTS];",
+        after: "NormTally<CO> tally[(SLOTS) + 1];",
         why: "one tally more, which nobody reads",
     },
     Survivor {
