@@ -324,7 +324,11 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             cases::corners_of_single_lines(e)?;
             cases::any_size_to_any(e)?;
-            ops(e, &["upsample_nearest", "upsample_bilinear"], 8)
+            ops(
+                e,
+                &["upsample_nearest", "upsample_add", "upsample_bilinear"],
+                8,
+            )
         },
     },
     Family {
