@@ -19,6 +19,7 @@ use crate::ops::head_rows::tests as heads;
 use crate::ops::mixed_cell::device::tests as cell;
 use crate::ops::pointwise_many::tests as pointwise;
 use crate::ops::pools::tests as pools;
+use crate::ops::rectified_convs::tests as rectified;
 use crate::ops::softmaxes::tests as softmaxes;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
@@ -57,6 +58,7 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::weight_cases(e, DType::F32)?;
             heads::mutation_cases(e, DType::F32)?;
+            rectified::mutation_cases(e, DType::F32)?;
             pointwise::mutation_cases(e, DType::F32)
         },
     },
@@ -67,6 +69,7 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::weight_cases(e, DType::Bf16)?;
             heads::mutation_cases(e, DType::Bf16)?;
+            rectified::mutation_cases(e, DType::Bf16)?;
             pointwise::mutation_cases(e, DType::Bf16)
         },
     },
@@ -77,6 +80,7 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::gather_cases(e, DType::F32)?;
             heads::mutation_cases(e, DType::F32)?;
+            rectified::mutation_cases(e, DType::F32)?;
             pointwise::mutation_cases(e, DType::F32)
         },
     },
@@ -87,6 +91,7 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::gather_cases(e, DType::Bf16)?;
             heads::mutation_cases(e, DType::Bf16)?;
+            rectified::mutation_cases(e, DType::Bf16)?;
             pointwise::mutation_cases(e, DType::Bf16)
         },
     },
