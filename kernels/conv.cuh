@@ -70,6 +70,23 @@ __device__ inline Sizes many_weights(int images, int channels, int ho, int wo, i
     return Sizes{images, 1, channels / step, depth, ho * step, wo * step, ho, wo, 1, step, pixels == ODD_PIXELS ? -1 : 0, 1, channels, 0};
 }
 
+// A convolution of stride 1 and one group over maps (depth, h, w); its gather, also the other way, and the sizes of its weight gradient.
+#define PLAIN_SIZES int images, int rows, int depth, int h, int w, int k, int padding, int dilation
+__device__ inline Gather plain_gather(PLAIN_SIZES, bool transposed, long long image) {
+    const int more = 2 * padding - (k - 1) * dilation, ho = h + more, wo = w + more;
+    if (transposed) return Gather{images, 1, depth, rows, ho, wo, h, w, k, 1, padding, dilation, 1, rows, depth, 0, image};
+    return Gather{images, 1, rows, depth, h, w, ho, wo, k, 1, padding, dilation, 0, depth, rows, 0, image};
+}
+__device__ inline Sizes plain_weights(PLAIN_SIZES, long long image) {
+    const int more = 2 * padding - (k - 1) * dilation;
+    return Sizes{images, 1, rows, depth, h, w, h + more, w + more, k, 1, padding, dilation, rows, image};
+}
+
+// Convolutions of rectified maps of one size side by side (`UNITS` of src/ops/rectified_convs), each to `channels` channels.
+constexpr int RECTIFIED_UNITS = 2;
+#define RECTIFIED_SIZES int images, int channels, int depth0, int depth1, int h, int wd, int k, int padding, int dilation
+#define RECTIFIED_NUMBERS images, channels, blockIdx.z == 0 ? depth0 : depth1, h, wd, k, padding, dilation
+
 // Convolutions of maps of any size side by side (`LEVELS` of src/ops/head_rows/device.rs), whose results are rows: of an image those of one level
 // after those of another, pixel by pixel, the channels of a pixel side by side. Which of a gather's maps are rows:
 constexpr int HEAD_LEVELS = 8;
@@ -79,14 +96,11 @@ constexpr int HEAD_NUMBERS = 6;
 #define HEAD_SIZES const int *numbers, int images, long long image, int k, int padding, int dilation
 __device__ inline Gather head_gather(HEAD_SIZES, bool transposed) {
     const int *of = numbers + blockIdx.z * HEAD_NUMBERS;
-    const int rows = of[0], depth = of[1], h = of[2], w = of[3], more = 2 * padding - (k - 1) * dilation, ho = h + more, wo = w + more;
-    if (transposed) return Gather{images, 1, depth, rows, ho, wo, h, w, k, 1, padding, dilation, 1, rows, depth, 0, image};
-    return Gather{images, 1, rows, depth, h, w, ho, wo, k, 1, padding, dilation, 0, depth, rows, 0, image};
+    return plain_gather(images, of[0], of[1], of[2], of[3], k, padding, dilation, transposed, image);
 }
 __device__ inline Sizes head_weights(HEAD_SIZES) {
     const int *of = numbers + blockIdx.z * HEAD_NUMBERS;
-    const int more = 2 * padding - (k - 1) * dilation;
-    return Sizes{images, 1, of[0], of[1], of[2], of[3], of[2] + more, of[3] + more, k, 1, padding, dilation, of[0], image};
+    return plain_weights(images, of[0], of[1], of[2], of[3], k, padding, dilation, image);
 }
 
 // acc[i][j] += sum_{r < count} a[r][i] b[r][j]; rows of `a` and `b` are lda and ldb apart and aligned to 16 bytes.

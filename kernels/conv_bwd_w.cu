@@ -132,6 +132,21 @@ extern "C" __global__ void conv_bwd_w_narrow_f32(BWD_W) { RUN(16, 32, 4, 4, 4); 
 extern "C" __global__ void conv_many_bwd_w_f32(MANY) { RUN_MANY(64, 64, 8, 4, 1); }
 extern "C" __global__ void conv_many_bwd_w_narrow_f32(MANY) { RUN_MANY(16, 32, 4, 4, 4); }
 
+// Gradients of the weights of convolutions of rectified maps, as conv_rectified of conv_gather.cu has them: all over the same pixels, in the same
+// chunks.
+#define RECTIFIED                                                                                                                               \
+    const __grid_constant__ List<const float, RECTIFIED_UNITS> x, const __grid_constant__ List<const float, RECTIFIED_UNITS> dy,                \
+        const __grid_constant__ List<float, RECTIFIED_UNITS> part, int chunks, long long chunk, RECTIFIED_SIZES
+#define RUN_RECTIFIED(BM, BN, TM, TN, WARPS)                                                                                                    \
+    SHARED(float, a, BK * (BM + 4));                                                                                                            \
+    SHARED(float, b, BK * (BN + 4));                                                                                                            \
+    SHARED(int, table, 3 * BN);                                                                                                                 \
+    const int z = blockIdx.z;                                                                                                                   \
+    conv_bwd_w<BM, BN, TM, TN, WARPS>(x.at[z], dy.at[z], part.at[z], nullptr, a, b, table, chunks, chunk, plain_weights(RECTIFIED_NUMBERS, 0), true)
+
+extern "C" __global__ void conv_rectified_bwd_w_f32(RECTIFIED) { RUN_RECTIFIED(64, 64, 8, 4, 1); }
+extern "C" __global__ void conv_rectified_bwd_w_narrow_f32(RECTIFIED) { RUN_RECTIFIED(16, 32, 4, 4, 4); }
+
 // Gradients of weights and biases of heads, as conv_heads of conv_gather.cu has them.
 #define HEADS                                                                                                                               \
     const __grid_constant__ List<const float, HEAD_LEVELS> x, const __grid_constant__ List<const float, HEAD_LEVELS> dy,                    \

@@ -144,6 +144,20 @@ extern "C" __global__ void conv_bwd_w_narrow_bf16(BWD_W) { RUN(16); }
 extern "C" __global__ void conv_many_bwd_w_bf16(MANY) { RUN_MANY(64); }
 extern "C" __global__ void conv_many_bwd_w_narrow_bf16(MANY) { RUN_MANY(16); }
 
+// As conv_rectified_bwd_w_f32.
+#define RECTIFIED                                                                                                                      \
+    const __grid_constant__ List<const bf16, RECTIFIED_UNITS> x, const __grid_constant__ List<const bf16, RECTIFIED_UNITS> dy,         \
+        const __grid_constant__ List<float, RECTIFIED_UNITS> part, int chunks, long long chunk, RECTIFIED_SIZES
+#define RUN_RECTIFIED(BM)                                                                                                              \
+    SHARED(unsigned, a, BM *PITCH);                                                                                                    \
+    SHARED(unsigned, b, BN *PITCH);                                                                                                    \
+    SHARED(int, table, 3 * BN);                                                                                                        \
+    const int z = blockIdx.z;                                                                                                          \
+    conv_bwd_w_mma<BM>(x.at[z], dy.at[z], part.at[z], nullptr, a, b, table, chunks, chunk, plain_weights(RECTIFIED_NUMBERS, 0), true)
+
+extern "C" __global__ void conv_rectified_bwd_w_bf16(RECTIFIED) { RUN_RECTIFIED(64); }
+extern "C" __global__ void conv_rectified_bwd_w_narrow_bf16(RECTIFIED) { RUN_RECTIFIED(16); }
+
 // As conv_heads_bwd_w_f32.
 #define HEADS                                                                                                                               \
     const __grid_constant__ List<const bf16, HEAD_LEVELS> x, const __grid_constant__ List<const bf16, HEAD_LEVELS> dy,                      \

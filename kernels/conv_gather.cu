@@ -188,6 +188,22 @@ extern "C" __global__ void conv_many_narrow_f32(MANY(float)) { RUN_MANY(float, 1
 extern "C" __global__ void conv_many_norm_f32(MANY_NORM(float)) { RUN_MANY_NORM(float, 64, 64, 8, 4); }
 extern "C" __global__ void conv_many_norm_narrow_f32(MANY_NORM(float)) { RUN_MANY_NORM(float, 16, 128, 4, 4); }
 
+// Convolutions of rectified maps of one size side by side, as many as the grid is deep; or, if `transposed`, input gradients of these maps, `mask`;
+// `plus`, where there is one, is added.
+#define RECTIFIED(T)                                                                                                                   \
+    const __grid_constant__ List<const T, RECTIFIED_UNITS> x, const __grid_constant__ List<const float, RECTIFIED_UNITS> w,            \
+        const __grid_constant__ List<const T, RECTIFIED_UNITS> mask, const __grid_constant__ List<const T, RECTIFIED_UNITS> plus,      \
+        const __grid_constant__ List<T, RECTIFIED_UNITS> y, int transposed, RECTIFIED_SIZES
+#define RUN_RECTIFIED(T, BM, BN, TM, TN)                                                                                               \
+    SHARED(float, a, BK * (BM + 4));                                                                                                   \
+    SHARED(float, b, BK *BN);                                                                                                          \
+    const Gather s = plain_gather(RECTIFIED_NUMBERS, transposed, 0);                                                                   \
+    const int z = blockIdx.z;                                                                                                          \
+    conv_gather<T, BM, BN, TM, TN>(x.at[z], w.at[z], w.at[z], w.at[z], y.at[z], a, b, s, 0, mask.at[z], plus.at[z], !transposed)
+
+extern "C" __global__ void conv_rectified_f32(RECTIFIED(float)) { RUN_RECTIFIED(float, 64, 64, 8, 4); }
+extern "C" __global__ void conv_rectified_narrow_f32(RECTIFIED(float)) { RUN_RECTIFIED(float, 16, 128, 4, 4); }
+
 // Heads: convolutions of maps side by side, as many as the grid is deep, to rows (conv.cuh); and the gradients of their maps, to each of which
 // `plus` is added where there is one.
 #define HEADS(T)                                                                                                                            \

@@ -232,6 +232,21 @@ extern "C" __global__ void conv_many_narrow_bf16(MANY) { RUN_MANY(16); }
 extern "C" __global__ void conv_many_norm_bf16(MANY_NORM) { RUN_MANY_NORM(64); }
 extern "C" __global__ void conv_many_norm_narrow_bf16(MANY_NORM) { RUN_MANY_NORM(16); }
 
+// As conv_rectified_f32.
+#define RECTIFIED                                                                                                                      \
+    const __grid_constant__ List<const bf16, RECTIFIED_UNITS> x, const __grid_constant__ List<const float, RECTIFIED_UNITS> w,         \
+        const __grid_constant__ List<const bf16, RECTIFIED_UNITS> mask, const __grid_constant__ List<const bf16, RECTIFIED_UNITS> plus, \
+        const __grid_constant__ List<bf16, RECTIFIED_UNITS> y, int transposed, RECTIFIED_SIZES
+#define RUN_RECTIFIED(BM)                                                                                                              \
+    SHARED(unsigned, a, 3 * BM * PITCH_A);                                                                                             \
+    SHARED(unsigned, b, PAIRS *PITCH_B);                                                                                               \
+    const Gather s = plain_gather(RECTIFIED_NUMBERS, transposed, 0);                                                                   \
+    const int z = blockIdx.z;                                                                                                          \
+    conv_gather_mma<BM>(x.at[z], w.at[z], w.at[z], w.at[z], y.at[z], a, b, s, 0, mask.at[z], plus.at[z], !transposed)
+
+extern "C" __global__ void conv_rectified_bf16(RECTIFIED) { RUN_RECTIFIED(64); }
+extern "C" __global__ void conv_rectified_narrow_bf16(RECTIFIED) { RUN_RECTIFIED(16); }
+
 // As conv_heads_f32.
 #define HEADS                                                                                                                               \
     const __grid_constant__ List<const bf16, HEAD_LEVELS> x, const __grid_constant__ List<const float, HEAD_LEVELS> w,                      \

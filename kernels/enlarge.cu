@@ -21,8 +21,8 @@ template <int N, typename T> __device__ inline void load_some(const T *p, float 
 #endif
 }
 
-// y[p, i, j] = x[p, i / F, j / F].
-template <int F, typename T> __device__ void enlarge_nearest(const T *x, T *y, EnlargeSizes s) {
+// y[p, i, j] = x[p, i / F, j / F], and `plus` where there is one.
+template <int F, typename T> __device__ void enlarge_nearest(const T *x, const T *plus, T *y, EnlargeSizes s) {
     constexpr int V = PACK<T>, M = V / F;
     over_strips<1, V>(s.planes, s.h, s.w * F / V, [&](long long p, int i, int, int j) {
         float v[M], out[V];
@@ -30,7 +30,14 @@ template <int F, typename T> __device__ void enlarge_nearest(const T *x, T *y, E
         UNROLL
         for (int k = 0; k < V; k++) out[k] = v[k / F];
         UNROLL
-        for (int a = 0; a < F; a++) store_pack(y + ((p * s.h + i) * F + a) * s.w * F + j, out);
+        for (int a = 0; a < F; a++) {
+            const long long at = ((p * s.h + i) * F + a) * s.w * F + j;
+            float sum[V];
+            if (plus) load_pack(plus + at, sum);
+            UNROLL
+            for (int k = 0; k < V; k++) sum[k] = plus ? sum[k] + out[k] : out[k];
+            store_pack(y + at, sum);
+        }
     });
 }
 
@@ -132,11 +139,11 @@ template <int F, typename T> __device__ void enlarge_bilinear_bwd(const T *dy, T
     });
 }
 
-extern "C" __global__ void nearest2_f32(const float *x, float *y, long long planes, int h, int w) {
-    enlarge_nearest<2>(x, y, EnlargeSizes{planes, h, w});
+extern "C" __global__ void nearest2_f32(const float *x, const float *plus, float *y, int adds, long long planes, int h, int w) {
+    enlarge_nearest<2>(x, adds ? plus : nullptr, y, EnlargeSizes{planes, h, w});
 }
-extern "C" __global__ void nearest2_bf16(const bf16 *x, bf16 *y, long long planes, int h, int w) {
-    enlarge_nearest<2>(x, y, EnlargeSizes{planes, h, w});
+extern "C" __global__ void nearest2_bf16(const bf16 *x, const bf16 *plus, bf16 *y, int adds, long long planes, int h, int w) {
+    enlarge_nearest<2>(x, adds ? plus : nullptr, y, EnlargeSizes{planes, h, w});
 }
 extern "C" __global__ void nearest2_bwd_f32(const float *dy, float *dx, long long planes, int h, int w) {
     enlarge_nearest_bwd<2>(dy, dx, EnlargeSizes{planes, h, w});
@@ -144,11 +151,11 @@ extern "C" __global__ void nearest2_bwd_f32(const float *dy, float *dx, long lon
 extern "C" __global__ void nearest2_bwd_bf16(const bf16 *dy, bf16 *dx, long long planes, int h, int w) {
     enlarge_nearest_bwd<2>(dy, dx, EnlargeSizes{planes, h, w});
 }
-extern "C" __global__ void nearest4_f32(const float *x, float *y, long long planes, int h, int w) {
-    enlarge_nearest<4>(x, y, EnlargeSizes{planes, h, w});
+extern "C" __global__ void nearest4_f32(const float *x, const float *plus, float *y, int adds, long long planes, int h, int w) {
+    enlarge_nearest<4>(x, adds ? plus : nullptr, y, EnlargeSizes{planes, h, w});
 }
-extern "C" __global__ void nearest4_bf16(const bf16 *x, bf16 *y, long long planes, int h, int w) {
-    enlarge_nearest<4>(x, y, EnlargeSizes{planes, h, w});
+extern "C" __global__ void nearest4_bf16(const bf16 *x, const bf16 *plus, bf16 *y, int adds, long long planes, int h, int w) {
+    enlarge_nearest<4>(x, adds ? plus : nullptr, y, EnlargeSizes{planes, h, w});
 }
 extern "C" __global__ void nearest4_bwd_f32(const float *dy, float *dx, long long planes, int h, int w) {
     enlarge_nearest_bwd<4>(dy, dx, EnlargeSizes{planes, h, w});

@@ -1,10 +1,12 @@
 // Enlarging maps (planes, h, w): nearest neighbour by a whole factor, bilinear to any size (ho, wo). One thread an element.
 #include "vector.cuh"
 
-// y[p, i, j] = x[p, i / factor, j / factor].
-template <typename T> __device__ void nearest(const T *x, T *y, long long planes, int h, int w, int factor) {
+// y[p, i, j] = x[p, i / factor, j / factor], and `plus` where there is one.
+template <typename T> __device__ void nearest(const T *x, const T *plus, T *y, long long planes, int h, int w, int factor) {
     over_map(planes, h * factor, w * factor, [&](long long p, int i, int j) {
-        y[(p * h * factor + i) * w * factor + j] = x[(p * h + i / factor) * w + j / factor];
+        const long long at = (p * h * factor + i) * w * factor + j;
+        const T v = x[(p * h + i / factor) * w + j / factor];
+        y[at] = plus ? from_float<T>(to_float(v) + to_float(plus[at])) : v;
     });
 }
 
@@ -76,11 +78,11 @@ template <typename T> __device__ void bilinear_bwd(const T *dy, T *dx, long long
     });
 }
 
-extern "C" __global__ void nearest_f32(const float *x, float *y, long long planes, int h, int w, int factor) {
-    nearest(x, y, planes, h, w, factor);
+extern "C" __global__ void nearest_f32(const float *x, const float *plus, float *y, int adds, long long planes, int h, int w, int factor) {
+    nearest(x, adds ? plus : nullptr, y, planes, h, w, factor);
 }
-extern "C" __global__ void nearest_bf16(const bf16 *x, bf16 *y, long long planes, int h, int w, int factor) {
-    nearest(x, y, planes, h, w, factor);
+extern "C" __global__ void nearest_bf16(const bf16 *x, const bf16 *plus, bf16 *y, int adds, long long planes, int h, int w, int factor) {
+    nearest(x, adds ? plus : nullptr, y, planes, h, w, factor);
 }
 extern "C" __global__ void nearest_bwd_f32(const float *dy, float *dx, long long planes, int h, int w, int factor) {
     nearest_bwd(dy, dx, planes, h, w, factor);

@@ -146,7 +146,7 @@ impl Peer {
         for l in (0..PYRAMID).rev() {
             let mut x = self.lateral[l].forward(p, cells[self.taps[l]].x())?;
             if let Some(coarser) = sums.last() {
-                x = ops::add(&x, &ops::upsample_nearest(coarser, 2)?)?;
+                x = ops::upsample_add(coarser, &x, 2)?;
             }
             sums.push(x);
         }

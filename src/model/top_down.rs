@@ -82,8 +82,7 @@ impl TopDown {
                 TopDown::Cells(cells) => cells[i].forward(p, x, x, mixture)?,
                 TopDown::HandCrafted(layers) => layers[i].forward(p, x.x())?,
             };
-            let y = ops::add(&ops::upsample_nearest(&y, 2)?, taps[i])?;
-            sums.push(State::new(y));
+            sums.push(State::new(ops::upsample_add(&y, taps[i], 2)?));
         }
         Ok(sums)
     }

@@ -127,6 +127,26 @@ impl Conv2d {
         ops::head_rows(&heads, params, width)
     }
 
+    /// Each over the rectified values of a map, to results of one size: see [`ops::rectified_convs()`].
+    ///
+    /// # Errors
+    /// Those of the op.
+    ///
+    /// # Panics
+    /// When one has a bias, or parameters other than the first one's: a bug of the caller.
+    pub fn forward_rectified(layers: &[&Conv2d], p: &Pass, x: &[&Var]) -> Result<Vec<Var>> {
+        let params = layers.first().map_or(Conv2dParams::default(), |l| l.params);
+        let mut weights = vec![];
+        for (layer, x) in layers.iter().zip(x) {
+            assert!(layer.params == params && layer.b.is_none(), "all are alike");
+            let w = p.store().weights.get(layer.w).shape();
+            let y = ops::conv2d_shape(x.shape(), w, params)?;
+            weights.push(layer.within(p, &y));
+        }
+        let all: Vec<(&Var, &Var)> = x.iter().copied().zip(&weights).collect();
+        ops::rectified_convs(&all, params)
+    }
+
     /// The weight, for an operation that convolves to `y` `(N, C_out, H', W')` as a part of its own.
     pub fn within(&self, p: &Pass, y: &Shape) -> Var {
         let w = p.weight(self.w);

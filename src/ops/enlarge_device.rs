@@ -43,8 +43,8 @@ fn kernel(between: Between, way: Way, factor: usize, dtype: DType) -> Option<Ker
 /// Rows of the smaller map that a thread of the bilinear kernels takes (`ENLARGE_ROWS`).
 const ROWS: usize = 2;
 
-/// Enlarges maps `(planes, h, w)` of `dtype` by `factor`, or pulls a gradient back to them; false, and nothing launched, where the factor
-/// or the rows do not allow 16 bytes at a time.
+/// Enlarges maps `(planes, h, w)` of `dtype` by `factor`, or pulls a gradient back to them; `first` is what the kernel is told before these
+/// sizes. False, and nothing launched, where the factor or the rows do not allow 16 bytes at a time.
 ///
 /// # Errors
 /// Those of the launch.
@@ -52,7 +52,7 @@ pub(super) fn enlarge(
     e: Engine,
     (between, way, factor): (Between, Way, usize),
     dtype: DType,
-    pointers: [Arg; 2],
+    first: &[Arg],
     [planes, h, w]: [usize; 3],
 ) -> Result<bool> {
     let pack = 16 / dtype.size();
@@ -66,7 +66,7 @@ pub(super) fn enlarge(
         Between::Nearest => h,
         Between::Bilinear => h.div_ceil(ROWS),
     };
-    let args = [&pointers[..], &[long(planes), int(h), int(w)]].concat();
+    let args = [first, &[long(planes), int(h), int(w)]].concat();
     over_units(e, kernel, planes * strips * (row / pack), &args)?;
     Ok(true)
 }

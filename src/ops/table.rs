@@ -84,6 +84,7 @@ pub static OPS: &[&Entry] = &[
     &super::subsample::ENTRY,
     &super::sync_batch_norm::ENTRY,
     &super::to_rows::ENTRY,
+    &super::upsample_add::ENTRY,
     &super::upsample_bilinear::ENTRY,
     &super::upsample_nearest::ENTRY,
     &super::weighted_sum::ENTRY,

@@ -184,7 +184,7 @@ impl Op for UpsampleBilinear {
         let planes = shape.dims()[0] * shape.dims()[1];
         let how = (Between::Bilinear, Way::Forward, self.factor(x.shape()));
         let small = [planes, x.shape().dims()[2], x.shape().dims()[3]];
-        if enlarge(e, how, x.dtype(), ends, small)? {
+        if enlarge(e, how, x.dtype(), &ends, small)? {
             return Ok(Some(y.into()));
         }
         let over = [planes, self.height, self.width];
@@ -203,7 +203,7 @@ impl Op for UpsampleBilinear {
         let d = s.dims();
         let small = [d[0] * d[1], d[2], d[3]];
         let how = (Between::Bilinear, Way::Backward, self.factor(s));
-        if !enlarge(e, how, b.dy.dtype(), ends, small)? {
+        if !enlarge(e, how, b.dy.dtype(), &ends, small)? {
             over_maps(e, kernel, small, &self.args(ends, s))?;
         }
         Ok(Some(vec![Some(Grad::Whole(dx))]))

@@ -33,6 +33,37 @@ impl UpsampleNearest {
     fn out(&self, [n, c, h, w]: [usize; 4]) -> Shape {
         Shape::from([n, c, h * self.factor, w * self.factor])
     }
+
+    /// On a device in one launch, `plus` added where there is one, of the type of `x`; `None` when no kernel takes these types.
+    ///
+    /// # Errors
+    /// Those of the launch.
+    pub(super) fn enlarged(
+        &self,
+        e: Engine,
+        x: &Tensor,
+        plus: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let kernel = pick(x.dtype(), k::NEAREST_F32, k::NEAREST_BF16);
+        let Some(kernel) = kernel.filter(|_| plus.is_none_or(|p| p.dtype() == x.dtype())) else {
+            return Ok(None);
+        };
+        let (n, c, h, w) = x.shape().nchw(self.name())?;
+        let mut y = Tensor::scratch_on(e, self.out([n, c, h, w]), x.dtype())?;
+        let over = [n * c, h * self.factor, w * self.factor];
+        let first = [
+            x.arg(e)?,
+            plus.unwrap_or(x).arg(e)?,
+            y.arg_out(e)?,
+            int(usize::from(plus.is_some())),
+        ];
+        let how = (Between::Nearest, Way::Forward, self.factor);
+        if !enlarge(e, how, x.dtype(), &first, [n * c, h, w])? {
+            let sizes = [long(n * c), int(h), int(w), int(self.factor)];
+            over_maps(e, kernel, over, &[&first[..], &sizes].concat())?;
+        }
+        Ok(Some(y))
+    }
 }
 
 impl Reference for UpsampleNearest {
@@ -110,28 +141,7 @@ impl Op for UpsampleNearest {
     crate::reference_path!();
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
-        let x = &x[0];
-        let Some(kernel) = pick(x.dtype(), k::NEAREST_F32, k::NEAREST_BF16) else {
-            return Ok(None);
-        };
-        let (n, c, h, w) = x.shape().nchw(self.name())?;
-        let mut y = Tensor::scratch_on(e, self.out([n, c, h, w]), x.dtype())?;
-        let over = [n * c, h * self.factor, w * self.factor];
-        let ends = [x.arg(e)?, y.arg_out(e)?];
-        let how = (Between::Nearest, Way::Forward, self.factor);
-        if enlarge(e, how, x.dtype(), ends, [n * c, h, w])? {
-            return Ok(Some(y.into()));
-        }
-        let args = [
-            ends[0],
-            ends[1],
-            long(n * c),
-            int(h),
-            int(w),
-            int(self.factor),
-        ];
-        over_maps(e, kernel, over, &args)?;
-        Ok(Some(y.into()))
+        Ok(self.enlarged(e, &x[0], None)?.map(Output::from))
     }
 
     fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
@@ -142,7 +152,7 @@ impl Op for UpsampleNearest {
         let mut dx = Tensor::scratch_on(e, b.shapes[0], b.dy.dtype())?;
         let ends = [b.dy.arg(e)?, dx.arg_out(e)?];
         let how = (Between::Nearest, Way::Backward, self.factor);
-        if enlarge(e, how, b.dy.dtype(), ends, [n * c, h, w])? {
+        if enlarge(e, how, b.dy.dtype(), &ends, [n * c, h, w])? {
             return Ok(Some(vec![Some(Grad::Whole(dx))]));
         }
         let args = [

@@ -177,6 +177,9 @@ impl Cell {
         if let Some(both) = self.joined(p, last.as_ref(), s0, s1)? {
             return Ok(both);
         }
+        if let Some(both) = self.rectified(p, last.as_ref(), s0, s1)? {
+            return Ok(both);
+        }
         if let (Some((x0, norm0)), Some((x1, norm1))) = (
             last.before_norm(p, s0, None)?,
             self.preprocess1.before_norm(p, s1, None)?,
@@ -185,6 +188,31 @@ impl Cell {
             return Ok(all.try_into().expect("two results"));
         }
         Ok([last.forward(p, s0)?, self.preprocess1.forward(p, s1)?])
+    }
+
+    /// [`Cell::inputs`] where both are convolutions of any window, as one operation on a device.
+    fn rectified(
+        &self,
+        p: &Pass,
+        last: &dyn Operation,
+        s0: &State,
+        s1: &State,
+    ) -> Result<Option<[Var; 2]>> {
+        let (Some((conv0, norm0)), Some((conv1, norm1))) =
+            (last.rectified(), self.preprocess1.rectified())
+        else {
+            return Ok(None);
+        };
+        let (Some(x0), Some(x1)) = (s0.unrectified()?, s1.unrectified()?) else {
+            return Ok(None);
+        };
+        if x0.dtype() != x1.dtype() {
+            return Ok(None);
+        }
+        let both = Conv2d::forward_rectified(&[conv0, conv1], p, &[x0, x1])?;
+        let both: Vec<&Var> = both.iter().collect();
+        let all = BatchNorm::forward_all(&[norm0, norm1], p, &both, false)?;
+        Ok(Some(all.try_into().expect("two results")))
     }
 
     /// [`Cell::inputs`] where all their convolutions are 1x1, as one operation on a device.

@@ -43,6 +43,11 @@ pub trait Operation: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// What it is made of, where it is a convolution of its rectified state and a normalisation.
+    fn rectified(&self) -> Option<(&Conv2d, &BatchNorm)> {
+        None
+    }
+
     /// Of a pooling that is normalised its kind and the normalisation.
     fn pooling(&self) -> Option<(PoolKind, &BatchNorm)> {
         None

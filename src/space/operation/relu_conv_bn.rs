@@ -36,9 +36,21 @@ impl ReluConvBn {
     }
 }
 
+impl ReluConvBn {
+    fn convolved(&self, p: &Pass, x: &State) -> Result<Var> {
+        match x.unrectified()? {
+            Some(x) => {
+                let all = Conv2d::forward_rectified(&[&self.conv], p, &[x])?;
+                Ok(all.into_iter().next().expect("a result"))
+            }
+            None => self.conv.forward(p, &x.relu()?),
+        }
+    }
+}
+
 impl Operation for ReluConvBn {
     fn forward(&self, p: &Pass, x: &State) -> Result<Var> {
-        self.norm.forward(p, &self.conv.forward(p, &x.relu()?)?)
+        self.norm.forward(p, &self.convolved(p, x)?)
     }
 
     fn before_norm(
@@ -47,7 +59,11 @@ impl Operation for ReluConvBn {
         x: &State,
         _inner: Option<&Var>,
     ) -> Result<Option<(Var, &BatchNorm)>> {
-        Ok(Some((self.conv.forward(p, &x.relu()?)?, &self.norm)))
+        Ok(Some((self.convolved(p, x)?, &self.norm)))
+    }
+
+    fn rectified(&self) -> Option<(&Conv2d, &BatchNorm)> {
+        Some((&self.conv, &self.norm))
     }
 
     fn pointwise(&self) -> Option<(Vec<&Conv2d>, &BatchNorm)> {

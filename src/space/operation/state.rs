@@ -6,6 +6,7 @@ use super::PoolKind;
 use crate::error::Result;
 use crate::ops;
 use crate::tape::{Path, Var};
+use crate::tensor::DType;
 
 /// A node's value with the parameter-free intermediate results that operations on its outgoing edges share: rectified,
 /// pooled, subsampled. Sharing changes no value: each is a pure function of the node.
@@ -87,6 +88,17 @@ impl State {
                 Ok(cut.get().expect("just set"))
             }
         }
+    }
+
+    /// The value for operations that rectify it as they read it; `None` where no kernels do.
+    ///
+    /// # Errors
+    /// Those of the op.
+    pub fn unrectified(&self) -> Result<Option<&Var>> {
+        let x = self.value()?;
+        let on_device = matches!(x.tape().cx().path, Path::Device(_));
+        let known = matches!(x.dtype(), DType::F32 | DType::Bf16);
+        Ok((on_device && known).then_some(x))
     }
 
     /// `max(x, 0)`.

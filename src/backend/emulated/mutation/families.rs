@@ -20,6 +20,7 @@ use crate::ops::mixed_cell::device::tests as cell;
 use crate::ops::pointwise_many::normalised::tests as normalised;
 use crate::ops::pointwise_many::tests as pointwise;
 use crate::ops::pools::tests as pools;
+use crate::ops::rectified_convs::tests as rectified;
 use crate::ops::softmaxes::tests as softmaxes;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
@@ -58,6 +59,7 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::weight_cases(e, DType::F32)?;
             heads::mutation_cases(e, DType::F32)?;
+            rectified::mutation_cases(e, DType::F32)?;
             pointwise::mutation_cases(e, DType::F32)
         },
     },
@@ -68,6 +70,7 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::weight_cases(e, DType::Bf16)?;
             heads::mutation_cases(e, DType::Bf16)?;
+            rectified::mutation_cases(e, DType::Bf16)?;
             pointwise::mutation_cases(e, DType::Bf16)
         },
     },
@@ -78,6 +81,7 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::gather_cases(e, DType::F32)?;
             heads::mutation_cases(e, DType::F32)?;
+            rectified::mutation_cases(e, DType::F32)?;
             pointwise::mutation_cases(e, DType::F32)?;
             normalised::mutation_cases(e, DType::F32)
         },
@@ -89,6 +93,7 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             convolution::gather_cases(e, DType::Bf16)?;
             heads::mutation_cases(e, DType::Bf16)?;
+            rectified::mutation_cases(e, DType::Bf16)?;
             pointwise::mutation_cases(e, DType::Bf16)?;
             normalised::mutation_cases(e, DType::Bf16)
         },
@@ -332,7 +337,11 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             cases::corners_of_single_lines(e)?;
             cases::any_size_to_any(e)?;
-            ops(e, &["upsample_nearest", "upsample_bilinear"], 8)
+            ops(
+                e,
+                &["upsample_nearest", "upsample_add", "upsample_bilinear"],
+                8,
+            )
         },
     },
     Family {

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::gradcheck::{agree, pull};
 use crate::ops::pool::{Kind, Pool};
 use crate::ops::table::Case;
+use crate::ops::upsample_add::UpsampleAdd;
 use crate::ops::upsample_bilinear::UpsampleBilinear;
 use crate::ops::upsample_nearest::UpsampleNearest;
 use crate::rng::Rng;
@@ -109,16 +110,23 @@ pub fn enlarged(e: Engine) -> Result<()> {
         .enumerate()
     {
         let nearest: Arc<dyn Op> = Arc::new(UpsampleNearest { factor });
+        let added: Arc<dyn Op> = Arc::new(UpsampleAdd { factor });
         let bilinear: Arc<dyn Op> = Arc::new(UpsampleBilinear {
             height: factor * h,
             width: factor * w,
             align_corners: false,
         });
-        for op in [nearest, bilinear] {
+        for op in [nearest, added, bilinear] {
             for dtype in [DType::F32, DType::Bf16] {
                 let mut r = Rng::new(15, &[i as u64]);
-                let v = (0..6 * h * w).map(|_| r.normal()).collect();
-                let x = vec![Tensor::from_f64([2, 3, h, w], v)?];
+                let mut draw = |h: usize, w: usize| {
+                    let v = (0..6 * h * w).map(|_| r.normal()).collect();
+                    Tensor::from_f64([2, 3, h, w], v)
+                };
+                let mut x = vec![draw(h, w)?];
+                if op.name() == "upsample_add" {
+                    x.push(draw(factor * h, factor * w)?);
+                }
                 let op = op.clone();
                 agree(e, &Case { op, x }, dtype, &mut r)?;
             }

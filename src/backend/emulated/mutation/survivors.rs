@@ -240,8 +240,8 @@ const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "resample.cu",
-        before: "nearest(x, y, planes, h, w, factor);",
-        after: "nearest(x, y, h, planes, w, factor);",
+        before: "nearest(x, adds ? plus : nullptr, y, planes, h, w, factor);",
+        after: "nearest(x, adds ? plus : nullptr, y, h, planes, w, factor);",
         why: "rows of all planes follow one another: only the product of the two counts",
     },
     Survivor {
