@@ -68,7 +68,7 @@ fn is_map(op: &str, i: usize, t: &Tensor) -> bool {
         // Its weights have one channel or one pixel, its maps more.
         ("mixed_cell" | "mixed_node", &[_, c, h, w]) => c > 1 && h * w > 1,
         ("mixed_cell" | "mixed_node", _) => false,
-        ("head_rows", _) => i % 3 == 0,
+        ("head_rows", _) => i.is_multiple_of(3),
         _ => t.shape().rank() > 1 && (i == 0 || !weights.contains(&op)),
     };
     t.dtype().is_float() && map

@@ -44,7 +44,7 @@ fn run(path: Path, l: &Levels, want: [bool; 3], together: bool) -> Vec<Tensor> {
         affine.push((gamma, draw(&[d[1]], single, 1.0, 0.0, want[2])));
     }
     let rows = |x: &[Var]| ops::to_rows(&x.iter().collect::<Vec<_>>(), l.width).unwrap();
-    let by = draw(&rows(&x).shape().dims().to_vec(), l.dtype, 1.0, 0.0, false);
+    let by = draw(rows(&x).shape().dims(), l.dtype, 1.0, 0.0, false);
     let (y, stats) = if together {
         let affine: Vec<_> = affine.iter().map(|(g, b)| (g, b)).collect();
         let pixels: Vec<usize> = l.maps.iter().map(|d| d[2] * d[3]).collect();
