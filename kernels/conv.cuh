@@ -1,6 +1,6 @@
 // What the kernels of convolutions share: sizes, the product of two tiles.
 #pragma once
-#include "norm.cuh"
+#include "norm_tally.cuh"
 
 // Channels, or pixels, of a slice of the sum.
 constexpr int BK = 16;

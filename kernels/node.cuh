@@ -4,7 +4,8 @@
 // candidate a map before each of its normalisations. Poolings of a state have one map for all edges out of it. All maps of a cell lie in
 // one tensor z (maps, n, a, h, w), `a` the channels that are mixed. Blocks of NODE_THREADS.
 #pragma once
-#include "norm.cuh"
+#include "norm_parts.cuh"
+#include "norm_tally.cuh"
 
 // Capacities, as src/ops/mixed_cell/device/mod.rs has them: candidates of the edges into a node, those edges, channels that are mixed, and
 // pointers: to states and what bypasses, to weights, to gradients of nodes, to gradients that are asked for.

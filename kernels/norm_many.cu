@@ -1,6 +1,7 @@
 // Batch normalisation of up to sixteen maps of one size by their own statistics, without scale and shift, rectified or not: what norm.cu computes of each, in
 // the same bits. Grids are (channels, chunks, maps). Statistics of a map are (4, C): mean, variance, low part of the mean, count.
 #include "norm_maps.cuh"
+#include "norm_parts.cuh"
 
 constexpr int NORM_MAPS = 16;
 

@@ -1,4 +1,4 @@
-//! Where bytes live and kernels run. `host` holds the slice kernels of the CPU; buffers come from a pool.
+//! Where bytes live and kernels run. `host` holds the slice kernels of the CPU; buffers come from an arena.
 //!
 //! **Invariant:** nothing here knows a tensor's meaning: shapes are plain sizes, and this is the only place with `unsafe`.
 

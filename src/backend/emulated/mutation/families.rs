@@ -175,7 +175,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         file: "node_first.cu",
-        headers: &["node_half.cuh"],
+        headers: &["node_half.cuh", "norm_tally.cuh"],
         cases: |d| {
             let e = Engine::new(d, true);
             cell::cases(e)?;
@@ -245,7 +245,7 @@ pub const FAMILIES: &[Family] = &[
     },
     Family {
         file: "norm_many.cu",
-        headers: &[],
+        headers: &["norm_parts.cuh"],
         cases: |d| {
             let e = Engine::new(d, true);
             norm_many::mutation_cases(e)?;

@@ -135,14 +135,14 @@ pub const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "conv_bwd_w.cu",
-        before: "for (int m = tid / BK; m < BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * out] : 0.0f;",
-        after: "for (int m = tid / BK; m <= BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * out] : 0.0f;",
+        before: "for (int m = tid / BK; m < BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * (ROWS ? 1 : out)] : 0.0f;",
+        after: "for (int m = tid / BK; m <= BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * (ROWS ? 1 : out)] : 0.0f;",
         why: PADDING,
     },
     Survivor {
         file: "conv_bwd_w.cu",
-        before: "for (int m = tid / BK; m < BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * out] : 0.0f;",
-        after: "for (int m = tid / BK; m < BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * out] : 1.0f;",
+        before: "for (int m = tid / BK; m < BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * (ROWS ? 1 : out)] : 0.0f;",
+        after: "for (int m = tid / BK; m < BM; m += STEP) a[lane * LDA + m] = one < end && row0 + m < s.rows ? from[(row0 + m) * (ROWS ? 1 : out)] : 1.0f;",
         why: TIMES_ZERO,
     },
     Survivor {
@@ -165,8 +165,8 @@ pub const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "conv_bwd_w.cu",
-        before: "conv_bwd_w<BM, BN, TM, TN, WARPS>(x, dy, part, a, b, table, chunks, chunk,                                  \\",
-        after: "conv_bwd_w<BM, BN, TN, TM, WARPS>(x, dy, part, a, b, table, chunks, chunk,                                  \\",
+        before: "conv_bwd_w<BM, BN, TM, TN, WARPS>(x, dy, part, nullptr, a, b, table, chunks, chunk,                                  \\",
+        after: "conv_bwd_w<BM, BN, TN, TM, WARPS>(x, dy, part, nullptr, a, b, table, chunks, chunk,                                  \\",
         why: THREADS,
     },
     Survivor {
@@ -219,8 +219,8 @@ pub const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "conv_bwd_w_mma.cu",
-        before: "a_half[m * 2 * PITCH + lane] = there ? from[(row0 + m) * out] : from_float<bf16>(0.0f);",
-        after: "a_half[m * 2 * PITCH + lane] = there ? from[(row0 + m) * out] : from_float<bf16>(1.0f);",
+        before: "a_half[m * 2 * PITCH + lane] = there ? from[(row0 + m) * (ROWS ? 1 : out)] : from_float<bf16>(0.0f);",
+        after: "a_half[m * 2 * PITCH + lane] = there ? from[(row0 + m) * (ROWS ? 1 : out)] : from_float<bf16>(1.0f);",
         why: TIMES_ZERO,
     },
     Survivor {

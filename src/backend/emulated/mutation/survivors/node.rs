@@ -17,6 +17,12 @@ pub const SURVIVORS: &[Survivor] = &[
     },
     Survivor {
         file: "node_half.cuh",
+        before: "if (r < o * S || (r - o * S) % D != 0 || (r - o * S) / D >= K) continue;",
+        after: "if (r < o * S || (r + o * S) % D != 0 || (r - o * S) / D >= K) continue;",
+        why: "a dilation is 1 or 2: both have the same remainder",
+    },
+    Survivor {
+        file: "node_half.cuh",
         before: "NormTally<CO> tally[SLOTS];",
         after: "NormTally<CO> tally[(SLOTS) + 1];",
         why: "one tally more, which nobody reads",
