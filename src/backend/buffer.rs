@@ -1,4 +1,4 @@
-//! Typed host memory, 64-byte aligned: alignment to a cache line keeps vector loads unsplit. Where it comes from: [`super::arena`].
+//! Typed host memory, 64-byte aligned: alignment to a cache line keeps vector loads unsplit. Where it comes from: `arena.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

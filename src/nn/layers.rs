@@ -106,7 +106,7 @@ impl Conv2d {
         Ok(y)
     }
 
-    /// Each over a map of its own, and of all results a row of `width` values for each prior, `(N, P, width)`: see [`ops::head_rows`].
+    /// Each over a map of its own, and of all results a row of `width` values for each prior, `(N, P, width)`: see [`ops::head_rows()`].
     ///
     /// # Errors
     /// Those of the op.
@@ -385,7 +385,7 @@ impl BatchNorm {
         p.mode.training && on_device && eps.is_some() && norms.iter().all(alike)
     }
 
-    /// Each normalises a level of the rows `(N, P, V)` that [`ops::to_rows`] makes of maps of so many pixels each, all together, as it
+    /// Each normalises a level of the rows `(N, P, V)` that [`ops::to_rows()`] makes of maps of so many pixels each, all together, as it
     /// would the map before; `None` where they do not ([`BatchNorm::take_rows`]).
     ///
     /// # Errors

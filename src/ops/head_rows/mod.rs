@@ -1,5 +1,5 @@
 //! The heads of a single-shot detector (Liu et al. 2016, section 2.1): a convolution of the map of each level, stride 1, and of its result a row for
-//! each prior, as [`super::to_rows`] has them, `(N, P, width)`. On a device one launch for all levels forward, one for the gradients of all
+//! each prior, as [`super::to_rows()`] has them, `(N, P, width)`. On a device one launch for all levels forward, one for the gradients of all
 //! maps, which it adds to what other operations sent these, and one for those of all weights and biases.
 
 mod device;
