@@ -3,6 +3,7 @@
 //! A kernel is written once as a portable loop over fixed-width lanes inside `simd!`, which compiles it for AVX-512,
 //! AVX2 + FMA and the baseline and picks one at run time. Every path uses fused multiply-add (`mul_add`).
 
+pub mod avg3;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]

@@ -262,22 +262,6 @@ simd! {
 }
 
 simd! {
-    /// [`pad_plane`] of `x * by`, at stride 1.
-    pub fn pad_product[T](l: &Layout, x: &[T], by: &[T], s: &mut [T]) {
-        let g = &l.g;
-        assert_eq!(g.stride, 1);
-        let rows = g.ho + (g.k - 1) * g.dilation;
-        let n = g.w.min(l.columns.saturating_sub(g.padding));
-        for iy in 0..g.h.min(rows.saturating_sub(g.padding)) {
-            let row = &mut s[(iy + g.padding) * l.columns..][g.padding..][..n];
-            for ((d, &v), &by) in row.iter_mut().zip(&x[iy * g.w..][..n]).zip(&by[iy * g.w..][..n]) {
-                *d = v * by;
-            }
-        }
-    }
-}
-
-simd! {
     /// Adds nothing: copies the scratch's interior onto the plane `dx`, the reverse of [`pad_plane`].
     pub fn unpad_plane[T](l: &Layout, s: &[T], dx: &mut [T]) {
         let g = &l.g;

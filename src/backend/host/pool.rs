@@ -1,7 +1,8 @@
-//! Pooling of one plane: 3x3 maxima at stride 1 by [`super::max3`], the rest through the padded scratch of [`super::depthwise`].
+//! Pooling of one plane: 3x3 windows at stride 1 by [`super::max3`] and [`super::avg3`], the rest through the padded scratch of
+//! [`super::depthwise`].
 
 use super::depthwise::{self, Layout};
-use super::{Float, max3};
+use super::{Float, avg3, max3};
 
 /// Kind of pool; padding never counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +17,6 @@ pub enum Kind {
 pub struct Plan<T> {
     kind: Kind,
     layout: Layout,
-    /// Of the gradient, where it is a sum over windows of `dy`: of averages at stride 1.
-    flipped: Option<Layout>,
     inverse: Vec<T>,
     ones: Vec<T>,
 }
@@ -43,52 +42,41 @@ impl<T: Float> Plan<T> {
             .collect();
         Plan {
             kind,
-            flipped: depthwise::flipped(&g)
-                .filter(|_| kind == Kind::Average)
-                .map(Layout::new),
             layout,
             inverse,
             ones: vec![T::ONE; g.k * g.k],
         }
     }
 
-    /// Windows that [`max3`] knows.
-    fn is_max3(&self) -> bool {
-        let g = &self.layout.g;
-        self.kind == Kind::Max && (g.k, g.stride, g.padding, g.dilation) == (3, 1, 1, 1)
-    }
-
     /// Memory of one thread.
     pub fn scratch(&self) -> Scratch<T> {
-        let fill = if self.kind == Kind::Max {
-            T::NEG_INF
-        } else {
-            T::ZERO
-        };
-        let l = &self.layout;
-        if self.is_max3() {
-            return Scratch {
-                x: vec![],
-                d: vec![],
-                rows: vec![],
-                max3: Some(max3::Scratch::new(l.g.h, l.g.w)),
-            };
-        }
-        let back = self.flipped.as_ref().unwrap_or(l);
-        Scratch {
-            x: vec![fill; l.scratch_len],
-            d: vec![T::ZERO; back.scratch_len],
-            rows: vec![T::ZERO; l.out_len.max(back.out_len)],
-            max3: None,
+        let (l, g) = (&self.layout, &self.layout.g);
+        let near = (g.k, g.stride, g.padding, g.dilation) == (3, 1, 1, 1);
+        match self.kind {
+            Kind::Max if near => Scratch::Max3(max3::Scratch::new(g.h, g.w)),
+            Kind::Average if near => Scratch::Avg3(avg3::Scratch::new(g.w)),
+            kind => {
+                let fill = match kind {
+                    Kind::Max => T::NEG_INF,
+                    Kind::Average => T::ZERO,
+                };
+                Scratch::Padded(Padded {
+                    x: vec![fill; l.scratch_len],
+                    d: vec![T::ZERO; l.scratch_len],
+                    rows: vec![T::ZERO; l.out_len],
+                })
+            }
         }
     }
 
     /// Pools one plane.
     pub fn forward(&self, x: &[T], s: &mut Scratch<T>, y: &mut [T]) {
         let l = &self.layout;
-        if let Some(s) = &mut s.max3 {
-            return max3::forward(x, s, y);
-        }
+        let s = match s {
+            Scratch::Max3(s) => return max3::forward(x, s, y),
+            Scratch::Avg3(s) => return avg3::forward(x, &self.inverse, s, y),
+            Scratch::Padded(s) => s,
+        };
         match self.kind {
             Kind::Max => {
                 depthwise::pad_plane(l, x, &mut s.x);
@@ -107,13 +95,11 @@ impl<T: Float> Plan<T> {
     /// Gradient of one plane; the average does not look at `x`.
     pub fn backward(&self, x: &[T], dy: &[T], s: &mut Scratch<T>, dx: &mut [T]) {
         let l = &self.layout;
-        if let Some(s) = &mut s.max3 {
-            return max3::backward(x, dy, s, dx);
-        }
-        if let Some(back) = &self.flipped {
-            depthwise::pad_product(back, dy, &self.inverse, &mut s.d);
-            return depthwise::from_padded(back, &s.d, &self.ones, &mut s.rows, dx);
-        }
+        let s = match s {
+            Scratch::Max3(s) => return max3::backward(x, dy, s, dx),
+            Scratch::Avg3(s) => return avg3::backward(dy, &self.inverse, s, dx),
+            Scratch::Padded(s) => s,
+        };
         s.d.fill(T::ZERO);
         match self.kind {
             Kind::Max => {
@@ -142,9 +128,18 @@ impl<T: Float> Plan<T> {
 }
 
 /// Reusable memory of one thread, for forwards only or backwards only.
-pub struct Scratch<T> {
+pub enum Scratch<T> {
+    /// Of 3x3 maxima at stride 1.
+    Max3(max3::Scratch<T>),
+    /// Of 3x3 means at stride 1.
+    Avg3(avg3::Scratch<T>),
+    /// Of any other window.
+    Padded(Padded<T>),
+}
+
+/// Planes with a ring around them.
+pub struct Padded<T> {
     x: Vec<T>,
     d: Vec<T>,
     rows: Vec<T>,
-    max3: Option<max3::Scratch<T>>,
 }
