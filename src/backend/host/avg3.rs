@@ -22,101 +22,78 @@ impl<T: Float> Scratch<T> {
     }
 }
 
+/// Sums of three along a row.
+#[inline(always)]
+fn along<T: Float>(x: &[T], y: &mut [T]) {
+    let (n, inner) = (x.len(), x.len().saturating_sub(2));
+    if n == 1 {
+        y[0] = x[0];
+        return;
+    }
+    (y[0], y[n - 1]) = (x[0] + x[1], x[n - 2] + x[n - 1]);
+    let (a, b, c) = (&x[..inner], &x[1..][..inner], &x[2..][..inner]);
+    let y = &mut y[1..][..inner];
+    for i in 0..inner {
+        y[i] = a[i] + b[i] + c[i];
+    }
+}
+
+/// Sums of three rows, into `y`.
+#[inline(always)]
+fn across<T: Float>(rows: &[Vec<T>; 3], y: &mut [T]) {
+    let n = y.len();
+    let (a, b, c) = (&rows[0][..n], &rows[1][..n], &rows[2][..n]);
+    for i in 0..n {
+        y[i] = a[i] + b[i] + c[i];
+    }
+}
+
+#[inline(always)]
+fn times<T: Float>(y: &mut [T], by: &[T]) {
+    for (y, &by) in y.iter_mut().zip(by) {
+        *y *= by;
+    }
+}
+
 simd! {
-    fn along[T](x: &[T], y: &mut [T]) {
-        let n = x.len();
-        let (last, inner) = (n - 1, n.saturating_sub(2));
-        if n == 1 {
-            y[0] = x[0];
-        } else {
-            y[0] = x[0] + x[1];
-            y[last] = x[last - 1] + x[last];
-        }
-        if inner > 0 {
-            let (a, b, c) = (&x[..inner], &x[1..][..inner], &x[2..][..inner]);
-            let y = &mut y[1..][..inner];
-            for i in 0..inner {
-                y[i] = a[i] + b[i] + c[i];
+    /// Pools a plane; `inverse`, of its size, are the inverse numbers of taps.
+    pub fn forward[T](x: &[T], inverse: &[T], s: &mut Scratch<T>, y: &mut [T]) {
+        let w = s.scaled.len();
+        s.sums[1].fill(T::ZERO);
+        along(&x[..w], &mut s.sums[2]);
+        for (r, y) in y.chunks_exact_mut(w).enumerate() {
+            s.sums.rotate_left(1);
+            match x.get((r + 1) * w..(r + 2) * w) {
+                Some(below) => along(below, &mut s.sums[2]),
+                None => s.sums[2].fill(T::ZERO),
             }
+            across(&s.sums, y);
+            times(y, &inverse[r * w..][..w]);
         }
     }
 }
 
 simd! {
-    fn across[T](x: [&[T]; 3], y: &mut [T]) {
-        let n = y.len();
-        let [a, b, c] = x.map(|x| &x[..n]);
-        for i in 0..n {
-            y[i] = a[i] + b[i] + c[i];
+    /// Gradient of a plane.
+    pub fn backward[T](dy: &[T], inverse: &[T], s: &mut Scratch<T>, dx: &mut [T]) {
+        let w = s.scaled.len();
+        s.sums[1].fill(T::ZERO);
+        for r in 0..=dx.len() / w {
+            let at = r * w..(r + 1) * w;
+            match dy.get(at.clone()) {
+                Some(below) => {
+                    s.scaled.copy_from_slice(below);
+                    times(&mut s.scaled, &inverse[at]);
+                    along(&s.scaled, &mut s.sums[2]);
+                }
+                None => s.sums[2].fill(T::ZERO),
+            }
+            if r > 0 {
+                across(&s.sums, &mut dx[(r - 1) * w..][..w]);
+            }
+            s.sums.rotate_left(1);
         }
     }
-}
-
-simd! {
-    fn across_scaled[T](x: [&[T]; 3], by: &[T], y: &mut [T]) {
-        let n = y.len();
-        let ([a, b, c], by) = (x.map(|x| &x[..n]), &by[..n]);
-        for i in 0..n {
-            y[i] = (a[i] + b[i] + c[i]) * by[i];
-        }
-    }
-}
-
-simd! {
-    fn scaled[T](x: &[T], by: &[T], y: &mut [T]) {
-        let n = y.len();
-        let (x, by) = (&x[..n], &by[..n]);
-        for i in 0..n {
-            y[i] = x[i] * by[i];
-        }
-    }
-}
-
-/// Calls `put` for every row with the sums along the rows above, at and below it; `take` sums along row `r`.
-fn rows<T: Float>(
-    h: usize,
-    sums: &mut [Vec<T>; 3],
-    mut take: impl FnMut(usize, &mut [T]),
-    mut put: impl FnMut(usize, [&[T]; 3]),
-) {
-    sums[1].fill(T::ZERO);
-    take(0, &mut sums[2]);
-    for r in 0..h {
-        sums.rotate_left(1);
-        match r + 1 < h {
-            true => take(r + 1, &mut sums[2]),
-            false => sums[2].fill(T::ZERO),
-        }
-        put(r, [&sums[0], &sums[1], &sums[2]]);
-    }
-}
-
-/// Pools a plane; `inverse`, of its size, are the inverse numbers of taps.
-pub fn forward<T: Float>(x: &[T], inverse: &[T], s: &mut Scratch<T>, y: &mut [T]) {
-    let w = s.scaled.len();
-    let row = |r: usize| r * w..(r + 1) * w;
-    rows(
-        x.len() / w,
-        &mut s.sums,
-        |r, sums| along(&x[row(r)], sums),
-        |r, sums| across_scaled(sums, &inverse[row(r)], &mut y[row(r)]),
-    );
-}
-
-/// Gradient of a plane.
-pub fn backward<T: Float>(dy: &[T], inverse: &[T], s: &mut Scratch<T>, dx: &mut [T]) {
-    let w = s.scaled.len();
-    let row = |r: usize| r * w..(r + 1) * w;
-    let one = &mut s.scaled;
-    rows(
-        dy.len() / w,
-        &mut s.sums,
-        |r, sums| {
-            scaled(&dy[row(r)], &inverse[row(r)], one);
-            along(one, sums);
-        },
-        |r, sums| across(sums, &mut dx[row(r)]),
-    );
 }
 
 #[cfg(test)]
