@@ -13,6 +13,7 @@ mod depthwise;
 pub(crate) mod device;
 mod entry;
 pub(super) mod sums;
+pub(super) mod tiles;
 
 pub use entry::ENTRY;
 

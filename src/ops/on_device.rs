@@ -13,6 +13,11 @@ pub fn pick(dtype: DType, f32: Kernel, bf16: Kernel) -> Option<Kernel> {
     }
 }
 
+/// Bytes of the elements.
+pub fn bytes(t: &Tensor) -> u64 {
+    (t.numel() * t.dtype().size()) as u64
+}
+
 /// Threads of a block of the kernels of maps and losses.
 pub const THREADS: u32 = 256;
 

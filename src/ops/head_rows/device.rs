@@ -5,16 +5,13 @@ use super::{EACH, HeadRows};
 use crate::backend::driver::{self as k, Arg, DevicePtr, Launch};
 use crate::error::Result;
 use crate::ops::conv2d::sums::{MOST, chunks, grid};
-use crate::ops::on_device::{int, list, long};
+use crate::ops::conv2d::tiles::{ByWidth, fits, summed, sums};
+use crate::ops::on_device::{bytes, int, list, long};
 use crate::tape::{Backward, Grad};
 use crate::tensor::{DType, Engine, Shape, Tensor};
 
 /// Levels of a launch (`HEAD_LEVELS` of conv.cuh).
 const LEVELS: usize = 8;
-/// Threads of a block, but of the wide tiles of bf16 maps, which have twice as many.
-const THREADS: u32 = 128;
-/// Channels that narrow tiles hold.
-const NARROW: usize = 16;
 
 /// Sizes of a level.
 #[derive(Debug, Clone, Copy)]
@@ -42,20 +39,13 @@ struct Plan<'a> {
     levels: Vec<Sizes>,
 }
 
-fn bytes(t: &Tensor) -> u64 {
-    (t.numel() * t.dtype().size()) as u64
-}
-
 impl<'a> Plan<'a> {
     /// `None` when no kernel takes these operands.
     fn new(op: &'a HeadRows, x: &[&Tensor]) -> Result<Option<Plan<'a>>> {
         let dtype = x[0].dtype();
-        let known = matches!(dtype, DType::F32 | DType::Bf16);
-        let fits = |x: &[&Tensor]| {
-            let parameters = x[1..].iter().all(|t| t.dtype() == DType::F32);
-            x[0].dtype() == dtype && parameters && x.iter().all(|t| t.numel() > 0)
-        };
-        if !known || !x.chunks(EACH).all(fits) {
+        let each = || x.chunks(EACH);
+        let parameters = each().flat_map(|x| x[1..].iter().copied());
+        if !fits(each().map(|x| x[0]), parameters) {
             return Ok(None);
         }
         let shapes: Vec<Shape> = x.iter().map(|t| *t.shape()).collect();
@@ -133,28 +123,25 @@ impl<'a> Plan<'a> {
     fn products(
         &self,
         e: Engine,
-        kernels: [k::Kernel; 2],
+        kernels: ByWidth<k::Kernel>,
         units: &[Unit],
         channels: impl Fn(Sizes) -> usize,
         pixels: impl Fn(Sizes) -> usize,
     ) -> Result<()> {
         let sizes = || units.iter().map(|u| self.levels[u.level]);
-        let narrow = kernels[0] != kernels[1] && sizes().all(|s| channels(s) <= NARROW);
-        let (tile, threads) = match (self.dtype, narrow) {
-            (_, true) => ((NARROW, 128), THREADS),
-            (DType::F32, _) => ((64, 64), THREADS),
-            _ => ((64, 128), 2 * THREADS),
-        };
-        let down = sizes().map(|s| channels(s).div_ceil(tile.0)).max();
-        let across = sizes()
-            .map(|s| (self.images * pixels(s)).div_ceil(tile.1))
-            .max();
-        let mut blocks = grid([across, down].map(|most| most.expect("a level")), MOST);
+        let most = sizes().map(&channels).max().expect("a level");
+        // Gradients of maps have wide tiles only.
+        let narrow = kernels.f32[0] != kernels.f32[1];
+        let (kernel, tile) = kernels.of_maps(self.dtype, if narrow { most } else { usize::MAX });
+        let down = most.div_ceil(tile.channels);
+        let pixels = sizes().map(|s| self.images * pixels(s)).max();
+        let across = pixels.expect("a level").div_ceil(tile.across);
+        let mut blocks = grid([across, down], MOST);
         blocks[2] = units.len() as u32;
-        let mut launch = Launch::new(blocks, [threads, 1, 1]);
+        let mut launch = Launch::new(blocks, [tile.threads, 1, 1]);
         launch.touches = Some(touched(units));
         let none = vec![[0, 0]; units.len()];
-        self.launch(e, kernels[usize::from(narrow)], launch, units, &none)
+        self.launch(e, kernel, launch, units, &none)
     }
 }
 
@@ -189,9 +176,9 @@ pub fn forward(e: Engine, op: &HeadRows, x: &[Tensor], shape: Shape) -> Result<O
             touches: [x.iter().map(|t| bytes(t)).sum(), p.row_bytes(level)],
         });
     }
-    let kernels = match p.dtype {
-        DType::F32 => [k::CONV_HEADS_F32, k::CONV_HEADS_NARROW_F32],
-        _ => [k::CONV_HEADS_BF16, k::CONV_HEADS_NARROW_BF16],
+    let kernels = ByWidth {
+        f32: [k::CONV_HEADS_F32, k::CONV_HEADS_NARROW_F32],
+        bf16: [k::CONV_HEADS_BF16, k::CONV_HEADS_NARROW_BF16],
     };
     for units in units.chunks(LEVELS) {
         p.products(e, kernels, units, |s| s.rows, |s| s.plane)?;
@@ -239,12 +226,12 @@ fn of_maps(
         });
         all[at] = Some(Grad::Whole(dx));
     }
-    let kernel = match p.dtype {
-        DType::F32 => k::CONV_HEADS_BWD_X_F32,
-        _ => k::CONV_HEADS_BWD_X_BF16,
+    let kernels = ByWidth {
+        f32: [k::CONV_HEADS_BWD_X_F32; 2],
+        bf16: [k::CONV_HEADS_BWD_X_BF16; 2],
     };
     for units in units.chunks(LEVELS) {
-        p.products(e, [kernel; 2], units, |s| s.depth, |s| s.h * s.w)?;
+        p.products(e, kernels, units, |s| s.depth, |s| s.h * s.w)?;
     }
     Ok(())
 }
@@ -259,27 +246,23 @@ fn of_weights(
 ) -> Result<()> {
     let wanted = |l: &usize| b.need[l * EACH + 1] || b.need[l * EACH + 2];
     let levels: Vec<usize> = (0..p.levels.len()).filter(wanted).collect();
+    let kernels = ByWidth {
+        f32: [k::CONV_HEADS_BWD_W_F32, k::CONV_HEADS_BWD_W_NARROW_F32],
+        bf16: [k::CONV_HEADS_BWD_W_BF16, k::CONV_HEADS_BWD_W_NARROW_BF16],
+    };
     for levels in levels.chunks(LEVELS) {
-        let narrow = levels.iter().all(|&l| p.levels[l].rows <= NARROW);
-        let (kernel, tile) = match (p.dtype, narrow) {
-            (DType::F32, true) => (k::CONV_HEADS_BWD_W_NARROW_F32, (NARROW, 32)),
-            (DType::F32, false) => (k::CONV_HEADS_BWD_W_F32, (64, 64)),
-            (_, true) => (k::CONV_HEADS_BWD_W_NARROW_BF16, (NARROW, 64)),
-            (_, false) => (k::CONV_HEADS_BWD_W_BF16, (64, 64)),
+        let rows = levels.iter().map(|&l| p.levels[l].rows).max();
+        let (kernel, tile) = kernels.of_weights(p.dtype, rows.expect("a level"));
+        let tiles = |s: Sizes| {
+            s.rows.div_ceil(tile.channels) * (s.depth * p.side * p.side).div_ceil(tile.across)
         };
-        let tiles =
-            |s: Sizes| s.rows.div_ceil(tile.0) * (s.depth * p.side * p.side).div_ceil(tile.1);
         let total = levels.iter().map(|&l| tiles(p.levels[l])).sum();
-        let (mut units, mut sums, mut blocks) = (vec![], vec![], [0; 2]);
+        let (mut units, mut cut, mut blocks) = (vec![], vec![], [0; 2]);
         for &level in levels {
             let (s, at) = (p.levels[level], level * EACH);
             let (count, length) = chunks(p.images * s.plane, total);
             blocks = [blocks[0].max(tiles(s)), blocks[1].max(count)];
-            // One chunk is the gradient itself.
-            let part = |of: &Tensor| match count {
-                1 => Tensor::scratch_on(e, *of.shape(), DType::F32),
-                _ => Tensor::scratch_on(e, [count, of.numel()], DType::F32),
-            };
+            let part = |of: &Tensor| sums(e, of.shape(), count);
             let mut dw = part(x[at + 1])?;
             let mut db = b.need[at + 2].then(|| part(x[at + 2])).transpose()?;
             let to = dw.arg_out(e)?;
@@ -293,19 +276,15 @@ fn of_weights(
                     bytes(&dw) + db.as_ref().map_or(0, bytes),
                 ],
             });
-            sums.push([count, length]);
-            let whole = |t| match count {
-                1 => Grad::Whole(t),
-                _ => Grad::Chunks(t),
-            };
-            all[at + 1] = b.need[at + 1].then(|| whole(dw));
-            all[at + 2] = db.map(whole);
+            cut.push([count, length]);
+            all[at + 1] = b.need[at + 1].then(|| summed(dw, count));
+            all[at + 2] = db.map(|db| summed(db, count));
         }
         let mut blocks = grid(blocks, MOST);
         blocks[2] = units.len() as u32;
-        let mut launch = Launch::new(blocks, [THREADS, 1, 1]);
+        let mut launch = Launch::new(blocks, [tile.threads, 1, 1]);
         launch.touches = Some(touched(&units));
-        p.launch(e, kernel, launch, &units, &sums)?;
+        p.launch(e, kernel, launch, &units, &cut)?;
     }
     Ok(())
 }

@@ -4,15 +4,10 @@ use super::WEIGHTS;
 use crate::backend::driver::{self as k, Arg, DevicePtr, Kernel, Launch};
 use crate::error::Result;
 use crate::ops::conv2d::sums::{MOST, Most, chunks, grid};
-use crate::ops::on_device::{int, list, long};
+use crate::ops::conv2d::tiles::{ByWidth, fits, summed, sums};
+use crate::ops::on_device::{bytes, int, list, long};
 use crate::tape::Grad;
 use crate::tensor::{DType, Engine, Shape, Tensor};
-
-/// Threads of a block, but of the wide tiles of bf16 maps, which have twice as many.
-const THREADS: u32 = 128;
-
-/// Channels that narrow tiles hold.
-const NARROW: usize = 16;
 
 /// Which pixels of its map a unit reads (`ManyPixels` of conv.cuh).
 const ALL: usize = 0;
@@ -79,23 +74,6 @@ fn pixels(i: usize, n: usize) -> usize {
     }
 }
 
-fn bytes(t: &Tensor) -> u64 {
-    (t.numel() * t.dtype().size()) as u64
-}
-
-/// Whether kernels take these, and have something to do.
-fn fits<'a>(
-    maps: impl Iterator<Item = &'a Tensor>,
-    mut weights: impl Iterator<Item = &'a Tensor>,
-) -> bool {
-    let mut dtype = None;
-    let known = |d: DType| matches!(d, DType::F32 | DType::Bf16);
-    let mut one = |t: &Tensor| {
-        t.numel() > 0 && known(t.dtype()) && *dtype.get_or_insert(t.dtype()) == t.dtype()
-    };
-    maps.into_iter().all(&mut one) && weights.all(|w| w.dtype() == DType::F32 && w.numel() > 0)
-}
-
 /// Of all units, in order; the units that a launch has no use for are like none.
 fn numbers(units: &[Unit], shape: &Shape) -> Vec<Arg> {
     let d = shape.dims();
@@ -112,31 +90,17 @@ fn lists(units: &[Unit], of: impl Fn(&Unit) -> Arg) -> Vec<Arg> {
     list(&all, WEIGHTS, all[0])
 }
 
-/// Kernels that convolve, and the one of them that gathers statistics; channels and pixels of a tile, threads.
-type Tiled = ([Kernel; 2], (usize, usize), u32);
-
-/// For results, or gradients, of at most so many channels.
-fn tiled(dtype: DType, rows: usize) -> Tiled {
-    let narrow = (NARROW, 128);
-    match (dtype, rows <= NARROW) {
-        (DType::F32, true) => (
-            [k::CONV_MANY_NARROW_F32, k::CONV_MANY_NORM_NARROW_F32],
-            narrow,
-            THREADS,
-        ),
-        (DType::F32, false) => ([k::CONV_MANY_F32, k::CONV_MANY_NORM_F32], (64, 64), THREADS),
-        (_, true) => (
-            [k::CONV_MANY_NARROW_BF16, k::CONV_MANY_NORM_NARROW_BF16],
-            narrow,
-            THREADS,
-        ),
-        (_, false) => (
-            [k::CONV_MANY_BF16, k::CONV_MANY_NORM_BF16],
-            (64, 128),
-            2 * THREADS,
-        ),
-    }
-}
+/// Kernels that convolve, and those of them that gather statistics.
+const KERNELS: ByWidth<[Kernel; 2]> = ByWidth {
+    f32: [
+        [k::CONV_MANY_F32, k::CONV_MANY_NORM_F32],
+        [k::CONV_MANY_NARROW_F32, k::CONV_MANY_NORM_NARROW_F32],
+    ],
+    bf16: [
+        [k::CONV_MANY_BF16, k::CONV_MANY_NORM_BF16],
+        [k::CONV_MANY_NARROW_BF16, k::CONV_MANY_NORM_NARROW_BF16],
+    ],
+};
 
 /// Blocks that share the pixels of a result where they gather its statistics, `most` at most, with as many tiles each: a function of the
 /// sizes alone.
@@ -159,17 +123,17 @@ fn products(
 ) -> Result<()> {
     let d = shape.dims();
     let rows = units.iter().map(|u| u.rows).max().expect("a unit");
-    let (kernels, tile, threads) = tiled(dtype, rows);
+    let (kernels, tile) = KERNELS.of_maps(dtype, rows);
     // Transposed, pixels that agree modulo the step are a class of their own, as many as there are of a result.
     let classes = |u: &Unit| if transposed && u.pixels != ALL { 4 } else { 1 };
     let down = units
         .iter()
-        .map(|u| u.rows.div_ceil(tile.0) * classes(u))
+        .map(|u| u.rows.div_ceil(tile.channels) * classes(u))
         .max();
-    let across = (d[0] * d[2] * d[3]).div_ceil(tile.1);
+    let across = (d[0] * d[2] * d[3]).div_ceil(tile.across);
     let mut blocks = grid([across, down.expect("a unit")], most);
     blocks[2] = units.len() as u32;
-    let mut launch = Launch::new(blocks, [threads, 1, 1]);
+    let mut launch = Launch::new(blocks, [tile.threads, 1, 1]);
     launch.touches = Some(touches);
     let [kernel, gathering] = kernels;
     if units[0].part.is_some() {
@@ -215,8 +179,8 @@ pub fn forward(
     let dtype = parts[0].0.dtype();
     let (mut units, mut all, mut touches) = (vec![], vec![], [0; 2]);
     let most_rows = parts.iter().map(|p| p.1[0].dims()[0]).max();
-    let (_, tile, _) = tiled(dtype, most_rows.expect("a result"));
-    let across = gather.map(|most| blocks(&shape, tile.1, most));
+    let (_, tile) = KERNELS.of_maps(dtype, most_rows.expect("a result"));
+    let across = gather.map(|most| blocks(&shape, tile.across, most));
     // Bytes of the statistics of a channel.
     let row = across.unwrap_or(0) * 4 * DType::F32.size();
     let channels = shape.dims()[1];
@@ -321,24 +285,18 @@ fn of_weights(e: Engine, parts: &[Part]) -> Result<Vec<Vec<Option<Grad>>>> {
     let (shape, dtype) = (*dy.shape(), dy.dtype());
     let d = shape.dims();
     let rows = |p: &Part| p.w[0].dims()[0];
-    let narrow = some.iter().all(|s| rows(s.0) <= NARROW);
-    let (kernel, tile): (Kernel, _) = match (dtype, narrow) {
-        (DType::F32, true) => (k::CONV_MANY_BWD_W_NARROW_F32, (NARROW, 32)),
-        (DType::F32, false) => (k::CONV_MANY_BWD_W_F32, (64, 64)),
-        (_, true) => (k::CONV_MANY_BWD_W_NARROW_BF16, (NARROW, 64)),
-        (_, false) => (k::CONV_MANY_BWD_W_BF16, (64, 64)),
+    let kernels = ByWidth {
+        f32: [k::CONV_MANY_BWD_W_F32, k::CONV_MANY_BWD_W_NARROW_F32],
+        bf16: [k::CONV_MANY_BWD_W_BF16, k::CONV_MANY_BWD_W_NARROW_BF16],
     };
-    let tiles = |p: &Part| rows(p).div_ceil(tile.0) * p.x.dims()[1].div_ceil(tile.1);
+    let most = some.iter().map(|s| rows(s.0)).max().expect("not empty");
+    let (kernel, tile) = kernels.of_weights(dtype, most);
+    let tiles = |p: &Part| rows(p).div_ceil(tile.channels) * p.x.dims()[1].div_ceil(tile.across);
     let tiles = some.iter().map(|s| tiles(s.0)).max().expect("not empty");
     let (count, length) = chunks(d[0] * d[2] * d[3], tiles);
-    let (mut units, mut sums, mut touches) = (vec![], vec![], [0; 2]);
+    let (mut units, mut made, mut touches) = (vec![], vec![], [0; 2]);
     for &(p, i, dy) in &some {
-        // One chunk is the gradient itself.
-        let shape = match count {
-            1 => *p.w[i].shape(),
-            _ => Shape::from([count, p.w[i].numel()]),
-        };
-        let mut part = Tensor::scratch_on(e, shape, DType::F32)?;
+        let mut part = sums(e, p.w[i].shape(), count)?;
         touches[0] += (bytes(dy) + bytes(p.x)) / p.w.len() as u64;
         touches[1] += bytes(&part);
         let behind = i * rows(p) * d[2] * d[3] * dtype.size();
@@ -353,11 +311,11 @@ fn of_weights(e: Engine, parts: &[Part]) -> Result<Vec<Vec<Option<Grad>>>> {
             rows: rows(p),
             pixels: pixels(i, p.w.len()),
         });
-        sums.push(part);
+        made.push(part);
     }
     let mut blocks = grid([tiles, count], MOST);
     blocks[2] = units.len() as u32;
-    let mut launch = Launch::new(blocks, [THREADS, 1, 1]);
+    let mut launch = Launch::new(blocks, [tile.threads, 1, 1]);
     launch.touches = Some(touches);
     let args = [
         lists(&units, |u| u.from[0]),
@@ -367,13 +325,10 @@ fn of_weights(e: Engine, parts: &[Part]) -> Result<Vec<Vec<Option<Grad>>>> {
         numbers(&units, &shape),
     ];
     e.launch(kernel, launch, &args.concat())?;
-    let mut sums = sums.into_iter();
+    let mut made = made.into_iter();
     let mut of = |p: &Part, i: usize| {
-        let sum = p.wanted(i).and_then(|_| sums.next())?;
-        Some(match count {
-            1 => Grad::Whole(sum),
-            _ => Grad::Chunks(sum),
-        })
+        let part = p.wanted(i).and_then(|_| made.next())?;
+        Some(summed(part, count))
     };
     let of_part = |p: &Part| (0..p.w.len()).map(|i| of(p, i)).collect();
     Ok(parts.iter().map(of_part).collect())

@@ -5,15 +5,10 @@ use crate::backend::driver::{self as k, Arg, Kernel, Launch};
 use crate::error::Result;
 use crate::ops::conv2d::Conv2dParams;
 use crate::ops::conv2d::sums::{MOST, chunks, grid};
-use crate::ops::on_device::{int, list, long};
+use crate::ops::conv2d::tiles::{ByWidth, fits, summed, sums};
+use crate::ops::on_device::{bytes, int, list, long};
 use crate::tape::Grad;
 use crate::tensor::{DType, Engine, Shape, Tensor};
-
-/// Threads of a block, but of the wide tiles of bf16 maps, which have twice as many.
-const THREADS: u32 = 128;
-
-/// Channels that narrow tiles hold.
-const NARROW: usize = 16;
 
 /// What a backward is given of one result.
 pub struct Part<'a> {
@@ -34,23 +29,6 @@ struct Unit<'a> {
     pointers: Vec<Arg>,
     /// Bytes read and written.
     touches: [u64; 2],
-}
-
-fn bytes(t: &Tensor) -> u64 {
-    (t.numel() * t.dtype().size()) as u64
-}
-
-/// Whether kernels take these, and have something to do.
-fn fits<'a>(
-    mut maps: impl Iterator<Item = &'a Tensor>,
-    mut weights: impl Iterator<Item = &'a Tensor>,
-) -> bool {
-    let mut dtype = None;
-    let known = |d: DType| matches!(d, DType::F32 | DType::Bf16);
-    let one = |t: &Tensor| {
-        t.numel() > 0 && known(t.dtype()) && *dtype.get_or_insert(t.dtype()) == t.dtype()
-    };
-    maps.all(one) && weights.all(|w| w.dtype() == DType::F32 && w.numel() > 0)
 }
 
 /// Runs a kernel over units with results of `shape`; `first` is what it is told before the sizes.
@@ -95,15 +73,14 @@ fn products(
         false => d[0] * d[2] * d[3],
     };
     let most = units.iter().map(rows).max().expect("a unit");
-    let (kernel, tile, threads) = match (dtype, most <= NARROW) {
-        (DType::F32, true) => (k::CONV_RECTIFIED_NARROW_F32, (NARROW, 128), THREADS),
-        (DType::F32, false) => (k::CONV_RECTIFIED_F32, (64, 64), THREADS),
-        (_, true) => (k::CONV_RECTIFIED_NARROW_BF16, (NARROW, 128), THREADS),
-        (_, false) => (k::CONV_RECTIFIED_BF16, (64, 128), 2 * THREADS),
+    let kernels = ByWidth {
+        f32: [k::CONV_RECTIFIED_F32, k::CONV_RECTIFIED_NARROW_F32],
+        bf16: [k::CONV_RECTIFIED_BF16, k::CONV_RECTIFIED_NARROW_BF16],
     };
-    let blocks = [pixels.div_ceil(tile.1), most.div_ceil(tile.0)];
+    let (kernel, tile) = kernels.of_maps(dtype, most);
+    let blocks = [pixels.div_ceil(tile.across), most.div_ceil(tile.channels)];
     let first = [int(usize::from(transposed))];
-    launch(e, (kernel, threads), blocks, units, &first, of)
+    launch(e, (kernel, tile.threads), blocks, units, &first, of)
 }
 
 /// Results of `shape`; `None` when no kernel takes these operands.
@@ -195,13 +172,19 @@ fn of_weights(e: Engine, params: Conv2dParams, parts: &[Part]) -> Result<Vec<Opt
     };
     let (shape, dtype) = (*dy.shape(), dy.dtype());
     let d = shape.dims();
-    let (kernel, tile): (Kernel, _) = match (dtype, d[1] <= NARROW) {
-        (DType::F32, true) => (k::CONV_RECTIFIED_BWD_W_NARROW_F32, (NARROW, 32)),
-        (DType::F32, false) => (k::CONV_RECTIFIED_BWD_W_F32, (64, 64)),
-        (_, true) => (k::CONV_RECTIFIED_BWD_W_NARROW_BF16, (NARROW, 64)),
-        (_, false) => (k::CONV_RECTIFIED_BWD_W_BF16, (64, 64)),
+    let kernels = ByWidth {
+        f32: [
+            k::CONV_RECTIFIED_BWD_W_F32,
+            k::CONV_RECTIFIED_BWD_W_NARROW_F32,
+        ],
+        bf16: [
+            k::CONV_RECTIFIED_BWD_W_BF16,
+            k::CONV_RECTIFIED_BWD_W_NARROW_BF16,
+        ],
     };
-    let tiles = |p: &Part| d[1].div_ceil(tile.0) * (p.w.numel() / d[1]).div_ceil(tile.1);
+    let (kernel, tile) = kernels.of_weights(dtype, d[1]);
+    let tiles =
+        |p: &Part| d[1].div_ceil(tile.channels) * (p.w.numel() / d[1]).div_ceil(tile.across);
     let each: Vec<usize> = parts.iter().filter(wanted).map(tiles).collect();
     let (count, length) = chunks(d[0] * d[2] * d[3], each.iter().sum());
     let mut units = vec![];
@@ -209,27 +192,20 @@ fn of_weights(e: Engine, params: Conv2dParams, parts: &[Part]) -> Result<Vec<Opt
         let Some(dy) = p.dy.filter(|_| p.need[1]) else {
             continue;
         };
-        // One chunk is the gradient itself.
-        let mut part = match count {
-            1 => Tensor::scratch_on(e, *p.w.shape(), DType::F32)?,
-            _ => Tensor::scratch_on(e, [count, p.w.numel()], DType::F32)?,
-        };
+        let mut part = sums(e, p.w.shape(), count)?;
         units.push(Unit {
             x: p.x,
             w: p.w,
             pointers: vec![p.x.arg(e)?, dy.arg(e)?, part.arg_out(e)?],
             touches: [bytes(p.x) + bytes(dy), bytes(&part)],
         });
-        *slot = Some(match count {
-            1 => Grad::Whole(part),
-            _ => Grad::Chunks(part),
-        });
+        *slot = Some(summed(part, count));
     }
     let blocks = [each.into_iter().max().expect("a unit"), count];
     let first = [int(count), long(length)];
     launch(
         e,
-        (kernel, THREADS),
+        (kernel, tile.threads),
         blocks,
         &units,
         &first,
