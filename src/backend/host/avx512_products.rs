@@ -4,10 +4,12 @@ use std::arch::x86_64::*;
 
 use super::LANES;
 use super::avx512::unrolled;
-use super::products::{DOTS, Runs, TILE_ROWS};
+use super::products::{Runs, TILE_ROWS};
 
 /// Vectors of a tile of C.
 const WIDE: usize = 3;
+/// Rows of B at a time in products along rows.
+const DOTS: usize = 6;
 
 /// `M` rows of C by `NV` vectors, of which the last counts where `mask` says; `a` holds column by column.
 ///

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use super::by_hand::applies;
 use super::conv::ConvSizes;
 use super::depthwise::{self, Geometry, Layout};
 use super::products;
@@ -114,7 +113,7 @@ impl<T: Float> Correlation<T> {
 
 /// Whether convolutions of this type and these groups go this way.
 pub fn takes<T: Float>(s: &ConvSizes) -> bool {
-    applies::<T>() && s.groups < s.c_in.max(2)
+    products::applies::<T>() && s.groups < s.c_in.max(2)
 }
 
 /// A convolution, or the input gradient of one at stride 1.

@@ -1,17 +1,21 @@
 //! Matrix products whose right operand is rows at offsets: a matrix, or the planes of a map seen through the taps of a convolution, of
-//! which no copy is made. By hand for AVX-512 and f32; elsewhere this module says that it has nothing, and the caller does it another way.
+//! which no copy is made. By hand for f32 on AVX-512 and on AVX2; elsewhere this module says that it has nothing, and the caller does it
+//! another way.
 
 use std::cell::RefCell;
 
-use super::Float;
+use super::{Float, Isa, isa};
 #[cfg(target_arch = "x86_64")]
-use super::avx512_products;
-use super::by_hand::applies;
+use super::{avx2_products, avx512_products};
+use crate::tensor::DType;
 
-/// Rows of C at a time.
+/// Rows of C that are packed together.
 pub const TILE_ROWS: usize = 8;
-/// Rows of B at a time in products along rows.
-pub const DOTS: usize = 6;
+
+/// Whether there are kernels for values of this type on this machine.
+pub(super) fn applies<T: Float>() -> bool {
+    T::DTYPE == DType::F32 && isa() != Isa::Baseline
+}
 
 /// Runs of columns: run `r` is at `r b_step` of a row of B and at `r c_step` of a row of the other operand.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +66,6 @@ pub fn pack<T: Float>(m: usize, k: usize, a: &[T], [ras, cas]: [usize; 2], out: 
 
 /// `C = A B`, or `C += A B`: A `(m, offsets)` is [`pack`]ed, row p of B begins at `offsets[p]`, rows of C are `ldc` apart. False where
 /// there is no such kernel.
-#[allow(unsafe_code)]
 pub fn product<T: Float>(
     m: usize,
     a: &[T],
@@ -73,22 +76,43 @@ pub fn product<T: Float>(
     ldc: usize,
     accumulate: bool,
 ) -> bool {
-    if !applies::<T>() {
-        return false;
-    }
-    g.check(offsets, b, m, c, ldc);
-    #[cfg(target_arch = "x86_64")]
-    {
+    if applies::<T>() {
         let (a, b) = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
         let c = bytemuck::cast_slice_mut(c);
-        // SAFETY: `applies` found AVX-512; `check` bounds every access; slices of A are cut with bounds.
-        unsafe { avx512_products::product(m, a, offsets, b, g, c, ldc, accumulate) };
+        product_by(isa(), m, a, offsets, b, g, c, ldc, accumulate);
     }
-    true
+    applies::<T>()
+}
+
+/// [`product`] by the kernels for `with`, which this machine has.
+#[allow(unsafe_code)]
+fn product_by(
+    with: Isa,
+    m: usize,
+    a: &[f32],
+    offsets: &[usize],
+    b: &[f32],
+    g: &Runs,
+    c: &mut [f32],
+    ldc: usize,
+    accumulate: bool,
+) {
+    g.check(offsets, b, m, c, ldc);
+    #[cfg(target_arch = "x86_64")]
+    match with {
+        // SAFETY: the machine has AVX-512; `check` bounds every access; slices of A are cut with bounds.
+        Isa::Avx512 => unsafe {
+            avx512_products::product(m, a, offsets, b, g, c, ldc, accumulate);
+        },
+        // SAFETY: the machine has AVX2 and FMA; the rest as above.
+        Isa::Avx2 => unsafe {
+            avx2_products::product(m, a, offsets, b, g, c, ldc, accumulate);
+        },
+        Isa::Baseline => unreachable!("no kernels"),
+    }
 }
 
 /// `C (m, offsets) += A B^T`, A `(m, runs)` with rows `lda` apart. False where there is no such kernel.
-#[allow(unsafe_code)]
 pub fn transposed<T: Float>(
     m: usize,
     a: &[T],
@@ -98,19 +122,36 @@ pub fn transposed<T: Float>(
     g: &Runs,
     c: &mut [T],
 ) -> bool {
-    if !applies::<T>() {
-        return false;
+    if applies::<T>() {
+        let (a, b) = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
+        let c = bytemuck::cast_slice_mut(c);
+        transposed_by(isa(), m, a, lda, offsets, b, g, c);
     }
+    applies::<T>()
+}
+
+/// [`transposed`] by the kernels for `with`, which this machine has.
+#[allow(unsafe_code)]
+fn transposed_by(
+    with: Isa,
+    m: usize,
+    a: &[f32],
+    lda: usize,
+    offsets: &[usize],
+    b: &[f32],
+    g: &Runs,
+    c: &mut [f32],
+) {
     g.check(offsets, b, m, a, lda);
     assert!(c.len() >= m * offsets.len());
     #[cfg(target_arch = "x86_64")]
-    {
-        let (a, b) = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
-        let c = bytemuck::cast_slice_mut(c);
-        // SAFETY: `applies` found AVX-512; `check` bounds every access; C is indexed with bounds.
-        unsafe { avx512_products::transposed(m, a, lda, offsets, b, g, c) };
+    match with {
+        // SAFETY: the machine has AVX-512; `check` bounds every access; C is indexed with bounds.
+        Isa::Avx512 => unsafe { avx512_products::transposed(m, a, lda, offsets, b, g, c) },
+        // SAFETY: the machine has AVX2 and FMA; the rest as above.
+        Isa::Avx2 => unsafe { avx2_products::transposed(m, a, lda, offsets, b, g, c) },
+        Isa::Baseline => unreachable!("no kernels"),
     }
-    true
 }
 
 thread_local! {
@@ -171,12 +212,26 @@ mod tests {
     /// Windows of a row as rows of B, in two runs, against loops.
     #[test]
     fn windows_of_a_row() {
-        if !applies::<f32>() {
-            return;
-        }
+        // Whoever has the wider ones has the others too.
+        let all = match isa() {
+            Isa::Avx512 => vec![Isa::Avx512, Isa::Avx2],
+            Isa::Avx2 => vec![Isa::Avx2],
+            Isa::Baseline => vec![],
+        };
+        all.into_iter().for_each(windows_by);
+    }
+
+    fn windows_by(with: Isa) {
         let mut r = Rng::new(1, &[]);
         let mut random = |n: usize| -> Vec<f32> { (0..n).map(|_| r.normal() as f32).collect() };
-        for (m, k, len) in [(1, 1, 1), (4, 3, 16), (7, 9, 50), (8, 7, 48), (13, 20, 131)] {
+        for (m, k, len) in [
+            (1, 1, 1),
+            (4, 3, 16),
+            (5, 2, 7),
+            (7, 9, 50),
+            (8, 7, 48),
+            (13, 20, 131),
+        ] {
             let g = Runs {
                 runs: 2,
                 len,
@@ -189,24 +244,30 @@ mod tests {
             let mut packed = vec![];
             pack(m, k, &a, [k, 1], &mut packed);
             let mut c = vec![1.0; m * ldc];
-            assert!(product(m, &packed, &offsets, &b, &g, &mut c, ldc, true));
+            product_by(with, m, &packed, &offsets, &b, &g, &mut c, ldc, true);
             let long = random(m * ldc);
             let mut t = vec![2.0; m * k];
-            assert!(transposed(m, &long, ldc, &offsets, &b, &g, &mut t));
+            transposed_by(with, m, &long, ldc, &offsets, &b, &g, &mut t);
             for i in 0..m {
                 for at in 0..ldc {
                     let (run, j) = (at / g.c_step, at % g.c_step);
                     let of = |p: usize| a[i * k + p] * b[offsets[p] + run * g.b_step + j];
                     let inside = run < 2 && j < len;
                     let sum = if inside { (0..k).map(of).sum() } else { 0.0 };
-                    assert!((c[i * ldc + at] - 1.0 - sum).abs() < 1e-4, "{m} {k} {len}");
+                    assert!(
+                        (c[i * ldc + at] - 1.0 - sum).abs() < 1e-4,
+                        "{with:?} {m} {k} {len}"
+                    );
                 }
                 for p in 0..k {
                     let of = |(run, j): (usize, usize)| {
                         long[i * ldc + run * g.c_step + j] * b[offsets[p] + run * g.b_step + j]
                     };
                     let sum: f32 = (0..2 * len).map(|n| of((n / len, n % len))).sum();
-                    assert!((t[i * k + p] - 2.0 - sum).abs() < 1e-3, "{m} {k} {len}");
+                    assert!(
+                        (t[i * k + p] - 2.0 - sum).abs() < 1e-3,
+                        "{with:?} {m} {k} {len}"
+                    );
                 }
             }
         }
