@@ -14,11 +14,11 @@ use crate::space::random::{NoneDraws, random_genotype};
 use crate::space::{Genotype, NetworkGenotype};
 use target::Target;
 
-mod cost;
+pub(super) mod cost;
 mod counted;
 mod difference;
 mod evolve;
-mod in_network;
+pub(super) mod in_network;
 mod show;
 pub(super) mod target;
 
