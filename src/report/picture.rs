@@ -59,7 +59,7 @@ fn style() -> String {
     let mut css = format!(
         "text {{ font: 13px system-ui, \"DejaVu Sans\", sans-serif; fill: {fg}; }} .heading {{ font-weight: 700; }}\n\
          .middle {{ text-anchor: middle; }} .nodetext {{ font-weight: 600; }} .index {{ font-size: 10px; }}\n\
-         .wire {{ fill: none; stroke-width: 2.6; }} .halo {{ fill: none; stroke: {bg}; stroke-width: 7.5; }}\n\
+         .wire {{ fill: none; stroke-width: 2.6; }} .halo {{ fill: none; stroke: {bg}; stroke-width: 6.4; }}\n\
          .pilltext {{ font-size: 12px; font-weight: 600; }}\n\
          .node {{ fill: {bg}; stroke: {fg}; stroke-width: 1.6; }} .node.input {{ fill: {soft}; stroke: {muted}; }}\n\
          .concat {{ stroke: {muted}; stroke-width: 1.4; stroke-dasharray: 3 3; }} .bar {{ fill: {muted}; }}\n"

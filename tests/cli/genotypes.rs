@@ -78,6 +78,76 @@ fn cells_are_converted_to_drawings() {
     );
 }
 
+/// `configs/cifar-eval.toml` at a small size: the auxiliary head is trained and delivered, and no part of what evaluates.
+#[test]
+fn a_published_genotype_is_evaluated_as_its_paper_does() {
+    let cost = json(&["arch", "cost", "configs/cifar-eval.toml", "--json"]);
+    assert_eq!(
+        (&cost["params"], &cost["params_aux"]),
+        (&3_634_678.into(), &476_426.into())
+    );
+    let cost = json(&[
+        "arch",
+        "cost",
+        "configs/imagenet-eval.toml",
+        "--classes",
+        "1000",
+        "--json",
+    ]);
+    assert_eq!(cost["params_aux"], 1_260_776);
+    let home = tempfile::tempdir().unwrap();
+    let records: Vec<u8> = (0..6u32)
+        .flat_map(|i| {
+            std::iter::once(i as u8).chain((0..3072).map(move |p| (p * (i + 3) / 7) as u8))
+        })
+        .collect();
+    for name in ["data_batch_1.bin", "test_batch.bin"] {
+        std::fs::write(home.path().join(name), &records).unwrap();
+    }
+    let root = format!("data.cifar.root=\"{}\"", home.path().display());
+    let run = home.path().join("run");
+    let run = run.to_str().unwrap();
+    let mut line = vec![
+        "train",
+        "configs/cifar-eval.toml",
+        "--run",
+        run,
+        "-q",
+        "--threads",
+        "1",
+    ];
+    for key in [
+        root.as_str(),
+        "model.channels=4",
+        "model.cells=3",
+        "finetune.iters=2",
+        "finetune.batch=2",
+        "log.images=0",
+    ] {
+        line.extend(["-s", key]);
+    }
+    let o = mtnas(&line);
+    assert!(o.status.success(), "{}", err(&o));
+    let weights = std::fs::read(Path::new(run).join("final/model.safetensors")).unwrap();
+    let name = b"auxiliary_head.classifier.weight";
+    assert!(weights.windows(name.len()).any(|w| w == name));
+    let v = json(&["eval", run, "--json", "--threads", "1"]);
+    assert!(v["classification"].is_object(), "{v}");
+    // An auxiliary head over another map.
+    let o = mtnas(&[
+        "config",
+        "check",
+        "configs/cifar-eval.toml",
+        "-s",
+        "input.size=[64,64]",
+    ]);
+    assert!(
+        o.status.code() == Some(78) && err(&o).contains("auxiliary"),
+        "{}",
+        err(&o)
+    );
+}
+
 /// What other programs read of the predictions of a network with both heads; a score of 0 lets every box through.
 pub fn files_of_predictions(run: &str, picture: &Path, home: &Path) {
     let to = home.join("formats");
