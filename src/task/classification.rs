@@ -117,7 +117,7 @@ impl Task for ClassificationTask {
             ..Default::default()
         };
         let ids = logits.tape().leaf(ids.clone());
-        let mut total = cross_entropy(logits, &ids, op)?;
+        let mut total = cross_entropy(logits, &ids, op.clone())?;
         if let Some(auxiliary) = auxiliary {
             let beside = ops::scale(&cross_entropy(auxiliary, &ids, op)?, self.auxiliary)?;
             total = ops::add(&total, &beside)?;
