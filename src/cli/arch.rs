@@ -1,22 +1,25 @@
 //! `mtnas arch`: genotypes and what their networks cost.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::json;
 
 use super::Context;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::files::write_atomic;
-use crate::report::picture;
+use crate::report::{dot, picture};
 use crate::rng::{Rng, word};
-use crate::space::genotype::{INPUTS, NODES};
+use crate::space::genotype::NODES;
 use crate::space::random::{NoneDraws, random_genotype};
-use crate::space::{Genotype, NetworkGenotype, published};
+use crate::space::{Genotype, NetworkGenotype};
 use target::Target;
 
-mod cost;
+pub(super) mod cost;
 mod counted;
+mod difference;
+mod evolve;
+pub(super) mod in_network;
+mod show;
 pub(super) mod target;
 
 #[derive(Debug, Args)]
@@ -50,14 +53,17 @@ enum Action {
         #[arg(required = true)]
         files: Vec<String>,
     },
+    /// Say in which edges two genotypes differ; exit status 1 if they do
+    #[command(after_help = difference::HELP)]
+    Diff(difference::Arguments),
     /// Write a genotype in another form
     #[command(
-        after_help = "Examples:\n  mtnas arch convert PDARTS --to json\n  mtnas arch convert genotypes.py:PC_DARTS -o pc.txt"
+        after_help = "Examples:\n  mtnas arch convert PDARTS --to json\n  mtnas arch convert genotypes.py:PC_DARTS -o pc.txt\n  mtnas arch convert MTNAS --to svg -o cells.svg\n  mtnas arch convert MTNAS --to dot | dot -Tpdf -o cells.pdf"
     )]
     Convert {
         /// Run, genotype file (FILE:NAME of several), published name, or text
         target: String,
-        /// Text of the DARTS papers, or JSON
+        /// The form
         #[arg(long, value_name = "FORM", default_value = "text")]
         to: Form,
         /// The file to write; the standard output without it
@@ -79,13 +85,21 @@ enum Action {
         #[arg(long)]
         allow_none: bool,
     },
+    /// Change an operation or an input of a genotype at random
+    #[command(after_help = evolve::HELP)]
+    Mutate(evolve::Arguments),
 }
 
 /// Forms of a genotype.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
+    /// As the DARTS papers write it
     Text,
     Json,
+    /// Cells as a drawing
+    Svg,
+    /// Cells as a graph for Graphviz
+    Dot,
 }
 
 /// Parts of a network.
@@ -109,17 +123,21 @@ impl Part {
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     match arguments.action {
         Action::Cost(a) => cost::run(a, context)?,
-        Action::Show { target: None, .. } => list(context)?,
+        Action::Show { target: None, .. } => show::list(context)?,
         Action::Show {
             target: Some(target),
             svg,
-        } => show(&target, svg.as_deref(), context)?,
-        Action::Check { files } => check(&files, context)?,
+        } => show::show(&target, svg.as_deref(), context)?,
+        Action::Check { files } => show::check(&files, context)?,
+        Action::Diff(a) => return difference::run(&a, context),
+        Action::Mutate(a) => evolve::run(&a, context)?,
         Action::Convert { target, to, output } => {
             let g = Target::genotype(&target)?;
             let text = match to {
                 Form::Text => text(&g),
                 Form::Json => g.to_json(),
+                Form::Svg => picture::network(&g),
+                Form::Dot => dot::network(&g),
             };
             match output {
                 Some(path) => write_atomic(path, text.as_bytes())?,
@@ -131,10 +149,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
             nodes,
             allow_none,
         } => {
-            let none = match allow_none {
-                true => NoneDraws::Include,
-                false => NoneDraws::Exclude,
-            };
+            let none = drawn(allow_none);
             let seed = context.seed().unwrap_or(0);
             let path = [word("random-genotype"), word(part.name())];
             print(
@@ -148,6 +163,13 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+fn drawn(allow_none: bool) -> NoneDraws {
+    match allow_none {
+        true => NoneDraws::Include,
+        false => NoneDraws::Exclude,
+    }
 }
 
 fn single(backbone: Genotype) -> NetworkGenotype {
@@ -170,91 +192,5 @@ fn print(g: NetworkGenotype, context: &Context) -> Result<()> {
     match context.json() {
         true => context.print(&g.to_json()),
         false => context.print(&text(&g)),
-    }
-}
-
-/// The published genotypes.
-fn list(context: &Context) -> Result<()> {
-    if context.json() {
-        let names: Vec<&str> = std::iter::once("MTNAS").chain(published::names()).collect();
-        return context.print_json(&names);
-    }
-    let mut lines = String::from("MTNAS           backbone, det and seg of the released network\n");
-    for name in published::names() {
-        let g = published::by_name(name).expect("a name of the table");
-        lines += &format!("{name:15} {}\n", shares(&g));
-    }
-    context.print(&lines)
-}
-
-fn shares(g: &Genotype) -> String {
-    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
-    let (skip, pool) = (percent(g.skip_share()), percent(g.pool_share()));
-    format!(
-        "{} nodes, {skip} skip-connects, {pool} poolings",
-        g.normal.len() / 2
-    )
-}
-
-fn show(target: &str, svg: Option<&Path>, context: &Context) -> Result<()> {
-    let g = Target::genotype(target)?;
-    if let Some(path) = svg {
-        write_atomic(path, picture::network(&g).as_bytes())?;
-    }
-    if context.json() {
-        return context.print(&g.to_json());
-    }
-    let mut lines = String::new();
-    for (name, part) in g.parts() {
-        lines += &format!("{name}: {}\n", shares(part));
-        for reduction in [false, true] {
-            lines += if reduction {
-                "  reduction cell\n"
-            } else {
-                "  normal cell\n"
-            };
-            for (node, pair) in part.cell(reduction).chunks(2).enumerate() {
-                let read = |&(op, input): &_| format!("{op}({})", source(input));
-                let reads: Vec<String> = pair.iter().map(read).collect();
-                lines += &format!("    node {node} = {}\n", reads.join(" + "));
-            }
-            let nodes: Vec<String> = part.concat(reduction).iter().map(|&n| source(n)).collect();
-            lines += &format!("    output = concat({})\n", nodes.join(", "));
-        }
-    }
-    context.print(&(lines + "\n" + &text(&g)))
-}
-
-/// Where an edge starts: the cell before the last, the last, or a node.
-fn source(input: usize) -> String {
-    match input {
-        0 => "c[k-2]".into(),
-        1 => "c[k-1]".into(),
-        node => format!("node {}", node - INPUTS),
-    }
-}
-
-fn check(files: &[String], context: &Context) -> Result<()> {
-    let mut rows = vec![];
-    for file in files {
-        let path = Path::new(file);
-        if path.is_dir() {
-            return Err(
-                Error::new(Code::Usage, "a directory is not a genotype file")
-                    .at(file)
-                    .help("give a file, for example RUN/final/genotype.txt"),
-            );
-        }
-        let g = NetworkGenotype::resolve(file)?;
-        let parts: Vec<&str> = g.parts().map(|p| p.0).collect();
-        if context.json() {
-            rows.push(json!({"file": file, "good": true, "parts": parts}));
-        } else {
-            context.print(&format!("{file}: good ({})\n", parts.join(", ")))?;
-        }
-    }
-    match context.json() {
-        true => context.print_json(&rows),
-        false => Ok(()),
     }
 }

@@ -166,6 +166,11 @@ impl Context {
         self.global.verbose
     }
 
+    /// Nothing but results and errors is wanted.
+    pub fn quiet(&self) -> bool {
+        self.global.quiet
+    }
+
     /// How progress is shown.
     pub fn show(&self) -> Show {
         if self.global.quiet {

@@ -32,6 +32,7 @@ pub mod normalise;
 pub mod photometric;
 mod png_file;
 pub mod preview;
+pub mod results;
 pub mod sight;
 pub mod source;
 pub mod split;

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use crate::nn::{LayerCost, LayerKind};
 
+/// Names of output layers: locations, class scores, class scores of pixels, of an image.
+const HEADS: [&str; 5] = ["loc", "conf", "seg_out", "up", "classifier"];
+
 /// Parameters and multiply-adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Count {
@@ -67,6 +70,14 @@ impl Cost {
     /// The auxiliary head alone.
     pub fn auxiliary(&self) -> Count {
         self.under("auxiliary_head")
+    }
+
+    /// The output layers of its tasks, the auxiliary head apart.
+    pub fn heads(&self) -> Count {
+        self.sum(|l| {
+            let first = l.name.split('.').next().unwrap_or_default();
+            HEADS.contains(&first)
+        })
     }
 
     /// Multiply-adds of the convolutions, without the auxiliary head.

@@ -74,6 +74,7 @@ fn classifiers() {
         assert_eq!(round(c.without_auxiliary()), mega, "{name}");
         assert_eq!(i.without_auxiliary().params, imagenet_params, "{name}");
         assert_eq!(round(i.without_auxiliary()), imagenet_mega, "{name}");
+        assert_eq!(i.heads().params, 769 * 1000);
         assert_eq!(c.under("auxiliary_head").params, 476_426);
         assert_eq!(i.under("auxiliary_head").params, 1_260_776);
     }
@@ -125,6 +126,7 @@ fn released_network_cell_by_cell() {
     assert_eq!(part(&["seg"]), (0.435, 499_184));
     assert_eq!(part(&["seg_out"]), (0.042, 560));
     assert_eq!(part(&["loc", "conf"]).1, 2_051_760);
+    assert_eq!(cost.heads().params, 2_051_760 + 560);
     assert_eq!(
         giga(cost.under("loc").macs + cost.under("conf").macs),
         2.710

@@ -14,6 +14,7 @@ pub mod release;
 pub mod spec;
 pub mod stem;
 pub mod top_down;
+pub mod work;
 
 pub use cost::{Cost, Count};
 pub use memory::Memory;

@@ -81,6 +81,26 @@ impl Network {
         Ok((network, builder.finish(seed, dtype)))
     }
 
+    /// As [`Network::build`], all values 0: for what depends on shapes alone.
+    ///
+    /// # Errors
+    /// As [`Network::build`].
+    pub fn blank(spec: &NetworkSpec, dtype: DType) -> Result<(Network, Store)> {
+        let (network, builder) = Network::declare(spec)?;
+        Ok((network, builder.blank(dtype)))
+    }
+
+    /// The tasks that its heads serve: detection, segmentation, classification.
+    pub fn tasks(&self) -> Vec<TaskKind> {
+        let s = &self.spec;
+        let all = [
+            (s.det_head.is_some(), TaskKind::Detection),
+            (s.seg_classes.is_some(), TaskKind::Segmentation),
+            (s.classes.is_some(), TaskKind::Classification),
+        ];
+        all.into_iter().filter(|t| t.0).map(|t| t.1).collect()
+    }
+
     /// Checks a network and counts its cost without allocating it.
     ///
     /// # Errors

@@ -65,6 +65,14 @@ impl Preset {
         }
     }
 
+    /// The shallower sibling of the released network (3.4): 11 cells with reductions at 3, 6 and 9, three cells less in front.
+    pub fn sibling() -> Preset {
+        let mut preset = Preset::release();
+        preset.frame.cells = 11;
+        preset.frame.reductions = Some(vec![3, 6, 9]);
+        preset
+    }
+
     /// The network of the PyTorch peer program: 16 channels, 8 cells, 320x512, 4 object classes and 16 labels.
     pub fn peer() -> Preset {
         Preset {

@@ -134,18 +134,27 @@ impl Builder {
             matches!(dtype, DType::F32 | DType::F64),
             "weights are f32 or f64"
         );
-        let allocate = |declared: Vec<Declared>| {
+        self.allocate(|d| d.value(seed, dtype))
+    }
+
+    /// Allocates everything declared and leaves it 0: for what depends on shapes alone.
+    pub fn blank(self, dtype: DType) -> Store {
+        self.allocate(|d| Tensor::zeros(d.shape, dtype))
+    }
+
+    fn allocate(self, value: impl Fn(&Declared) -> Tensor) -> Store {
+        let all = |declared: Vec<Declared>| {
             let mut set = ParamSet::default();
             for d in declared {
-                let value = d.value(seed, dtype);
-                set.add(d.name, value);
+                let first = value(&d);
+                set.add(d.name, first);
             }
             set
         };
         Store {
-            weights: allocate(self.weights),
-            arch: allocate(self.arch),
-            buffers: allocate(self.buffers),
+            weights: all(self.weights),
+            arch: all(self.arch),
+            buffers: all(self.buffers),
         }
     }
 }

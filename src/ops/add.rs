@@ -11,7 +11,7 @@ use crate::backend::host::{by_float, combine};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
@@ -51,6 +51,13 @@ impl Op for Add {
     fn infer(&self, x: &[Shape]) -> Result<Shape> {
         same("add", &x[0], &x[1])?;
         Ok(x[0])
+    }
+
+    fn elementwise(&self, _x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            add: y.numel() as u64,
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

@@ -6,7 +6,7 @@ use crate::backend::host::by_float;
 use crate::backend::host::conv::{self, ConvSizes};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 mod depthwise;
@@ -200,6 +200,13 @@ impl Op for Conv2d {
             ));
         }
         Ok(Shape::from([s.n, s.c_out, s.ho, s.wo]))
+    }
+
+    fn elementwise(&self, x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            add: if x.len() > 2 { y.numel() as u64 } else { 0 },
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

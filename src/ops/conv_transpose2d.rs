@@ -10,7 +10,7 @@ use crate::backend::host::by_float;
 use crate::backend::host::conv::{self, ConvSizes};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands x `(N, C_in, H, W)`, w `(C_in, C_out, K, K)`, optionally b `(C_out)`.
@@ -144,6 +144,13 @@ impl Op for ConvTranspose2d {
             ));
         }
         Ok(Shape::from([s.n, s.c_in, s.h, s.w]))
+    }
+
+    fn elementwise(&self, x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            add: if x.len() > 2 { y.numel() as u64 } else { 0 },
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

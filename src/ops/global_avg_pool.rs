@@ -10,7 +10,7 @@ use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
@@ -60,6 +60,13 @@ impl Op for GlobalAvgPool {
             return Err(Error::new(Code::Shape, text));
         }
         Ok(Shape::from([n, c]))
+    }
+
+    fn elementwise(&self, x: &[Shape], _y: &Shape) -> Elementwise {
+        Elementwise {
+            pool: x[0].numel() as u64,
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

@@ -11,7 +11,7 @@ use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::{for_pieces, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::tape::{Backward, Grad, Op, Output, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands are `x`, `w` and, optionally, `b`.
@@ -77,6 +77,13 @@ impl Op for Linear {
             return Err(refuse(self.name(), text));
         }
         Ok(Shape::from([a[0], w[0]]))
+    }
+
+    fn elementwise(&self, x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            add: if x.len() > 2 { y.numel() as u64 } else { 0 },
+            ..Elementwise::default()
+        }
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {

@@ -15,7 +15,7 @@ use crate::backend::host::pool::Plan;
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operand `(N, C, H, W)`.
@@ -162,6 +162,13 @@ impl Op for Pool {
     fn infer(&self, x: &[Shape]) -> Result<Shape> {
         let g = self.geometry(&x[0])?;
         Ok(Shape::from([x[0].dims()[0], x[0].dims()[1], g.ho, g.wo]))
+    }
+
+    fn elementwise(&self, _x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            pool: (y.numel() * self.k * self.k) as u64,
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

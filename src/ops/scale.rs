@@ -10,7 +10,7 @@ use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its constant.
@@ -49,6 +49,13 @@ impl Op for Scale {
             return Err(Error::new(Code::Argument, text));
         }
         Ok(x[0])
+    }
+
+    fn elementwise(&self, _x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            add: y.numel() as u64,
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

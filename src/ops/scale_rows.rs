@@ -11,7 +11,7 @@ use crate::backend::driver::{self as k, Arg, Launch};
 use crate::backend::host::{by_float, combine, elementwise};
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::tape::{Backward, Grad, Op, Output, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Var};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
@@ -63,6 +63,13 @@ impl Op for ScaleRows {
             return Err(refuse(self.name(), text));
         }
         Ok(x[0])
+    }
+
+    fn elementwise(&self, _x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            add: y.numel() as u64,
+            ..Elementwise::default()
+        }
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {

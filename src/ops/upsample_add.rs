@@ -10,7 +10,7 @@ use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
 use super::upsample_nearest::UpsampleNearest;
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Engine, Shape, Tensor};
 
 const NAME: &str = "upsample_add";
@@ -83,6 +83,15 @@ impl Op for UpsampleAdd {
         let y = self.enlargement().infer(&x[..1])?;
         same(NAME, &y, &x[1])?;
         Ok(y)
+    }
+
+    fn elementwise(&self, _x: &[Shape], y: &Shape) -> Elementwise {
+        let values = y.numel() as u64;
+        Elementwise {
+            add: values,
+            upsample: values,
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

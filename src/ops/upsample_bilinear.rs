@@ -12,7 +12,7 @@ use crate::backend::host::{by_float, resample, resample::Tap};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its size and convention.
@@ -132,6 +132,13 @@ impl Op for UpsampleBilinear {
             return Err(Error::new(Code::Argument, text));
         }
         Ok(self.out(&x[0]))
+    }
+
+    fn elementwise(&self, _x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            upsample: 7 * y.numel() as u64,
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

@@ -11,7 +11,7 @@ use crate::backend::host::{by_float, resample};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its factor.
@@ -102,6 +102,13 @@ impl Op for UpsampleNearest {
             return Err(Error::new(Code::Argument, text));
         }
         Ok(self.out([n, c, h, w]))
+    }
+
+    fn elementwise(&self, _x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            upsample: y.numel() as u64,
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

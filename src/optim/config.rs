@@ -16,6 +16,8 @@ choices! {
         Step = "step",
         /// lr (1 - t)^power, as MTL-NAS.
         Poly = "poly",
+        /// lr times `factor` at each of `times` equal distances, as DARTS on ImageNet (0.97 after every one of 250 epochs).
+        Exponential = "exponential",
     }
 }
 
@@ -36,8 +38,10 @@ settings! {
         pub beta: f64 = 0.001,
         /// Where `step` multiplies the rate, as shares of all steps, rising (released baseline: 5000, 7000, 9000 of 10000).
         pub milestones: Vec<f64> = vec![0.5, 0.7, 0.9],
-        /// What `step` multiplies the rate by at each milestone.
+        /// What `step` multiplies the rate by at each milestone, `exponential` at each distance.
         pub factor: f64 = 0.1,
+        /// Into how many equal distances `exponential` divides the stage: its epochs.
+        pub times: usize = 250,
         /// Exponent of `poly`.
         pub power: f64 = 0.9,
     }

@@ -5,8 +5,8 @@ use super::config::{Schedule, ScheduleKind};
 /// The rate at `step` of `steps` (`step < steps`), starting from `lr`.
 ///
 /// With `t = step / steps`: cosine `min + (lr - min)(1 + cos(pi t))/2` (DARTS, PC-DARTS); linear-cosine
-/// `lr ((alpha + 1 - t)(1 + cos(2 pi periods t))/2 + beta)` (TensorFlow's `linear_cosine_decay`); step, poly and constant as
-/// their names say. During the first `warmup` share of the steps the rate is also multiplied by `(step + 1) / warm steps`.
+/// `lr ((alpha + 1 - t)(1 + cos(2 pi periods t))/2 + beta)` (TensorFlow's `linear_cosine_decay`); step, poly, exponential and
+/// constant as their names say. During the first `warmup` share of the steps the rate is also multiplied by `(step + 1) / warm steps`.
 pub fn rate(s: &Schedule, lr: f64, step: u64, steps: u64) -> f64 {
     let t = step as f64 / steps.max(1) as f64;
     let decayed = match s.kind {
@@ -24,6 +24,11 @@ pub fn rate(s: &Schedule, lr: f64, step: u64, steps: u64) -> f64 {
                 .powi(s.milestones.iter().filter(|&&m| t >= m).count() as i32)
         }
         ScheduleKind::Poly => lr * (1.0 - t).powf(s.power),
+        ScheduleKind::Exponential => {
+            // In whole numbers: the first step of a distance is in it.
+            let passed = u128::from(step) * s.times as u128 / u128::from(steps.max(1));
+            lr * s.factor.powi(passed as i32)
+        }
     };
     let warm = (s.warmup * steps as f64).floor();
     if (step as f64) < warm {
@@ -57,6 +62,15 @@ mod tests {
         assert!((rate(&step, 1.0, 5000, 10000) - 0.1).abs() < 1e-15);
         assert!((rate(&step, 1.0, 9999, 10000) - 0.001).abs() < 1e-15);
         assert!((rate(&of(ScheduleKind::Poly), 1.0, 50, 100) - 0.5f64.powf(0.9)).abs() < 1e-15);
+        // 0.97 an epoch: 10 epochs of 7 steps.
+        let epochs = Schedule {
+            factor: 0.97,
+            times: 10,
+            ..of(ScheduleKind::Exponential)
+        };
+        let at = |step| rate(&epochs, 0.1, step, 70);
+        assert_eq!([at(0), at(6), at(7)], [0.1, 0.1, 0.1 * 0.97]);
+        assert!((at(69) - 0.1 * 0.97f64.powi(9)).abs() < 1e-15);
         let warm = Schedule {
             warmup: 0.1,
             ..of(ScheduleKind::Constant)

@@ -5,6 +5,9 @@ use super::svg::{Svg, xy};
 use crate::space::Primitive;
 use crate::space::genotype::INPUTS;
 
+/// Indices of the two inputs in drawings.
+const INDEX: [&str; INPUTS] = ["k\u{2212}2", "k\u{2212}1"];
+
 /// Name of a source of edges: the output of one of the two cells before, or an intermediate node.
 pub fn source_name(source: usize) -> String {
     match source {
@@ -69,7 +72,8 @@ impl Cell<'_> {
                     "node input",
                     &[("rx", &6)],
                 );
-                svg.text(INPUT.0 + INPUT.1 / 2.0, y + 5.0, "nodetext middle", &name);
+                let at = INPUT.0 + INPUT.1 / 2.0;
+                svg.indexed(at, y + 4.0, "nodetext middle", ["c", INDEX[source]]);
             } else {
                 let (x, y) = (l.x(source), xy(y));
                 svg.element(
@@ -141,7 +145,7 @@ impl Cell<'_> {
             "node input",
             &[("rx", &6)],
         );
-        svg.text(x + 40.0, middle + 5.0, "nodetext middle", "c\u{2096}");
+        svg.indexed(x + 40.0, middle + 4.0, "nodetext middle", ["c", "k"]);
     }
 
     /// The line of an operation from its source to its label, and the label's left end and middle.

@@ -13,9 +13,9 @@ pub const TOP: f64 = 30.0;
 /// Left edge and width of an input.
 pub const INPUT: (f64, f64) = (12.0, 62.0);
 /// Width of the gap in which lines bend.
-pub const BEND: f64 = 58.0;
+pub const BEND: f64 = 80.0;
 /// Width and height of an operation.
-pub const PILL: (f64, f64) = (62.0, 21.0);
+pub const PILL: (f64, f64) = (70.0, 21.0);
 /// Radius of a node.
 pub const NODE: f64 = 14.0;
 /// From an operation to its node.

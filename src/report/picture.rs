@@ -58,21 +58,31 @@ fn style() -> String {
     let [bg, fg, muted, soft] = ["bg", "fg", "muted", "soft"].map(colour);
     let mut css = format!(
         "text {{ font: 13px system-ui, \"DejaVu Sans\", sans-serif; fill: {fg}; }} .heading {{ font-weight: 700; }}\n\
-         .middle {{ text-anchor: middle; }} .nodetext {{ font-weight: 600; }}\n\
-         .wire {{ fill: none; stroke-width: 2.6; }} .halo {{ fill: none; stroke: {bg}; stroke-width: 7.5; }}\n\
+         .middle {{ text-anchor: middle; }} .nodetext {{ font-weight: 600; }} .index {{ font-size: 10px; }}\n\
+         .wire {{ fill: none; stroke-width: 2.6; }} .halo {{ fill: none; stroke: {bg}; stroke-width: 6.4; }}\n\
          .pilltext {{ font-size: 12px; font-weight: 600; }}\n\
          .node {{ fill: {bg}; stroke: {fg}; stroke-width: 1.6; }} .node.input {{ fill: {soft}; stroke: {muted}; }}\n\
          .concat {{ stroke: {muted}; stroke-width: 1.4; stroke-dasharray: 3 3; }} .bar {{ fill: {muted}; }}\n"
     );
-    for p in Primitive::ALL {
-        let rule = block(&format!(".p-{} {{", p.name()));
-        let (own, ink) = (property(rule, "--k"), property(rule, "--ink"));
-        let own = colour(own.trim_start_matches("var(--").trim_end_matches(')'));
+    for &p in Primitive::ALL {
+        let ink = property(rule_of(p), "--ink");
+        let own = colour_of(p);
         css += &format!(
             ".p-{p} .wire {{ stroke: {own}; }} .p-{p} .pill {{ fill: {own}; }} .p-{p} .pilltext {{ fill: {ink}; }}\n"
         );
     }
     css
+}
+
+/// The page's rule of an operation.
+fn rule_of(p: Primitive) -> &'static str {
+    block(&format!(".p-{} {{", p.name()))
+}
+
+/// The colour of an operation on a light ground.
+pub(super) fn colour_of(p: Primitive) -> &'static str {
+    let own = property(rule_of(p), "--k");
+    colour(own.trim_start_matches("var(--").trim_end_matches(')'))
 }
 
 /// What stands between the braces of a rule of the page.

@@ -127,6 +127,21 @@ impl Svg {
         )
     }
 
+    /// Text with an index below the line, as `element` writes it; not every viewer knows `baseline-shift`.
+    pub fn indexed(&mut self, x: f64, y: f64, class: &str, [text, index]: [&str; 2]) -> &mut Self {
+        let inner = format!(
+            "{}<tspan dy=\"3.5\" class=\"index\">{}</tspan>",
+            escape(text),
+            escape(index)
+        );
+        let (x, y) = (xy(x), xy(y));
+        let head: [(&str, &dyn Display); 3] = [("x", &x), ("y", &y), ("class", &class)];
+        self.element("text", &head, None);
+        self.body.truncate(self.body.len() - 2);
+        write!(self.body, ">{inner}</text>").expect("a String takes all text");
+        self
+    }
+
     /// The whole drawing. `label` says what it shows to those who do not see it.
     pub fn finish(
         &self,
@@ -282,12 +297,17 @@ mod tests {
     fn markup_is_escaped() {
         let mut s = Svg::new();
         s.text(1.0, 2.0, "a", "<b> & \"c\"");
+        s.indexed(1.0, 2.0, "a", ["c", "<k"]);
         let whole = s.finish(10.0, 10.0, "x", "a < b", &[]);
         assert!(
             whole.contains("&lt;b&gt; &amp; &quot;c&quot;")
                 && whole.contains("aria-label=\"a &lt; b\""),
             "{whole}"
         );
-        assert!(whole.ends_with("</svg>"));
+        let index = "y=\"2\" class=\"a\">c<tspan dy=\"3.5\" class=\"index\">&lt;k</tspan></text>";
+        assert!(
+            whole.ends_with("</svg>") && whole.contains(index),
+            "{whole}"
+        );
     }
 }

@@ -13,6 +13,7 @@ pub mod floor;
 pub mod forecast;
 pub mod given;
 pub mod graphs;
+pub mod kept;
 mod learner_io;
 pub mod method;
 pub mod model_file;

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::model::{Cells, DetHead, NetworkSpec};
 use crate::space::genotype::edge_count;
 use crate::space::{ArchOptions, Candidates, Genotype, NetworkGenotype, published};
+use crate::task::config::TaskKind;
 
 /// Number of classes of each head; `None` for a head that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,8 +77,17 @@ pub fn spec(config: &Config, parts: &Parts, heads: &Heads) -> Result<NetworkSpec
     }
     s.seg_classes = heads.seg;
     s.classes = heads.cls;
+    s.auxiliary =
+        heads.cls.is_some() && matches!(parts.backbone, Cells::Derived(_)) && auxiliary(config);
     s.memory = config.search.memory;
     Ok(s)
+}
+
+/// Whether derived classifiers are trained with an auxiliary head.
+fn auxiliary(config: &Config) -> bool {
+    let task = config.task(TaskKind::Classification);
+    let table = task.and_then(|(_, t)| t.classification.as_ref());
+    table.is_some_and(|t| t.auxiliary_weight > 0.0)
 }
 
 /// Search cells of a group as the configuration describes the space.

@@ -231,7 +231,9 @@ pub(super) fn loss(
     let outputs = match net.forward(p, &x, task.kind())? {
         Outputs::Detection { loc, conf } => vec![loc, conf],
         Outputs::Segmentation(y) => vec![y],
-        Outputs::Classification { logits, .. } => vec![logits],
+        Outputs::Classification { logits, auxiliary } => {
+            [Some(logits), auxiliary].into_iter().flatten().collect()
+        }
     };
     let l = task.loss(&outputs, &targets)?;
     Ok(Loss {

@@ -7,12 +7,14 @@ pub mod config;
 pub mod derive;
 pub mod derived_cell;
 pub mod genotype;
+pub mod genotype_diff;
 pub mod genotype_document;
 mod genotype_json;
 mod genotype_lexer;
 mod genotype_parser;
 pub mod genotype_text;
 pub mod mixed_op;
+pub mod mutate;
 #[cfg(test)]
 mod mutation_tests;
 pub mod operation;

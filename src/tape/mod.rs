@@ -13,6 +13,7 @@ mod graph;
 mod node;
 mod op;
 mod results;
+mod sketch;
 mod walk;
 
 use std::cell::RefCell;
@@ -26,6 +27,7 @@ use crate::tensor::{DType, Shape, Tensor};
 use node::{Node, Shared, Slot};
 pub use op::{Backward, Cx, Grad, Op, OpTime, Output, Path, Saves};
 pub use results::Aside;
+pub use sketch::{Elementwise, Sketched};
 
 struct Inner {
     shared: Shared,

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use super::results::Aside;
+use super::sketch::Elementwise;
 use crate::dual::Dual;
 use crate::error::Result;
 use crate::rounding::Bounded;
@@ -185,6 +186,12 @@ pub trait Op: Debug + Send + Sync {
     /// Those of the device.
     fn backward_device(&self, _e: Engine, _b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
         Ok(None)
+    }
+
+    /// Its work on single values, from the shapes of operands and result; none where values are only moved, and of the multiply-adds of
+    /// convolutions and linear layers.
+    fn elementwise(&self, _x: &[Shape], _y: &Shape) -> Elementwise {
+        Elementwise::default()
     }
 
     /// Shape of result `result`, 0 the first, as [`Op::infer`]; all are of one unless the op says otherwise.

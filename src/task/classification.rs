@@ -8,15 +8,17 @@ use super::{
 use crate::annotation::Annotation;
 use crate::error::{Code, Error, Result};
 use crate::metrics::TopK;
-use crate::ops::{CrossEntropy, Denominator, cross_entropy};
+use crate::ops::{self, CrossEntropy, Denominator, cross_entropy};
 use crate::tape::Var;
 use crate::tensor::Tensor;
 
-/// The task; the head gives `logits` `(N, classes)`.
+/// The task; the head gives `logits` `(N, classes)`, in training those of an auxiliary head too, whose loss is added with its weight.
 #[derive(Debug, Clone)]
 pub struct ClassificationTask {
     classes: Vec<String>,
     smoothing: f64,
+    /// Weight of the auxiliary head's loss.
+    auxiliary: f64,
 }
 
 impl ClassificationTask {
@@ -36,7 +38,16 @@ impl ClassificationTask {
             let message = format!("`label_smoothing` is {smoothing}");
             return Err(Error::new(Code::ConfigValue, message).help("use 0 to below 1"));
         }
-        Ok(ClassificationTask { classes, smoothing })
+        let auxiliary = config.auxiliary_weight;
+        if !(auxiliary.is_finite() && auxiliary >= 0.0) {
+            let message = format!("`auxiliary_weight` is {auxiliary}");
+            return Err(Error::new(Code::ConfigValue, message).help("use 0 or more"));
+        }
+        Ok(ClassificationTask {
+            classes,
+            smoothing,
+            auxiliary,
+        })
     }
 
     fn fits(&self, dims: &[usize], images: usize) -> bool {
@@ -81,14 +92,18 @@ impl Task for ClassificationTask {
 
     fn loss(&self, outputs: &[Var], targets: &Targets) -> Result<Loss> {
         let ids = targets.get("class");
-        let [logits] = outputs else {
-            return Err(wrong_outputs(
-                "classification",
-                "(N, classes)",
-                outputs.iter().map(Var::dims),
-            ));
+        let (logits, auxiliary) = match outputs {
+            [logits] => (logits, None),
+            [logits, auxiliary] if self.auxiliary > 0.0 => (logits, Some(auxiliary)),
+            _ => {
+                return Err(wrong_outputs(
+                    "classification",
+                    "(N, classes)",
+                    outputs.iter().map(Var::dims),
+                ));
+            }
         };
-        if !self.fits(logits.dims(), ids.numel()) {
+        if !outputs.iter().all(|o| self.fits(o.dims(), ids.numel())) {
             let wanted = format!("({}, {})", ids.numel(), self.classes.len());
             return Err(wrong_outputs(
                 "classification",
@@ -101,7 +116,12 @@ impl Task for ClassificationTask {
             smoothing: self.smoothing,
             ..Default::default()
         };
-        let total = cross_entropy(logits, &logits.tape().leaf(ids.clone()), op)?;
+        let ids = logits.tape().leaf(ids.clone());
+        let mut total = cross_entropy(logits, &ids, op.clone())?;
+        if let Some(auxiliary) = auxiliary {
+            let beside = ops::scale(&cross_entropy(auxiliary, &ids, op)?, self.auxiliary)?;
+            total = ops::add(&total, &beside)?;
+        }
         Ok(Loss {
             total,
             parts: vec![],
@@ -166,6 +186,7 @@ mod tests {
     fn task(smoothing: f64) -> ClassificationTask {
         let config = ClassificationConfig {
             label_smoothing: smoothing,
+            ..ClassificationConfig::default()
         };
         ClassificationTask::new(vec!["cat".into(), "dog".into()], &config).unwrap()
     }
@@ -191,6 +212,31 @@ mod tests {
         );
         let smooth = task(0.1).loss(&[x], &t).unwrap().total.value().item();
         assert!(smooth > loss.total.value().item());
+    }
+
+    /// DARTS: loss + 0.4 x loss of the auxiliary head; where that head is not asked for, its outputs are refused.
+    #[test]
+    fn an_auxiliary_head_adds_its_share() {
+        let config = ClassificationConfig {
+            auxiliary_weight: 0.4,
+            ..ClassificationConfig::default()
+        };
+        let both = ClassificationTask::new(vec!["cat".into(), "dog".into()], &config).unwrap();
+        let targets = both.targets(&[Annotation::Class(1)]).unwrap();
+        let tape = Tape::new(Cx::default());
+        let var = |v: [f64; 2]| tape.param(Tensor::from_f64([1, 2], v.to_vec()).unwrap());
+        let (x, y) = (var([0.0, 3f64.ln()]), var([0.0, 0.0]));
+        let loss = both.loss(&[x.clone(), y.clone()], &targets).unwrap().total;
+        let want = (4.0f64 / 3.0).ln() + 0.4 * 2f64.ln();
+        assert!((loss.value().item() - want).abs() < 1e-12);
+        let g = tape.backward(&loss).unwrap();
+        assert!((g.get(&y).unwrap().f64s()[0] - 0.2).abs() < 1e-12);
+        let alone = both.loss(std::slice::from_ref(&x), &targets).unwrap().total;
+        assert!((alone.value().item() - (4.0f64 / 3.0).ln()).abs() < 1e-12);
+        assert_eq!(
+            task(0.0).loss(&[x, y], &targets).unwrap_err().code(),
+            Code::Shape
+        );
     }
 
     #[test]
@@ -240,6 +286,7 @@ mod tests {
         assert!(ClassificationTask::new(vec![], &ClassificationConfig::default()).is_err());
         let config = ClassificationConfig {
             label_smoothing: 1.0,
+            ..ClassificationConfig::default()
         };
         assert!(ClassificationTask::new(vec!["a".into()], &config).is_err());
     }

@@ -125,6 +125,9 @@ settings! {
     pub struct ClassificationConfig {
         /// Label smoothing, 0 to below 1 (DARTS on ImageNet: 0.1; CIFAR: 0).
         pub label_smoothing: f64 = 0.0,
+        /// Weight of the loss of an auxiliary head over the second reduction cell, which a derived network then has while it is trained
+        /// (DARTS and PC-DARTS: 0.4); 0: none. Images of 32x32, or 224x224 with the ImageNet stem.
+        pub auxiliary_weight: f64 = 0.0,
     }
 }
 

@@ -94,10 +94,69 @@ fn architectures_cost_what_the_peers_count() {
     assert!(text.contains("5,271,080,960  10.542 GFLOPs"), "{text}");
 }
 
+/// Rows of systems.md 3.4, all of which are tests of `model::cost`: both kinds of branches, and the shallower sibling.
+#[test]
+fn backbones_in_the_frame_of_mtnas() {
+    let gflops = |line: &[&str]| {
+        let v = json(&mtnas(&[&["arch", "cost", "--json"], line].concat()));
+        (v["gflops"].as_f64().unwrap() * 1e3).round() / 1e3
+    };
+    for (name, released, by_hand) in [
+        ("DARTS_V1", 9.330, 9.858),
+        ("PC_DARTS_image", 10.524, 11.053),
+    ] {
+        assert_eq!(gflops(&[name, "--branches", "released"]), released);
+        assert_eq!(gflops(&[name, "--branches", "hand-crafted"]), by_hand);
+        assert_eq!(gflops(&[name]), by_hand);
+    }
+    assert_eq!(gflops(&["MTNAS", "--branches", "hand-crafted"]), 11.070);
+    let sibling = gflops(&["MTNAS", "--network", "mtnas-9g"]);
+    assert_eq!((sibling * 1e2).round() / 1e2, 9.04);
+    let keys = ["-s", "model.cells=11", "-s", "model.reductions=[3,6,9]"];
+    assert_eq!(gflops(&[&["MTNAS"][..], &keys].concat()), sibling);
+}
+
+/// What is counted besides parameters and multiply-adds. The figures of normalisations and enlargements follow from the maps alone
+/// (tests of `model::work`); rows of layers add up to them.
+#[test]
+fn work_on_values_and_memory_are_counted() {
+    let v = json(&mtnas(&["arch", "cost", "MTNAS", "--layers", "--json"]));
+    let number = |v: &serde_json::Value| v.as_u64().unwrap();
+    assert_eq!(number(&v["params_heads"]), 2_051_760 + 560);
+    let norms = v["layers"].as_array().unwrap().iter();
+    let values = norms.filter(|l| l["kind"] == "norm").map(|l| {
+        let side = |k: &str| number(&l["output"][k]);
+        side("c") * side("h") * side("w")
+    });
+    assert_eq!(number(&v["bn_ops"]), 2 * values.sum::<u64>());
+    let e = &v["elementwise"];
+    let kinds = ["relu", "pool", "add", "upsample"].map(|k| number(&e[k]));
+    assert!(kinds.iter().all(|&n| n > 0), "{e}");
+    assert_eq!(number(&v["elementwise_ops"]), kinds.iter().sum::<u64>());
+    for task in ["detection", "segmentation"] {
+        let bytes = &v["activation_bytes"][task];
+        let (f32, bf16) = (number(&bytes["f32"]), number(&bytes["bf16"]));
+        assert!(bf16 < f32 && f32 <= 2 * bf16, "{task}: {bytes}");
+    }
+    let text = out(&mtnas(&["arch", "cost", "MTNAS"]));
+    assert!(text.contains("bytes an image, detection"), "{text}");
+}
+
 #[test]
 fn what_cannot_be_counted_is_refused() {
     for (line, status, words) in [
-        (&["MTNAS", "-s", "model.cells=3"][..], 2, "--cells"),
+        (&["MTNAS", "-s", "search.batch=3"][..], 2, "model.cells=11"),
+        (&["MTNAS", "-s", "model.cell=3"], 78, "`cells`"),
+        (
+            &["PDARTS", "--network", "cifar", "--branches", "released"],
+            2,
+            "mtnas-9g",
+        ),
+        (
+            &["configs/demo.toml", "--branches", "released"],
+            2,
+            "model.branches",
+        ),
         (
             &["configs/demo.toml", "--network", "cifar"],
             2,
@@ -271,6 +330,7 @@ fn a_run_predicts_without_its_data() {
         std::fs::read(drawn.join("street.png")).unwrap()
     };
     let first = predict();
+    super::genotypes::files_of_predictions(run, &picture, home.path());
     // A run of an older version has no class names in `final`: those of the configuration serve.
     std::fs::remove_file(Path::new(run).join("final/classes.json")).unwrap();
     assert_eq!(predict(), first);

@@ -2,23 +2,21 @@
 
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::super::Context;
 use super::counted::Named;
+use super::in_network::{self, Branches, InNetwork};
 use super::target::Target;
 use crate::error::{Code, Error, Result};
-use crate::model::Cells;
-use crate::model::preset::Preset;
 use crate::search::config::{Config, Override};
-use crate::search::networks::Parts;
 use crate::search::{classes, model_file, planned};
-use crate::space::NetworkGenotype;
 
 pub(super) const HELP: &str = "\
 Examples:
   mtnas arch cost PC_DARTS_cifar --network imagenet --json
-  mtnas arch cost MTNAS --input 384x640
+  mtnas arch cost PDARTS --branches hand-crafted --input 384x640
+  mtnas arch cost MTNAS -s model.cells=11 -s model.reductions=[3,6,9]
   mtnas arch cost supernet --network mtnas-peer --layers
   mtnas arch cost configs/driving-small.toml
   mtnas arch cost runs/driving-small
@@ -26,33 +24,20 @@ Examples:
 Parameters are those of convolutions, linear layers and affine normalisation,
 without the auxiliary head; multiply-adds are those of convolutions (conv
 MACs) and of linear layers, for one image. GFLOPs are 2 x conv MACs.
-Architecture parameters are not counted. `supernet` of cifar and imagenet has
-16 channels and 8 cells. With --json a configuration's last network stands
-at the top, all of them under `networks`.";
+Architecture parameters are not counted. Heads are the output layers.
 
-/// Networks that a genotype can be put into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum InNetwork {
-    /// DARTS on CIFAR: 36 channels, 20 cells, 32x32
-    Cifar,
-    /// DARTS on ImageNet: 48 channels, 14 cells, 224x224
-    Imagenet,
-    /// Released MTNAS: 32 channels, 14 cells, 320x512
-    MtnasRelease,
-    /// PyTorch peer: 16 channels, 8 cells, 320x512
-    MtnasPeer,
-}
+Work on single values is counted apart, of one image in evaluation: a
+normalisation is 2 operations a value; a rectifier, a sum of two maps and a
+bias 1; a pooling as many as its window has places, for each value of its
+result; nearest enlargement 1 for each, bilinear 7; a weighted sum of n maps
+2n - 1. Moving values (concatenation, slices, shuffles) is none.
 
-impl InNetwork {
-    fn preset(self, supernet: bool) -> Preset {
-        match self {
-            InNetwork::Cifar => Preset::cifar(supernet),
-            InNetwork::Imagenet => Preset::imagenet(supernet),
-            InNetwork::MtnasRelease => Preset::release(),
-            InNetwork::MtnasPeer => Preset::peer(),
-        }
-    }
-}
+Activations are the bytes of one image that a step on a GPU keeps for the way
+back: found by recording the step on a device that executes nothing; the
+image is among them, parameters, loss and drop path are not.
+
+`supernet` of cifar and imagenet has 16 channels and 8 cells. With --json a
+configuration's last network stands at the top, all under `networks`.";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -60,22 +45,25 @@ pub(super) struct Arguments {
     target: String,
     /// Network around a genotype's cells; mtnas-release without it
     #[arg(long, value_name = "NAME")]
-    network: Option<InNetwork>,
+    pub(super) network: Option<InNetwork>,
+    /// Branches around a genotype's backbone, in place of its own
+    #[arg(long, value_name = "WHICH")]
+    pub(super) branches: Option<Branches>,
     /// Initial channels
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u16).range(1..))]
-    channels: Option<u16>,
+    pub(super) channels: Option<u16>,
     /// Backbone cells
     #[arg(long, value_name = "L", value_parser = clap::value_parser!(u16).range(1..=256))]
-    cells: Option<u16>,
+    pub(super) cells: Option<u16>,
     /// Height and width of the input in pixels
     #[arg(long, value_name = "HxW", value_parser = size)]
-    input: Option<[usize; 2]>,
+    pub(super) input: Option<[usize; 2]>,
     /// Classes of the classifier; of detection and segmentation as N,N
     #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    classes: Vec<u32>,
+    pub(super) classes: Vec<u32>,
     /// Partial channels k of search cells
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=64))]
-    partial_k: Option<u16>,
+    pub(super) partial_k: Option<u16>,
     /// List every layer
     #[arg(long)]
     layers: bool,
@@ -93,8 +81,8 @@ pub(super) fn run(a: Arguments, context: &Context) -> Result<()> {
     let list = match Target::new(&a.target)? {
         Target::Config(path) => of_config(&path, &a, context)?,
         Target::Run(path) => vec![of_run(&path, &a, context)?],
-        Target::Supernet => vec![of_genotype(None, &a, context)?],
-        Target::Genotype(g) => vec![of_genotype(Some(*g), &a, context)?],
+        Target::Supernet => vec![in_network::count(None, &a, context)?],
+        Target::Genotype(g) => vec![in_network::count(Some(*g), &a, context)?],
     };
     if context.json() {
         let last = list.last().expect("at least one network");
@@ -107,16 +95,16 @@ pub(super) fn run(a: Arguments, context: &Context) -> Result<()> {
     context.print(&list.iter().map(|n| n.text(a.layers)).collect::<String>())
 }
 
-fn usage(what: &str, help: &str) -> Error {
+pub(super) fn usage(what: &str, help: &str) -> Error {
     Error::new(Code::Usage, what).help(help)
 }
 
 /// Every network that a configuration trains and whose cells are known, the last one last.
 fn of_config(path: &Path, a: &Arguments, context: &Context) -> Result<Vec<Named>> {
-    if a.network.is_some() {
+    if a.network.is_some() || a.branches.is_some() {
         return Err(usage(
             "a configuration says itself which network it has",
-            "leave --network out, or set `-s model.frame=NAME`",
+            "leave --network and --branches out, or set `-s model.frame=NAME`, `-s model.branches=NAME`",
         ));
     }
     let given = match a.classes[..] {
@@ -167,7 +155,7 @@ fn of_config(path: &Path, a: &Arguments, context: &Context) -> Result<Vec<Named>
 fn of_run(path: &Path, a: &Arguments, context: &Context) -> Result<Named> {
     let flags =
         a.network.is_some() || a.channels.is_some() || a.cells.is_some() || a.input.is_some();
-    if flags || !a.classes.is_empty() || a.partial_k.is_some() {
+    if flags || !a.classes.is_empty() || a.partial_k.is_some() || a.branches.is_some() {
         let help = format!(
             "its cells in another network: mtnas arch cost {}/final/genotype.txt",
             path.display()
@@ -177,74 +165,4 @@ fn of_run(path: &Path, a: &Arguments, context: &Context) -> Result<Named> {
     crate::search::run_dir::RunDir::config_of(path)?;
     let config = Config::load(path.join("run.toml"), &context.overrides()?)?;
     Named::new("final", None, &model_file::plan(path, &config)?.spec)
-}
-
-/// A genotype in one of the networks of the papers, or that network's supernet.
-fn of_genotype(g: Option<NetworkGenotype>, a: &Arguments, context: &Context) -> Result<Named> {
-    if !context
-        .overrides()?
-        .iter()
-        .all(|o| ["run.seed", "run.threads"].contains(&o.key.as_str()))
-    {
-        return Err(usage(
-            "-s sets keys of a configuration, and there is none",
-            "use --channels, --cells, --input, --classes, --partial-k",
-        ));
-    }
-    let into = a.network.unwrap_or(InNetwork::MtnasRelease);
-    let mut preset = into.preset(g.is_none());
-    let published = preset.size;
-    let f = &mut preset.frame;
-    f.channels = a.channels.map_or(f.channels, usize::from);
-    f.cells = a.cells.map_or(f.cells, usize::from);
-    f.partial_k = a.partial_k.map_or(f.partial_k, usize::from);
-    preset.size = a.input.unwrap_or(preset.size);
-    preset.auxiliary &= preset.size == published;
-    let number = |n: u32| n as usize;
-    match (a.classes.as_slice(), &mut preset.classes, &mut preset.dense) {
-        ([], _, _) => {}
-        (&[n], Some(classes), _) => *classes = number(n),
-        (&[det, seg], None, Some(dense)) => *dense = [number(det), number(seg)],
-        (_, Some(_), _) => {
-            return Err(usage(
-                "--classes: a classifier has one number of classes",
-                "for example --classes 10",
-            ));
-        }
-        _ => {
-            return Err(usage(
-                "--classes: this network has two numbers of classes, of detection and of segmentation",
-                "for example --classes 3,16",
-            ));
-        }
-    }
-    preset.frame.check_size(preset.size)?;
-    let name = into.to_possible_value().expect("no value is hidden");
-    let Some(g) = g else {
-        return Named::new(
-            &format!("{} supernet", name.get_name()),
-            None,
-            &preset.supernet(),
-        );
-    };
-    let branches = preset.frame.searched_branches();
-    let note = match (g.det.is_some() || g.seg.is_some(), branches) {
-        (true, false) => Some("the genotype's branches are not part of this network"),
-        (_, true) if g.det.is_none() || g.seg.is_none() => {
-            Some("a branch without genotype is the hand-crafted one")
-        }
-        _ => None,
-    };
-    let parts = Parts::derived(&g);
-    let hand = || (Cells::HandCrafted, Cells::HandCrafted);
-    let (det, seg) = if branches {
-        (parts.det, parts.seg)
-    } else {
-        hand()
-    };
-    Named::new(
-        name.get_name(),
-        note,
-        &preset.spec(parts.backbone, det, seg),
-    )
 }

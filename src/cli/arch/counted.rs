@@ -3,25 +3,35 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::model::{Network, NetworkSpec};
+use crate::model::{Network, NetworkSpec, work};
 use crate::nn::LayerCost;
+use crate::search::kept::{Kept, kept};
+use crate::tape::Elementwise;
+use crate::tensor::DType;
 
-/// A network and how it is called.
+/// A network, how it is called, and what is counted of it besides its layers.
 pub(super) struct Named {
     name: String,
     note: Option<&'static str>,
     net: Network,
+    work: Elementwise,
+    kept: Vec<Kept>,
 }
 
 impl Named {
-    /// Counts `spec`; nothing is built.
+    /// Counts `spec`; nothing of it is computed.
     ///
     /// # Errors
     /// `NetworkDoesNotFit`.
     pub fn new(name: &str, note: Option<&'static str>, spec: &NetworkSpec) -> Result<Named> {
-        let net = Network::plan(spec)?;
-        let name = name.into();
-        Ok(Named { name, note, net })
+        let (net, store) = Network::blank(spec, DType::F32)?;
+        Ok(Named {
+            name: name.into(),
+            note,
+            work: work::elementwise(&net, &store)?,
+            kept: kept(&net, &store)?,
+            net,
+        })
     }
 
     /// As `--json` prints it.
@@ -34,10 +44,20 @@ impl Named {
             "cells": spec.frame.cells,
             "input": [spec.height, spec.width],
             "params": cost.without_auxiliary().params,
+            "params_heads": cost.heads().params,
             "params_aux": cost.auxiliary().params,
             "conv_macs": cost.conv_macs(),
             "macs": cost.without_auxiliary().macs,
             "gflops": self.gflops(),
+            "bn_ops": self.work.norm,
+            "elementwise_ops": self.work.without_norms(),
+            "elementwise": {
+                "relu": self.work.relu,
+                "pool": self.work.pool,
+                "add": self.work.add,
+                "upsample": self.work.upsample,
+            },
+            "activation_bytes": self.activation_bytes(),
         });
         if let Some(note) = self.note {
             v["note"] = json!(note);
@@ -46,6 +66,12 @@ impl Named {
             v["layers"] = json!(cost.layers());
         }
         v
+    }
+
+    /// By task, then by type.
+    fn activation_bytes(&self) -> Value {
+        let of = |k: &Kept| (k.task.to_string(), json!({"f32": k.f32, "bf16": k.bf16}));
+        self.kept.iter().map(of).collect()
     }
 
     fn gflops(&self) -> f64 {
@@ -61,8 +87,9 @@ impl Named {
             self.name, f.frame, f.channels, f.cells, spec.height, spec.width
         );
         s += &format!(
-            "  parameters {:>15}\n",
-            grouped(cost.without_auxiliary().params)
+            "  parameters {:>15}  {} without heads\n",
+            grouped(cost.without_auxiliary().params),
+            grouped(cost.without_auxiliary().params - cost.heads().params)
         );
         if cost.auxiliary().params > 0 {
             s += &format!(
@@ -79,6 +106,24 @@ impl Named {
             "  MACs       {:>15}  with linear layers\n",
             grouped(cost.without_auxiliary().macs)
         );
+        let w = &self.work;
+        s += &format!(
+            "  norm ops   {:>15}  2 a value\n  other ops  {:>15}  relu {}, pool {}, add {}, upsample {}\n",
+            grouped(w.norm),
+            grouped(w.without_norms()),
+            grouped(w.relu),
+            grouped(w.pool),
+            grouped(w.add),
+            grouped(w.upsample)
+        );
+        for k in &self.kept {
+            s += &format!(
+                "  activations{:>15}  bytes an image, {}; {} in bf16\n",
+                grouped(k.f32),
+                k.task,
+                grouped(k.bf16)
+            );
+        }
         if let Some(note) = self.note {
             s += &format!("  note: {note}\n");
         }

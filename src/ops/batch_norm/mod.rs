@@ -17,7 +17,7 @@ use crate::backend::host::norm::{self, Moments};
 use crate::backend::host::{Float, by_float};
 use crate::backend::threads::{for_pieces, map, shards, tree_fold};
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 pub(in crate::ops) use entries::operands;
 pub use entries::{ENTRY, EVAL, ROWS};
@@ -331,6 +331,15 @@ impl Op for BatchNormEval {
 
     fn infer(&self, x: &[Shape]) -> Result<Shape> {
         check("batch_norm_eval", x, Some(self.mean.numel()))
+    }
+
+    fn elementwise(&self, _x: &[Shape], y: &Shape) -> Elementwise {
+        let values = y.numel() as u64;
+        Elementwise {
+            norm: 2 * values,
+            relu: if self.params.relu { values } else { 0 },
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

@@ -13,7 +13,7 @@ use crate::ops::conv2d::{Conv2d, Conv2dParams};
 use crate::ops::reference::{Arr, Reference};
 use crate::ops::shape_rules::refuse;
 use crate::ops::to_rows::ToRows;
-use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Engine, Shape, Tensor};
 
 const NAME: &str = "head_rows";
@@ -104,6 +104,14 @@ impl Op for HeadRows {
 
     fn infer(&self, x: &[Shape]) -> Result<Shape> {
         self.rows().infer(&self.maps(x)?)
+    }
+
+    fn elementwise(&self, _x: &[Shape], y: &Shape) -> Elementwise {
+        // One bias a value.
+        Elementwise {
+            add: y.numel() as u64,
+            ..Elementwise::default()
+        }
     }
 
     fn saves(&self) -> Saves {

@@ -18,7 +18,7 @@ use crate::backend::host::{Float, by_float, combine};
 use crate::backend::threads::{map_tasks, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::tape::{Backward, Grad, Op, Output, Var};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// One term: which weight, and the first channel of the operand.
@@ -276,6 +276,13 @@ impl Op for WeightedSum {
             }
         }
         Ok(y)
+    }
+
+    fn elementwise(&self, x: &[Shape], y: &Shape) -> Elementwise {
+        Elementwise {
+            add: (y.numel() * (2 * (x.len() - 1) - 1)) as u64,
+            ..Elementwise::default()
+        }
     }
 
     fn forward(&self, x: &[Tensor]) -> Result<Output> {

@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use super::read::{Fault, fault};
 use crate::error::{Code, Error, Result};
+use crate::model::config::FrameConfig;
 
 /// No key lies deeper; the merged tables are walked recursively.
 const MAX_DEPTH: usize = 16;
@@ -71,6 +72,23 @@ impl Override {
             parts,
             value: value.into(),
         }
+    }
+
+    /// `frame` with keys under `model` set, one after the other.
+    ///
+    /// # Errors
+    /// `UnknownKey`, `ConfigValue`; the place is the override.
+    pub fn on_frame(frame: &FrameConfig, list: &[Override]) -> Result<FrameConfig> {
+        let internal = |e: toml::ser::Error| Error::new(Code::Internal, e.to_string());
+        let model = Value::try_from(frame).map_err(internal)?;
+        let mut table = Table::from_iter([("model".to_string(), model)]);
+        let mut made = frame.clone();
+        for o in list {
+            o.apply(&mut table)?;
+            let model = table["model"].clone();
+            made = (model.try_into()).map_err(|e: toml::de::Error| o.explain(e.message()))?;
+        }
+        Ok(made)
     }
 
     /// Sets the key in `table`; an inline table is merged into what is there.
@@ -159,6 +177,25 @@ mod tests {
         assert_eq!(c.run.device, crate::backend::Device::Cpu);
         assert_eq!(c.search.alpha.lr, 0.5);
         assert_eq!(c.search.alpha.betas, [0.5, 0.999]);
+    }
+
+    #[test]
+    fn keys_of_a_frame_alone() {
+        let set = |all: &[&str]| {
+            let list: Result<Vec<Override>> = all.iter().map(|o| Override::parse(o)).collect();
+            Override::on_frame(&FrameConfig::default(), &list?)
+        };
+        let made = set(&["model.cells=11", "model.reductions=[3,6,9]"]).unwrap();
+        let expected = FrameConfig {
+            cells: 11,
+            reductions: Some(vec![3, 6, 9]),
+            ..FrameConfig::default()
+        };
+        assert_eq!(made, expected);
+        let e = set(&["model.cell=11"]).unwrap_err();
+        assert!(e.code() == Code::UnknownKey && e.render().contains("`cells`"));
+        let e = set(&["model.cells=x"]).unwrap_err();
+        assert!(e.code() == Code::ConfigValue && e.place().unwrap().contains("cells=x"));
     }
 
     #[test]

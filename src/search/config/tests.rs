@@ -5,7 +5,7 @@ use crate::error::{Code, Error};
 use crate::settings::{Describe, Key};
 use proptest::prelude::*;
 
-pub(super) const FILES: [(&str, &str); 5] = [
+pub(super) const FILES: [(&str, &str); 7] = [
     ("demo", include_str!("../../../configs/demo.toml")),
     (
         "driving-small",
@@ -22,6 +22,14 @@ pub(super) const FILES: [(&str, &str); 5] = [
     (
         "cifar-darts",
         include_str!("../../../configs/cifar-darts.toml"),
+    ),
+    (
+        "cifar-eval",
+        include_str!("../../../configs/cifar-eval.toml"),
+    ),
+    (
+        "imagenet-eval",
+        include_str!("../../../configs/imagenet-eval.toml"),
     ),
 ];
 

@@ -85,7 +85,9 @@ fn loss(net: &Network, task: &dyn Task, h: &Half, inputs: &[Tensor], p: &Pass) -
     let outputs = match net.forward_with(p, &x, task.kind(), Mixing::Parameters)? {
         Outputs::Detection { loc, conf } => vec![loc, conf],
         Outputs::Segmentation(y) => vec![y],
-        Outputs::Classification { logits, .. } => vec![logits],
+        Outputs::Classification { logits, auxiliary } => {
+            [Some(logits), auxiliary].into_iter().flatten().collect()
+        }
     };
     let l = task.loss(&outputs, &targets)?;
     Ok(Loss {

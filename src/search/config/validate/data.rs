@@ -4,6 +4,7 @@ use super::Checks;
 use crate::data::augment::Augmentation;
 use crate::data::config::InputConfig;
 use crate::data::dataset::{Format, Kind};
+use crate::model::config::Stem;
 use crate::search::config::Config;
 use crate::task::config::{DetectionConfig, TaskConfig, TaskKind};
 
@@ -196,6 +197,21 @@ fn task_check(config: &Config, name: &str, task: &TaskConfig, c: &mut Checks) {
     }
     if let Some(d) = &task.classification {
         c.share(key("classification.label_smoothing"), d.label_smoothing);
+        let weight = key("classification.auxiliary_weight");
+        c.not_negative(weight.clone(), d.auxiliary_weight);
+        let m = &config.model;
+        let side = match m.stem {
+            Stem::Cifar => 32,
+            Stem::Imagenet => 224,
+        };
+        let at = 2 * m.cells / 3;
+        let reductions = m.reduction_cells().iter().filter(|r| **r <= at).count();
+        c.that(
+            d.auxiliary_weight == 0.0 || config.input.size == [side; 2] && reductions == 2,
+            weight,
+            "the auxiliary head does not fit these images or reductions",
+            format!("use {side}x{side} images and two reductions up to cell {at}, or 0"),
+        );
     }
 }
 

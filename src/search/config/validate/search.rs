@@ -190,6 +190,7 @@ fn schedule(table: &str, s: &Schedule, c: &mut Checks) {
     c.not_negative(key("alpha"), s.alpha);
     c.not_negative(key("beta"), s.beta);
     c.positive(key("factor"), s.factor);
+    c.count(key("times"), s.times, 1, 1_000_000);
     c.positive(key("power"), s.power);
     let rising = s.milestones.windows(2).all(|w| w[0] < w[1]);
     let inside = s.milestones.iter().all(|m| *m > 0.0 && *m < 1.0);
