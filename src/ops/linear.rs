@@ -11,6 +11,7 @@ use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::{for_pieces, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::Result;
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
@@ -146,6 +147,10 @@ impl Op for Linear {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        Some(g.node(Kind::Linear, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let s = pointwise(x[0].shape(), x[1].shape());

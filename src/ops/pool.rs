@@ -15,6 +15,7 @@ use crate::backend::host::pool::Plan;
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
+use crate::portable::{Graph, Id, Kind as Known, Window};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
@@ -211,6 +212,19 @@ impl Op for Pool {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let window = Window {
+            k: self.k,
+            stride: self.stride,
+            padding: self.padding,
+        };
+        let kind = match self.kind {
+            Kind::Max => Known::MaxPool(window),
+            Kind::Average => Known::AvgPool(window),
+        };
+        Some(g.node(kind, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         device::forward(self, e, &x[0])

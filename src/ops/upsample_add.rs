@@ -10,6 +10,7 @@ use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
 use super::upsample_nearest::UpsampleNearest;
 use crate::dual::Scalar;
 use crate::error::Result;
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Engine, Shape, Tensor};
 
@@ -100,6 +101,11 @@ impl Op for UpsampleAdd {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let enlarged = self.enlargement().portable(g, &x[..1], y)?;
+        Some(g.node(Kind::Add, &[enlarged, x[1]], y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let y = self.enlargement().enlarged(e, &x[0], Some(&x[1]))?;

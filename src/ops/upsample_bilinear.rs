@@ -12,6 +12,7 @@ use crate::backend::host::{by_float, resample, resample::Tap};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
@@ -171,6 +172,15 @@ impl Op for UpsampleBilinear {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let kind = Kind::Bilinear {
+            height: self.height,
+            width: self.width,
+            align_corners: self.align_corners,
+        };
+        Some(g.node(kind, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let x = &x[0];
