@@ -15,7 +15,7 @@ use crate::space::random::{NoneDraws, random_genotype};
 use crate::space::{Genotype, NetworkGenotype, published};
 use target::Target;
 
-mod cost;
+pub(super) mod cost;
 mod counted;
 pub(super) mod target;
 
@@ -159,7 +159,7 @@ fn single(backbone: Genotype) -> NetworkGenotype {
 }
 
 /// Text that reads back: one genotype alone as DARTS prints it, several with their names.
-fn text(g: &NetworkGenotype) -> String {
+pub(super) fn text(g: &NetworkGenotype) -> String {
     match (&g.det, &g.seg) {
         (None, None) => format!("{}\n", g.backbone),
         _ => g.to_string(),

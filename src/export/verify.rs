@@ -187,3 +187,7 @@ fn same(a: &[Detection], b: &[Detection]) -> bool {
     };
     a.len() == b.len() && a.iter().zip(b).all(near)
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

@@ -32,7 +32,7 @@ at the top, all of them under `networks`.";
 
 /// Networks that a genotype can be put into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum InNetwork {
+pub(in crate::cli) enum InNetwork {
     /// DARTS on CIFAR: 36 channels, 20 cells, 32x32
     Cifar,
     /// DARTS on ImageNet: 48 channels, 14 cells, 224x224
@@ -44,7 +44,8 @@ enum InNetwork {
 }
 
 impl InNetwork {
-    fn preset(self, supernet: bool) -> Preset {
+    /// The network at the sizes of its paper.
+    pub(in crate::cli) fn preset(self, supernet: bool) -> Preset {
         match self {
             InNetwork::Cifar => Preset::cifar(supernet),
             InNetwork::Imagenet => Preset::imagenet(supernet),
@@ -82,7 +83,7 @@ pub(super) struct Arguments {
 }
 
 /// `320x512`.
-fn size(text: &str) -> std::result::Result<[usize; 2], String> {
+pub(in crate::cli) fn size(text: &str) -> std::result::Result<[usize; 2], String> {
     let side = |s: &str| s.parse().ok().filter(|n| (1..=8192).contains(n));
     text.split_once(['x', 'X'])
         .and_then(|(h, w)| Some([side(h)?, side(w)?]))

@@ -38,7 +38,7 @@ pub(super) fn append(b: &mut Builder, d: &Decoding, batch: Dim) {
     let relative = edges(b, d);
     let sides = [d.size[1], d.size[0], d.size[1], d.size[0]].map(|s| s as f32);
     let pixels = b.floats("decode.pixels", &sides);
-    let mut scaled = |b: &mut Builder, [low, high]: [f32; 2], name: &str, y: &str| {
+    let scaled = |b: &mut Builder, [low, high]: [f32; 2], name: &str, y: &str| {
         let limits =
             [("low", low), ("high", high)].map(|(n, v)| b.scalar(&format!("decode.{name}.{n}"), v));
         let kept = [&relative[..], &limits[0], &limits[1]];

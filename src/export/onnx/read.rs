@@ -129,3 +129,7 @@ fn ends(graph: &GraphProto, known: &BTreeSet<&str>) -> Result<()> {
         false => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! Exported networks and operations in another runtime.
 
 use rten::{Model, Value, ValueOrView};
+use rten_tensor::prelude::*;
 
 use super::*;
 use crate::export::{fold_norms, trace, trace::IMAGE, trace::outputs};
@@ -107,8 +108,8 @@ fn frame(of: Frame) -> FrameConfig {
         channels: 8,
         cells: 5,
         det_levels: match of {
-            Frame::MtnasPeer => 4,
-            _ => 5,
+            Frame::MtnasRelease => Some(5),
+            _ => None,
         },
         ..FrameConfig::default()
     }

@@ -20,7 +20,6 @@ fn graph(seed: u64, preset: Preset) -> Graph {
     let mut preset = preset;
     preset.frame.channels = 8;
     preset.frame.cells = 5;
-    preset.frame.det_levels = preset.frame.det_levels.min(5);
     let (net, store) = Network::build(&preset.spec(cells(1), det, seg), 0, DType::F32).unwrap();
     trace(&net, &store).unwrap()
 }
