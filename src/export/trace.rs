@@ -122,3 +122,52 @@ fn leaf(graph: &mut Graph, operand: &Operand, op: &str) -> Result<Id> {
         _ => Err(refuse(op, "an operand is neither a parameter nor computed")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Cells;
+    use crate::model::preset::Preset;
+    use crate::nn::LayerKind;
+    use crate::space::published;
+
+    /// Every declared layer is there once, though each head is recorded with a backbone of its own.
+    #[test]
+    fn heads_share_what_they_read() {
+        let cells = |name| Cells::Derived(published::by_name(name).unwrap());
+        let hand = || Cells::HandCrafted;
+        let mut presets = [Preset::release(), Preset::peer(), Preset::cifar(false)];
+        presets[2].auxiliary = false;
+        for mut preset in presets {
+            preset.frame.channels = 8;
+            let (det, seg) = match preset.frame.searched_branches() {
+                true => (cells("MTNAS_det"), cells("MTNAS_seg")),
+                false => (hand(), hand()),
+            };
+            let spec = preset.spec(cells("MTNAS_backbone"), det, seg);
+            let (net, store) = Network::build(&spec, 0, DType::F32).unwrap();
+            let graph = trace(&net, &store).unwrap();
+            let count = |f: fn(&Kind) -> bool| graph.nodes().iter().filter(|n| f(&n.kind)).count();
+            let norms = count(|k| matches!(k, Kind::BatchNorm { .. }));
+            let layers = count(|k| {
+                let conv = matches!(k, Kind::Conv { .. } | Kind::ConvTranspose { .. });
+                conv || *k == Kind::Linear
+            });
+            let declared = net.cost().layers();
+            let of_norms = declared
+                .iter()
+                .filter(|l| l.kind == LayerKind::Norm)
+                .count();
+            assert_eq!((layers, norms), (declared.len() - of_norms, of_norms));
+            let stored: usize = graph
+                .values()
+                .filter_map(|v| graph.stored(v))
+                .map(|(name, t)| {
+                    assert!(name.is_some());
+                    t.numel()
+                })
+                .sum();
+            assert_eq!(stored, store.weights.numel() + store.buffers.numel());
+        }
+    }
+}

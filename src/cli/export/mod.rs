@@ -25,7 +25,7 @@ const HELP: &str = "\
 Examples:
   mtnas export runs/driving-small --to onnx --verify
   mtnas export runs/driving-small --to onnx --decode --batch dynamic -o car.onnx
-  mtnas export runs/driving-small --to torch-py --verify --python .venv/bin/python
+  mtnas export runs/driving-small --to torch-py -o net/model.py
   mtnas export PC_DARTS_cifar --to onnx --network cifar --channels 16
   mtnas export runs/driving-small --to svg -o cells.svg
 

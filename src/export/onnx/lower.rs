@@ -111,7 +111,7 @@ pub(super) fn lower(b: &mut Builder, g: &Graph, n: &Node, x: &[&str], y: &str, b
             view(b, &turned, y, &[0, -1, width as i64]);
         }
         Kind::ChannelShuffle { groups } => {
-            let [_, c, h, w] = [0, from[1] as i64, from[2] as i64, from[3] as i64];
+            let [c, h, w] = [1, 2, 3].map(|d| from[d] as i64);
             let k = groups as i64;
             let apart = view(b, x[0], &inner("groups"), &[0, k, c / k, h, w]);
             let turned = turn(b, &apart, &inner("turned"), &[0, 2, 1, 3, 4]);

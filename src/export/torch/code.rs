@@ -27,7 +27,7 @@ pub(super) fn forward(graph: &Graph, blocks: &Blocks) -> String {
         }
     }
     let outputs: BTreeSet<Id> = graph.outputs().iter().map(|o| o.1).collect();
-    let identifiers = identifiers(graph, &lines, &readers, &outputs);
+    let identifiers = identifiers(graph, blocks, &lines, &readers, &outputs);
     let mut expressions: BTreeMap<Id, String> = BTreeMap::new();
     for (name, id) in graph.inputs() {
         expressions.insert(id, name.into());
@@ -89,6 +89,7 @@ fn lines(graph: &Graph, blocks: &Blocks, names: &[String]) -> Vec<Line> {
 /// A variable for each line: short inside its cell, with the cell's name where others read it.
 fn identifiers(
     graph: &Graph,
+    blocks: &Blocks,
     lines: &[Line],
     readers: &BTreeMap<Id, Vec<&str>>,
     outputs: &BTreeSet<Id>,
@@ -102,26 +103,40 @@ fn identifiers(
         }
         before = &line.scope;
     }
-    let mut all = BTreeMap::new();
+    let (mut all, mut taken) = (BTreeMap::new(), BTreeSet::new());
     for line in lines {
-        let name = &names[line.y.index()];
-        let inner = name
-            .strip_prefix(&line.scope)
-            .unwrap_or(name)
-            .trim_start_matches('.');
         let here = |r: &&str| *r == line.scope;
         let local = readers.get(&line.y).is_some_and(|r| r.iter().all(here));
         let whole = outputs.contains(&line.y) || !local || runs[line.scope.as_str()] > 1;
-        let text = match (whole, inner) {
-            (true, "concat") => line.scope.clone(),
-            (true, _) => name.clone(),
-            // What starts with a number is no name.
-            (false, inner) if inner.starts_with(|c: char| c.is_ascii_alphabetic()) => inner.into(),
-            (false, inner) => format!("x{inner}"),
-        };
-        all.insert(line.y, text.replace('.', "_"));
+        let own = &names[line.y.index()];
+        // A block goes by its own name rather than by that of its last layer.
+        let block = blocks.0.get(&line.y).map(|b| &b.path);
+        let block = block.filter(|_| !outputs.contains(&line.y));
+        let numbered = format!("{own}.{}", line.y.index());
+        for name in block.into_iter().chain([own, &numbered]) {
+            let text = identifier(name, &line.scope, whole);
+            let within = if whole { "" } else { &line.scope };
+            if taken.insert((within, text.clone())) {
+                all.insert(line.y, text);
+                break;
+            }
+        }
     }
     all
+}
+
+/// The name of a value as a variable: whole, or what its cell adds to it.
+fn identifier(name: &str, scope: &str, whole: bool) -> String {
+    let inner = name.strip_prefix(scope).unwrap_or(name);
+    let inner = inner.trim_start_matches('.');
+    let text = match (whole, inner) {
+        (true, "concat") => scope.to_string(),
+        (true, _) => name.to_string(),
+        // What starts with a number is no name.
+        (false, inner) if inner.starts_with(|c: char| c.is_ascii_alphabetic()) => inner.into(),
+        (false, inner) => format!("x{inner}"),
+    };
+    text.replace('.', "_")
 }
 
 /// `self.cells[0].ops[1].op` of `cells.0.ops.1.op`.
