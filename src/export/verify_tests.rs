@@ -15,7 +15,7 @@ fn small() -> (Network, Store, Priors) {
     let cells = |name| Cells::Derived(published::by_name(name).unwrap());
     let mut preset = Preset::release();
     preset.size = [64, 64];
-    (preset.frame.channels, preset.frame.cells) = (4, 4);
+    (preset.frame.channels, preset.frame.cells) = (4, 5);
     preset.frame.det_levels = Some(4);
     let spec = preset.spec(
         cells("MTNAS_backbone"),

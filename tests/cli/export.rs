@@ -7,7 +7,7 @@ const SMALL: [&str; 8] = [
     "--channels",
     "8",
     "--cells",
-    "4",
+    "5",
     "--input",
     "64x64",
     "--levels",
