@@ -93,6 +93,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "nn",
             "ops",
             "portable",
+            "rng",
             "space",
             "tape",
             "task",

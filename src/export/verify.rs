@@ -7,13 +7,13 @@ use super::onnx::decode::{Decoding, OUTPUTS};
 use super::onnx::evaluate::{Value, run};
 use super::onnx::read::read;
 use super::trace::{IMAGE, outputs};
-use crate::annotation::Detection;
+use crate::annotation::{BBox, Detection};
 use crate::error::{Code, Error, Result};
 use crate::model::Network;
 use crate::nn::{Mode, Pass, Store};
 use crate::rng::{Rng, word};
 use crate::tape::{Cx, Path as Implementation};
-use crate::task::decode::decode;
+use crate::task::decode::{DecodeConfig, decode};
 use crate::tensor::Tensor;
 
 /// Largest difference that passes, of a value to a share of itself or of 1, whichever is more.
@@ -138,7 +138,7 @@ fn detections(path: &Path, d: &Decoding, got: &BTreeMap<String, Value>) -> Resul
         let of = |a: &[f32], each: usize| a[image * each..][..each].to_vec();
         let loc = of(&loc.data, loc.data.len() / loc.dims[0]);
         let conf = of(&conf.data, conf.data.len() / conf.dims[0]);
-        let config = crate::task::decode::DecodeConfig {
+        let config = DecodeConfig {
             per_image: None,
             ..d.config
         };
@@ -152,7 +152,7 @@ fn detections(path: &Path, d: &Decoding, got: &BTreeMap<String, Value>) -> Resul
         {
             let (class, prior) = (row[1] as usize, row[2] as usize);
             let edges = &boxes.data[(image * rows + prior) * 4..][..4];
-            let bbox = crate::annotation::BBox {
+            let bbox = BBox {
                 x1: edges[0],
                 y1: edges[1],
                 x2: edges[2],
