@@ -5,6 +5,7 @@ pub mod builder;
 pub mod decode;
 pub mod evaluate;
 mod lower;
+mod operators;
 pub mod proto;
 pub mod read;
 mod suppress;
