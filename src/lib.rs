@@ -37,6 +37,7 @@ mod mutation;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+pub mod portable;
 pub mod report;
 pub mod rng;
 pub mod rounding;

@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 mod arch;
 #[path = "cli/genotypes.rs"]
 mod genotypes;
+#[path = "cli/export.rs"]
+mod export;
 #[path = "cli/memory.rs"]
 mod memory;
 

@@ -17,11 +17,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // `backend` and `tensor` are one storage: the buffer below, its shape above.
     ("backend", &["dual", "error", "rng", "tensor"]),
     ("tensor", &["backend", "error"]),
-    ("tape", &["backend", "dual", "error", "rounding", "tensor"]),
+    ("portable", &["tensor"]),
+    (
+        "tape",
+        &["backend", "dual", "error", "portable", "rounding", "tensor"],
+    ),
     (
         "ops",
         &[
-            "backend", "dist", "dual", "error", "rng", "tape", "tensor", "rounding",
+            "backend", "dist", "dual", "error", "portable", "rng", "tape", "tensor", "rounding",
         ],
     ),
     (
@@ -79,7 +83,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "data",
         &["annotation", "error", "files", "rng", "settings", "tensor"],
     ),
-    ("export", &["error", "files", "tensor"]),
+    (
+        "export",
+        &[
+            "annotation",
+            "error",
+            "files",
+            "model",
+            "nn",
+            "ops",
+            "portable",
+            "rng",
+            "space",
+            "tape",
+            "task",
+            "tensor",
+        ],
+    ),
     (
         "report",
         &[

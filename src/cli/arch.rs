@@ -181,7 +181,7 @@ fn single(backbone: Genotype) -> NetworkGenotype {
 }
 
 /// Text that reads back: one genotype alone as DARTS prints it, several with their names.
-fn text(g: &NetworkGenotype) -> String {
+pub(super) fn text(g: &NetworkGenotype) -> String {
     match (&g.det, &g.seg) {
         (None, None) => format!("{}\n", g.backbone),
         _ => g.to_string(),

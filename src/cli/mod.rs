@@ -22,6 +22,7 @@ mod demo;
 mod doctor;
 mod eval;
 mod explain;
+mod export;
 mod gradcheck;
 mod plan;
 mod predict;
@@ -62,6 +63,8 @@ commands! {
     Eval: eval;
     /// Explain an error code
     Explain: explain;
+    /// Write a network, its weights or its cells for other programs
+    Export: export;
     /// Check the gradient of every operation
     Gradcheck: gradcheck;
     /// Say what memory and time the stages of a configuration will need

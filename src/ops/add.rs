@@ -12,6 +12,7 @@ use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
+use crate::portable::{Graph, Id, Kind};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
@@ -84,6 +85,10 @@ impl Op for Add {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        Some(g.node(Kind::Add, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let kernel = pick(x[0].dtype(), k::ADD_F32, k::ADD_BF16);

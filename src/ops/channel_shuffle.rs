@@ -11,6 +11,7 @@ use crate::backend::driver::{self as k, Arg};
 use crate::backend::host::{by_float, rearrange::shuffled_from};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
@@ -163,6 +164,11 @@ impl Op for ChannelShuffle {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let groups = self.groups;
+        (y.rank() == 4).then(|| g.node(Kind::ChannelShuffle { groups }, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let part = Part::of(x[0].shape(), x[0].dims()[1], 0, self.groups);

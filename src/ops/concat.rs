@@ -10,6 +10,7 @@ use crate::backend::engine::Slab;
 use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::Result;
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
@@ -115,6 +116,10 @@ impl Op for Concat {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        Some(g.node(Kind::Concat, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         if !on_device(x) {

@@ -12,6 +12,7 @@ use super::table::{Case, Entry, FACTOR, Planted, Refusal};
 use crate::backend::host::{by_float, rearrange::shuffled_from};
 use crate::dual::Scalar;
 use crate::error::Result;
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
@@ -116,6 +117,12 @@ impl Op for ConcatShuffle {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let joined = g.node(Kind::Concat, x, y);
+        let groups = self.groups;
+        (y.rank() == 4).then(|| g.node(Kind::ChannelShuffle { groups }, &[joined], y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let maps = [DType::F32, DType::Bf16].contains(&x[0].dtype());

@@ -7,6 +7,7 @@ use crate::backend::host::conv::{self, ConvSizes};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
+use crate::portable::{Graph, Id, Kind};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 mod depthwise;
@@ -259,6 +260,22 @@ impl Op for Conv2d {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let Conv2dParams {
+            stride,
+            padding,
+            dilation,
+            groups,
+        } = self.0;
+        let kind = Kind::Conv {
+            stride,
+            padding,
+            dilation,
+            groups,
+        };
+        Some(g.node(kind, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let s = self.sizes(x[0].shape(), x[1].shape())?;

@@ -11,6 +11,7 @@ use crate::backend::host::conv::{self, ConvSizes};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
+use crate::portable::{Graph, Id, Kind};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands x `(N, C_in, H, W)`, w `(C_in, C_out, K, K)`, optionally b `(C_out)`.
@@ -197,6 +198,11 @@ impl Op for ConvTranspose2d {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let (stride, padding) = (self.stride, self.padding);
+        Some(g.node(Kind::ConvTranspose { stride, padding }, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let s = self.sizes(x[0].shape(), x[1].shape())?;

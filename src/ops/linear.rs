@@ -12,6 +12,7 @@ use crate::backend::threads::{for_pieces, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Var};
+use crate::portable::{Graph, Id, Kind};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands are `x`, `w` and, optionally, `b`.
@@ -153,6 +154,10 @@ impl Op for Linear {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        Some(g.node(Kind::Linear, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let s = pointwise(x[0].shape(), x[1].shape());

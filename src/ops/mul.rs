@@ -12,6 +12,7 @@ use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Var};
+use crate::portable::{Graph, Id, Kind};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.
@@ -100,6 +101,10 @@ impl Op for Mul {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        Some(g.node(Kind::Mul, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         Ok(product_on(e, &x[0], &x[1])?.map(Output::from))

@@ -16,6 +16,7 @@ use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
+use crate::portable::{Graph, Id, Kind as Known, Window};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operand `(N, C, H, W)`.
@@ -218,6 +219,19 @@ impl Op for Pool {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let window = Window {
+            k: self.k,
+            stride: self.stride,
+            padding: self.padding,
+        };
+        let kind = match self.kind {
+            Kind::Max => Known::MaxPool(window),
+            Kind::Average => Known::AvgPool(window),
+        };
+        Some(g.node(kind, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         device::forward(self, e, &x[0])

@@ -9,6 +9,7 @@ use super::table::{Case, Entry, FACTOR, Planted, Refusal};
 use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::Result;
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
@@ -95,6 +96,11 @@ impl Op for Slice {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let (start, channels) = (self.start, self.channels);
+        Some(g.node(Kind::Slice { start, channels }, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let x = &x[0];

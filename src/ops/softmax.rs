@@ -11,6 +11,7 @@ use crate::backend::host::{by_float, softmax as kernel};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
@@ -147,6 +148,12 @@ impl Op for Softmax {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        // Dimension 0 holds the images.
+        let axis = self.dim;
+        (axis > 0).then(|| g.node(Kind::Softmax { axis }, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let x = &x[0];

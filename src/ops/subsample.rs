@@ -10,6 +10,7 @@ use crate::backend::driver as k;
 use crate::backend::host::by_float;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 
@@ -150,6 +151,11 @@ impl Op for Subsample {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let (stride, offset) = (self.stride, self.offset);
+        Some(g.node(Kind::Subsample { stride, offset }, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let (op, map) = (*self, *x[0].shape());

@@ -13,6 +13,7 @@ use crate::backend::host::{by_float, rearrange};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
+use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Backward, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
@@ -191,6 +192,23 @@ impl Op for ToRows {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let width = self.width;
+        let rows = |&x: &Id| {
+            let [images, values] = [
+                g.shape(x).dims()[0],
+                g.shape(x).dims()[1..].iter().product(),
+            ];
+            let shape = Shape::from([images, values / width, width]);
+            g.node(Kind::ToRows { width }, &[x], shape)
+        };
+        let levels: Vec<Id> = x.iter().map(rows).collect();
+        match levels[..] {
+            [one] => Some(one),
+            _ => Some(g.node(Kind::Concat, &levels, y)),
+        }
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let dtype = x[0].dtype();

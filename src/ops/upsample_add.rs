@@ -11,6 +11,7 @@ use super::upsample_nearest::UpsampleNearest;
 use crate::dual::Scalar;
 use crate::error::Result;
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
+use crate::portable::{Graph, Id, Kind};
 use crate::tensor::{Engine, Shape, Tensor};
 
 const NAME: &str = "upsample_add";
@@ -109,6 +110,11 @@ impl Op for UpsampleAdd {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let enlarged = self.enlargement().portable(g, &x[..1], y)?;
+        Some(g.node(Kind::Add, &[enlarged, x[1]], y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let y = self.enlargement().enlarged(e, &x[0], Some(&x[1]))?;

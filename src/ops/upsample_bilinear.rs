@@ -13,6 +13,7 @@ use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
+use crate::portable::{Graph, Id, Kind};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its size and convention.
@@ -178,6 +179,15 @@ impl Op for UpsampleBilinear {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let kind = Kind::Bilinear {
+            height: self.height,
+            width: self.width,
+            align_corners: self.align_corners,
+        };
+        Some(g.node(kind, x, y))
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         let x = &x[0];

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::graph::{self, Followers, Graph};
 use super::node::{Node, Shared, Slot, forward_on, lock, up};
 use super::op::{Output, Path};
+use super::recorded::{Operand, Recorded};
 use crate::error::{Code, Error, Result};
 use crate::tensor::{DType, Tensor};
 
@@ -34,6 +35,24 @@ impl Task {
             operands: Mutex::new(operands),
             out: Mutex::new(Some(out)),
             saved,
+        }
+    }
+
+    /// What it would do.
+    pub fn recorded(&self) -> Recorded {
+        let slots = lock(&self.operands);
+        let operand = |(&id, slot): (&usize, &Arc<Slot>)| Operand {
+            id,
+            value: slot.value.get().cloned(),
+        };
+        let x = self.node.inputs.iter().zip(&*slots).map(operand);
+        Recorded {
+            op: self.node.op.clone().expect("a task has an operation"),
+            x: x.collect(),
+            y: self.id,
+            shape: lock(&self.out)
+                .as_ref()
+                .map_or(self.node.shapes[0], |s| s.shape),
         }
     }
 

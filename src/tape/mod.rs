@@ -12,6 +12,7 @@ mod deferred;
 mod graph;
 mod node;
 mod op;
+mod recorded;
 mod results;
 mod sketch;
 mod walk;
@@ -26,6 +27,7 @@ use crate::error::{Code, Error, Result};
 use crate::tensor::{DType, Shape, Tensor};
 use node::{Node, Shared, Slot};
 pub use op::{Backward, Cx, Grad, Op, OpTime, Output, Path, Saves};
+pub use recorded::{Operand, Recorded};
 pub use results::Aside;
 pub use sketch::{Elementwise, Sketched};
 
@@ -84,6 +86,11 @@ impl Var {
     /// The tape it is on.
     pub fn tape(&self) -> &Tape {
         &self.tape
+    }
+
+    /// Which value of its tape it is.
+    pub fn id(&self) -> usize {
+        self.id
     }
 
     /// The same value without history.
@@ -271,6 +278,21 @@ impl Tape {
         let made = made?;
         deferred::run(&self.0.shared, tasks)?;
         Ok(made)
+    }
+
+    /// The operations that `f` applies, in order. None of them runs: what `f` returns has shapes and no values.
+    ///
+    /// # Errors
+    /// Those of `f`; [`Code::Internal`] within [`Tape::deferred`].
+    pub fn recorded<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<(R, Vec<Recorded>)> {
+        if self.0.queue.borrow().is_some() {
+            let text = "operations are recorded already, and will be run";
+            return Err(Error::new(Code::Internal, text));
+        }
+        *self.0.queue.borrow_mut() = Some(vec![]);
+        let made = f();
+        let tasks = self.0.queue.take().unwrap_or_default();
+        Ok((made?, tasks.iter().map(deferred::Task::recorded).collect()))
     }
 
     /// Gradients of `loss`, a tensor with one element, with respect to every parameter on the tape. Consumes what the

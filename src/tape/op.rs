@@ -6,6 +6,7 @@ use super::results::Aside;
 use super::sketch::Elementwise;
 use crate::dual::Dual;
 use crate::error::Result;
+use crate::portable::{Graph, Id};
 use crate::rounding::Bounded;
 use crate::tensor::{Engine, Shape, Tensor};
 
@@ -215,6 +216,12 @@ pub trait Op: Debug + Send + Sync {
     /// Whether the backward on a device adds the gradient of operand `k` to [`Backward::so_far`].
     fn adds_up(&self, _k: usize) -> bool {
         false
+    }
+
+    /// Appends the operation to `g` as other programs know it: `x` stand there for its operands, `y` is the shape of its result. `None`
+    /// where they do not know it.
+    fn portable(&self, _g: &mut Graph, _x: &[Id], _y: Shape) -> Option<Id> {
+        None
     }
 
     /// The forward over dual numbers, if there is one. Inputs of integers come as constants.

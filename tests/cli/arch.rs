@@ -331,6 +331,13 @@ fn a_run_predicts_without_its_data() {
     };
     let first = predict();
     super::genotypes::files_of_predictions(run, &picture, home.path());
+    // It is exported without its data, too: three levels of 8 x 4, 4 x 2 and 2 x 1 positions, six priors each.
+    let model = home.path().join("m.onnx");
+    let line = [
+        "export", run, "--to", "onnx", "--verify", "--decode", "--json",
+    ];
+    let o = mtnas(&[&line[..], &["-o", model.to_str().unwrap()]].concat());
+    assert_eq!(json(&o)["outputs"]["conf"][0], 42 * 6, "{}", err(&o));
     // A run of an older version has no class names in `final`: those of the configuration serve.
     std::fs::remove_file(Path::new(run).join("final/classes.json")).unwrap();
     assert_eq!(predict(), first);

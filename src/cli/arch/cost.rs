@@ -70,7 +70,7 @@ pub(super) struct Arguments {
 }
 
 /// `320x512`.
-fn size(text: &str) -> std::result::Result<[usize; 2], String> {
+pub(in crate::cli) fn size(text: &str) -> std::result::Result<[usize; 2], String> {
     let side = |s: &str| s.parse().ok().filter(|n| (1..=8192).contains(n));
     text.split_once(['x', 'X'])
         .and_then(|(h, w)| Some([side(h)?, side(w)?]))

@@ -15,7 +15,7 @@ use crate::space::{NetworkGenotype, published};
 
 /// Networks that a genotype can be put into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum InNetwork {
+pub(in crate::cli) enum InNetwork {
     /// DARTS on CIFAR: 36 channels, 20 cells, 32x32
     Cifar,
     /// DARTS on ImageNet: 48 channels, 14 cells, 224x224
@@ -39,7 +39,8 @@ pub(super) enum Branches {
 }
 
 impl InNetwork {
-    fn preset(self, supernet: bool) -> Preset {
+    /// The network at the sizes of its paper.
+    pub(in crate::cli) fn preset(self, supernet: bool) -> Preset {
         match self {
             InNetwork::Cifar => Preset::cifar(supernet),
             InNetwork::Imagenet => Preset::imagenet(supernet),

@@ -18,6 +18,7 @@ use crate::backend::host::{Float, by_float};
 use crate::backend::threads::{for_pieces, map, shards, tree_fold};
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
+use crate::portable::{Graph, Id, Kind};
 use crate::tensor::{Buffer, DType, Engine, Shape, Tensor};
 pub(in crate::ops) use entries::operands;
 pub use entries::{ENTRY, EVAL, ROWS};
@@ -360,6 +361,24 @@ impl Op for BatchNormEval {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let (mean, var) = (g.constant(&self.mean), g.constant(&self.var));
+        let (scale, shift) = match x {
+            [_, scale, shift] => (*scale, *shift),
+            _ => {
+                let all = |v| Tensor::full(*self.mean.shape(), DType::F32, v);
+                (g.constant(&all(1.0)), g.constant(&all(0.0)))
+            }
+        };
+        let eps = self.params.eps;
+        let x = [x[0], scale, shift, mean, var];
+        let normalised = g.node(Kind::BatchNorm { eps }, &x, y);
+        Some(match self.params.relu {
+            true => g.node(Kind::Relu, &[normalised], y),
+            false => normalised,
+        })
+    }
 
     fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
         if [&self.mean, &self.var]

@@ -14,6 +14,7 @@ use crate::ops::reference::{Arr, Reference};
 use crate::ops::shape_rules::refuse;
 use crate::ops::to_rows::ToRows;
 use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
+use crate::portable::{Graph, Id};
 use crate::tensor::{Engine, Shape, Tensor};
 
 const NAME: &str = "head_rows";
@@ -151,6 +152,16 @@ impl Op for HeadRows {
     }
 
     crate::reference_path!();
+
+    fn portable(&self, g: &mut Graph, x: &[Id], y: Shape) -> Option<Id> {
+        let mut maps = vec![];
+        for x in x.chunks(EACH) {
+            let shapes: Vec<Shape> = x.iter().map(|&x| *g.shape(x)).collect();
+            let map = self.convolution().infer(&shapes).ok()?;
+            maps.push(self.convolution().portable(g, x, map)?);
+        }
+        self.rows().portable(g, &maps, y)
+    }
 
     fn adds_up(&self, k: usize) -> bool {
         k.is_multiple_of(EACH)
