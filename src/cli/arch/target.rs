@@ -45,7 +45,11 @@ impl Target {
             Target::Genotype(g) => Ok(*g),
             Target::Run(path) => {
                 let config = RunDir::config_of(&path)?;
-                Ok(model_file::plan(&path, &config)?.genotype)
+                let genotype = model_file::plan(&path, &config)?.genotype;
+                genotype.ok_or_else(|| {
+                    let text = format!("{what} is a network made by hand, without cells");
+                    Error::new(Code::Usage, text).help("give a run that ended with a genotype")
+                })
             }
             Target::Config(_) | Target::Supernet => Err(Error::new(
                 Code::Usage,
