@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 #[path = "cli/arch.rs"]
 mod arch;
+#[path = "cli/hand.rs"]
+mod hand;
 #[path = "cli/memory.rs"]
 mod memory;
 

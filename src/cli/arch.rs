@@ -17,6 +17,7 @@ use target::Target;
 
 mod cost;
 mod counted;
+mod hand;
 pub(super) mod target;
 
 #[derive(Debug, Args)]

@@ -20,6 +20,7 @@ Examples:
   mtnas arch cost PC_DARTS_cifar --network imagenet --json
   mtnas arch cost MTNAS --input 384x640
   mtnas arch cost supernet --network mtnas-peer --layers
+  mtnas arch cost mtl-resnet18 --json
   mtnas arch cost configs/driving-small.toml
   mtnas arch cost runs/driving-small
 
@@ -32,7 +33,7 @@ at the top, all of them under `networks`.";
 
 /// Networks that a genotype can be put into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum InNetwork {
+pub(super) enum InNetwork {
     /// DARTS on CIFAR: 36 channels, 20 cells, 32x32
     Cifar,
     /// DARTS on ImageNet: 48 channels, 14 cells, 224x224
@@ -56,26 +57,28 @@ impl InNetwork {
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration (.toml), run, genotype file or name, or `supernet`
+    /// Configuration (.toml), run, genotype file or name, or `supernet`;
+    /// resnet18, resnet34, resnet50, vgg16, vgg16-deeplab, mobilenet-v2,
+    /// mtl-resnet18, ssd-resnet18, fcn-resnet18
     target: String,
     /// Network around a genotype's cells; mtnas-release without it
     #[arg(long, value_name = "NAME")]
-    network: Option<InNetwork>,
+    pub(super) network: Option<InNetwork>,
     /// Initial channels
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u16).range(1..))]
-    channels: Option<u16>,
+    pub(super) channels: Option<u16>,
     /// Backbone cells
     #[arg(long, value_name = "L", value_parser = clap::value_parser!(u16).range(1..=256))]
-    cells: Option<u16>,
+    pub(super) cells: Option<u16>,
     /// Height and width of the input in pixels
     #[arg(long, value_name = "HxW", value_parser = size)]
-    input: Option<[usize; 2]>,
+    pub(super) input: Option<[usize; 2]>,
     /// Classes of the classifier; of detection and segmentation as N,N
     #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    classes: Vec<u32>,
+    pub(super) classes: Vec<u32>,
     /// Partial channels k of search cells
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=64))]
-    partial_k: Option<u16>,
+    pub(super) partial_k: Option<u16>,
     /// List every layer
     #[arg(long)]
     layers: bool,
@@ -94,6 +97,7 @@ pub(super) fn run(a: Arguments, context: &Context) -> Result<()> {
         Target::Config(path) => of_config(&path, &a, context)?,
         Target::Run(path) => vec![of_run(&path, &a, context)?],
         Target::Supernet => vec![of_genotype(None, &a, context)?],
+        Target::Hand(name) => vec![super::hand::cost(name, &a, context)?],
         Target::Genotype(g) => vec![of_genotype(Some(*g), &a, context)?],
     };
     if context.json() {
