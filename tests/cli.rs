@@ -5,10 +5,12 @@ use std::process::{Command, Output};
 
 #[path = "cli/arch.rs"]
 mod arch;
-#[path = "cli/genotypes.rs"]
-mod genotypes;
 #[path = "cli/export.rs"]
 mod export;
+#[path = "cli/genotypes.rs"]
+mod genotypes;
+#[path = "cli/hand.rs"]
+mod hand;
 #[path = "cli/memory.rs"]
 mod memory;
 

@@ -18,6 +18,7 @@ pub(super) mod cost;
 mod counted;
 mod difference;
 mod evolve;
+mod hand;
 pub(super) mod in_network;
 mod show;
 pub(super) mod target;

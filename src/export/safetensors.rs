@@ -88,6 +88,14 @@ pub fn write(path: impl AsRef<Path>, file: &TensorFile) -> Result<()> {
 /// # Errors
 /// `NotFound`, `Io`, `TooLarge`; `BadFormat` with the path, and the tensor where one is at fault.
 pub fn read(path: impl AsRef<Path>) -> Result<TensorFile> {
+    read_but(path, |_| false)
+}
+
+/// Reads a file but for the tensors whose names are `skipped`, of any dtype.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_but(path: impl AsRef<Path>, skipped: impl Fn(&str) -> bool) -> Result<TensorFile> {
     let path = path.as_ref();
     let io = |e| Error::io(path, e);
     let meta = std::fs::metadata(path).map_err(io)?;
@@ -98,7 +106,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<TensorFile> {
         let what = format!("{} bytes are too many for weights", meta.len());
         return Err(Error::new(Code::TooLarge, what).at(path.display()));
     }
-    parse(&std::fs::read(path).map_err(io)?, path)
+    parse_but(&std::fs::read(path).map_err(io)?, path, skipped)
 }
 
 /// Reads the bytes of a file; `path` is for messages.
@@ -106,6 +114,10 @@ pub fn read(path: impl AsRef<Path>) -> Result<TensorFile> {
 /// # Errors
 /// As [`read`].
 pub fn parse(bytes: &[u8], path: &Path) -> Result<TensorFile> {
+    parse_but(bytes, path, |_| false)
+}
+
+fn parse_but(bytes: &[u8], path: &Path, skipped: impl Fn(&str) -> bool) -> Result<TensorFile> {
     let bad = |what: String| {
         Error::new(Code::BadFormat, what)
             .at(path.display())
@@ -118,15 +130,17 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<TensorFile> {
     let mut out = TensorFile::default();
     out.metadata
         .extend(header.metadata().clone().unwrap_or_default());
-    for (name, view) in content.iter() {
+    for (name, view) in content.iter().filter(|(name, _)| !skipped(name)) {
         let dtype = match view.dtype() {
             Dtype::F32 => DType::F32,
             Dtype::F64 => DType::F64,
             Dtype::BF16 => DType::Bf16,
             Dtype::I32 => DType::I32,
+            // Read as f32, which holds every value exactly.
+            Dtype::F16 => DType::F32,
             other => {
                 return Err(bad(format!(
-                    "tensor {name:?} has the dtype {other:?}, not f32, f64, bf16 or i32"
+                    "tensor {name:?} has the dtype {other:?}, not f32, f64, f16, bf16 or i32"
                 )));
             }
         };
@@ -138,12 +152,24 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<TensorFile> {
             )));
         }
         let shape = Shape::new(dims);
-        let mut data = Buffer::scratch(dtype, shape.numel());
-        data.bytes_mut().copy_from_slice(view.data());
+        let data = match view.dtype() {
+            Dtype::F16 => Buffer::from_slice(&halves(view.data())),
+            _ => {
+                let mut data = Buffer::scratch(dtype, shape.numel());
+                data.bytes_mut().copy_from_slice(view.data());
+                data
+            }
+        };
         out.tensors
             .insert(name.to_string(), Tensor::from_buffer(shape, data));
     }
     Ok(out)
+}
+
+/// Values of IEEE half precision.
+fn halves(bytes: &[u8]) -> Vec<f32> {
+    let one = |b: &[u8]| half::f16::from_le_bytes([b[0], b[1]]).to_f32();
+    bytes.chunks_exact(2).map(one).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Keys of the network frame: what is fixed around the cells.
 
+use std::path::PathBuf;
+
 use crate::error::{Code, Error, Result};
 use crate::{choices, settings};
 
@@ -13,6 +15,29 @@ choices! {
         MtnasPeer = "mtnas-peer",
         /// The DARTS / PC-DARTS classifier: stem, cells with two reductions, global pooling, linear layer.
         Classification = "classification",
+        /// The hand-crafted baseline of the MTNAS release, without cells: a ResNet-18 under the FPN, SSD and FCN of `mtnas-release` with
+        /// hand-crafted branches. With a detection task alone SSD-ResNet18, with a segmentation task alone FCN-ResNet18.
+        MtlResnet18 = "mtl-resnet18",
+        /// A hand-crafted classifier without cells: `trunk`.
+        Trunk = "trunk",
+    }
+}
+
+choices! {
+    /// Hand-crafted classifiers, layer by layer those of torchvision.
+    pub enum TrunkKind {
+        /// ResNet-18 (11.7 M parameters).
+        Resnet18 = "resnet18",
+        /// ResNet-34 (21.8 M).
+        Resnet34 = "resnet34",
+        /// ResNet-50 (25.6 M), the step in the 3x3 convolutions.
+        Resnet50 = "resnet50",
+        /// VGG-16 with batch normalisation, `vgg16_bn` (138.4 M).
+        Vgg16 = "vgg16",
+        /// VGG-16 in DeepLab's form: the last two poolings keep the map, the last convolutions are dilated by 2, convolutions classify.
+        Vgg16Deeplab = "vgg16-deeplab",
+        /// MobileNetV2 (3.5 M).
+        MobileNetV2 = "mobilenet-v2",
     }
 }
 
@@ -58,12 +83,17 @@ settings! {
         pub edge_norm: bool = true,
         /// Task branches of `mtnas-release`; `mtnas-peer` always has hand-crafted ones.
         pub branches: Branches = Branches::Searched,
-        /// Number of detection levels. Absent: 7 (`mtnas-release`, which then needs sides of at least 320 pixels; 4 to 7), 4 (`mtnas-peer`; 3 or 4).
+        /// Number of detection levels. Absent: 7 (`mtnas-release` and `mtl-resnet18`, which then need sides of at least 320 pixels; 4 to 7), 4 (`mtnas-peer`; 3 or 4).
         pub det_levels: Option<usize> = None,
-        /// Location values per anchor of `mtnas-release`: 4 offsets and 2 unused ones in the released network (6), or 4.
+        /// Location values per anchor of `mtnas-release` and `mtl-resnet18`: 4 offsets and 2 unused ones in the released network (6), or 4.
         pub loc_values: usize = 6,
         /// Width of the hand-crafted FPN of `mtnas-peer`, in channels (peer program: 64). A multiple of 4.
         pub fpn_width: usize = 64,
+        /// Network of the frame `trunk`.
+        pub trunk: TrunkKind = TrunkKind::Resnet18,
+        /// Weights that `mtnas train` starts from: a safetensors file with the names of torchvision or timm (ResNet, VGG-16, MobileNetV2), of
+        /// DARTS (cells), or our own; none where it is empty. Every tensor must fit, see docs/networks.md.
+        pub weights: PathBuf = PathBuf::new(),
         /// First layers of `classification`.
         pub stem: Stem = Stem::Cifar,
         /// Largest drop-path probability of the derived network, reached linearly over the finetune; 0 to below 1 (DARTS on CIFAR: 0.2;
@@ -77,8 +107,21 @@ settings! {
 }
 
 impl FrameConfig {
-    /// Indices of the reduction cells: the key, or the frame's rule for `cells` cells.
+    /// Whether the network is made by hand throughout, without cells.
+    pub fn is_hand_crafted(&self) -> bool {
+        matches!(self.frame, Frame::MtlResnet18 | Frame::Trunk)
+    }
+
+    /// Whether it classifies images: detection and segmentation have other frames.
+    pub fn classifies(&self) -> bool {
+        matches!(self.frame, Frame::Classification | Frame::Trunk)
+    }
+
+    /// Indices of the reduction cells: the key, or the frame's rule for `cells` cells; none without cells.
     pub fn reduction_cells(&self) -> Vec<usize> {
+        if self.is_hand_crafted() {
+            return vec![];
+        }
         if let Some(r) = &self.reductions {
             return r.clone();
         }
@@ -87,23 +130,27 @@ impl FrameConfig {
             Frame::MtnasRelease => [6, 9, 12].iter().map(|i| (n * i + 7) / 14).collect(),
             Frame::MtnasPeer => [1, 2, 3].iter().map(|i| n * i / 4).collect(),
             Frame::Classification => vec![n / 3, 2 * n / 3],
+            Frame::MtlResnet18 | Frame::Trunk => vec![],
         }
     }
 
     /// Number of detection levels: the key, or the frame's own.
     pub fn detection_levels(&self) -> usize {
         self.det_levels.unwrap_or(match self.frame {
-            Frame::MtnasRelease => 7,
+            Frame::MtnasRelease | Frame::MtlResnet18 => 7,
             Frame::MtnasPeer => 4,
-            Frame::Classification => 0,
+            Frame::Classification | Frame::Trunk => 0,
         })
     }
 
-    /// Total stride of the stem: 4 for the dense frames, 1 or 8 for classification.
+    /// Total stride of what comes before the first reduction cell: 4 for the dense frames, 1 or 8 for classification; of the whole
+    /// ResNet of `mtl-resnet18` 32. Trunks round halves up, so that any side will do.
     pub fn stem_stride(&self) -> usize {
         match (self.frame, self.stem) {
             (Frame::Classification, Stem::Cifar) => 1,
             (Frame::Classification, Stem::Imagenet) => 8,
+            (Frame::MtlResnet18, _) => 32,
+            (Frame::Trunk, _) => 1,
             _ => 4,
         }
     }
@@ -128,8 +175,12 @@ impl FrameConfig {
             format!("use sides that are multiples of {unit}"),
         );
         if size.iter().any(|s| s % by_stem != 0 || *s == 0) {
+            let first = match self.is_hand_crafted() {
+                true => "the trunk",
+                false => "the stem",
+            };
             return misfit(
-                "the stem".into(),
+                first.into(),
                 size,
                 &format!("have sides divisible by {by_stem}"),
                 multiple,
@@ -147,7 +198,7 @@ impl FrameConfig {
             }
             map = map.map(|s| s / 2);
         }
-        if self.frame != Frame::MtnasRelease {
+        if !matches!(self.frame, Frame::MtnasRelease | Frame::MtlResnet18) {
             return Ok(());
         }
         for level in 4..self.detection_levels() {

@@ -12,6 +12,8 @@ pub enum After {
     Nothing,
     /// ReLU.
     Relu,
+    /// ReLU with the ceiling 6 (MobileNetV2).
+    Relu6,
 }
 
 /// A convolution followed by an affine batch normalisation and, where asked, ReLU.
@@ -53,8 +55,25 @@ impl ConvNorm {
             ..Conv2dParams::default()
         };
         let [conv, norm] = names.map(|n| n.to_string());
-        let (conv, y) = Conv2d::new(b, &conv, x, c_out, shape.k, params, bias)?;
-        let norm = BatchNorm::new(b, &norm, y, Affine::Yes);
+        ConvNorm::named(b, [&conv, &norm], x, c_out, (shape.k, params), bias, after)
+    }
+
+    /// As [`ConvNorm::new`] with names in words and all parameters of a convolution: the side of the window, then step, padding,
+    /// dilation, groups.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn named(
+        b: &mut Builder,
+        [conv, norm]: [&str; 2],
+        x: Map,
+        c_out: usize,
+        (k, params): (usize, Conv2dParams),
+        bias: Bias,
+        after: After,
+    ) -> Result<(ConvNorm, Map)> {
+        let (conv, y) = Conv2d::new(b, conv, x, c_out, k, params, bias)?;
+        let norm = BatchNorm::new(b, norm, y, Affine::Yes);
         Ok((ConvNorm { conv, norm, after }, y))
     }
 
@@ -67,6 +86,7 @@ impl ConvNorm {
         match self.after {
             After::Nothing => self.norm.forward(p, &y),
             After::Relu => self.norm.forward_relu(p, &y),
+            After::Relu6 => ops::relu6(&self.norm.forward(p, &y)?),
         }
     }
 }

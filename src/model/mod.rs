@@ -1,12 +1,15 @@
 //! Networks: frames, supernets, derived networks. A network is built from a [`NetworkSpec`], plain data, alone.
 
 pub mod backbone;
+mod cells;
 pub mod classifier;
 pub mod coarse_levels;
 pub mod config;
 mod conv_norm;
 pub mod cost;
+mod hand;
 pub mod memory;
+pub mod names;
 pub mod network;
 pub mod peer;
 pub mod preset;
@@ -14,6 +17,7 @@ pub mod release;
 pub mod spec;
 pub mod stem;
 pub mod top_down;
+pub mod trunk;
 pub mod work;
 
 pub use cost::{Cost, Count};

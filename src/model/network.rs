@@ -1,23 +1,19 @@
-//! A whole network: stem, backbone, branches and heads, built from a [`NetworkSpec`] alone.
+//! A whole network, of cells or by hand, built from a [`NetworkSpec`] alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::backbone::Backbone;
-use super::classifier::{Auxiliary, AuxiliaryKind, Classifier};
-use super::config::{Frame, Stem as StemKind};
+use super::cells::CellNetwork;
+use super::config::Frame;
 use super::cost::Cost;
-use super::peer::Peer;
-use super::release::{BranchMixtures, Release};
+use super::hand::HandCrafted;
 use super::spec::{Cells, NetworkSpec};
-use super::stem::Stem;
 use crate::error::{Code, Error, Result};
 use crate::nn::{BatchNormOptions, Builder, Map, Pass, Store};
-use crate::space::operation::State;
 use crate::space::random::OneHot;
-use crate::space::{ArchGroup, CellKind, Mixture};
+use crate::space::{ArchGroup, Mixture};
 use crate::tape::Var;
 use crate::task::config::TaskKind;
-use crate::tensor::DType;
+use crate::tensor::{DType, Shape};
 
 /// What a forward pass yields for one task.
 #[derive(Debug, Clone)]
@@ -50,10 +46,9 @@ pub enum Mixing<'a> {
 }
 
 #[derive(Debug)]
-enum Branches {
-    Release(Box<Release>),
-    Peer(Box<Peer>),
-    None,
+enum Body {
+    Cells(Box<CellNetwork>),
+    HandCrafted(Box<HandCrafted>),
 }
 
 /// A declared network. It holds no values: those are in the [`Store`] made with it.
@@ -61,11 +56,7 @@ enum Branches {
 pub struct Network {
     spec: NetworkSpec,
     groups: Vec<ArchGroup>,
-    stem: Stem,
-    backbone: Backbone,
-    branches: Branches,
-    classifier: Option<Classifier>,
-    auxiliary: Option<(Auxiliary, usize)>,
+    body: Body,
     cost: Cost,
     /// Which of its search cells compute maps again.
     recomputes: Vec<bool>,
@@ -109,6 +100,14 @@ impl Network {
         Ok(Network::declare(spec)?.0)
     }
 
+    /// Names and shapes of the weights and of the running statistics that [`Network::build`] would allocate.
+    ///
+    /// # Errors
+    /// As [`Network::build`].
+    pub fn tensors(spec: &NetworkSpec) -> Result<Vec<(String, Shape)>> {
+        Ok(Network::declare(spec)?.1.tensors())
+    }
+
     fn declare(spec: &NetworkSpec) -> Result<(Network, Builder)> {
         let plain = Network::declare_with(spec, BTreeSet::new())?;
         let chosen = spec.memory.recomputed(plain.1.blocks());
@@ -126,69 +125,31 @@ impl Network {
             eps: frame.bn_eps,
             momentum: frame.bn_momentum,
         };
-        let Some(kind) = cell_kind(&spec.backbone, frame.partial_k) else {
-            let message = "the backbone is made of cells, it cannot be hand-crafted";
-            return Err(Error::new(Code::NetworkDoesNotFit, message)
-                .help("give it a genotype or search it"));
-        };
+        if frame.is_hand_crafted() {
+            let body = Body::HandCrafted(Box::new(HandCrafted::new(&mut b, spec)?));
+            return Ok(Network::with(spec, vec![], body, b));
+        }
         let groups = declare_groups(&mut b, spec);
-        let (stem, maps) = Stem::new(&mut b, frame, spec.height, spec.width)?;
-        let reductions = frame.reduction_cells();
-        let backbone = Backbone::new(
-            &mut b,
-            maps,
-            frame.channels,
-            frame.cells,
-            &reductions,
-            &kind,
-        )?;
-        let last = *backbone.outputs().last().expect("at least one cell");
-        let dense = spec.det_head.is_some() || spec.seg_classes.is_some();
-        let branches = match frame.frame {
-            _ if !dense => Branches::None,
-            Frame::MtnasRelease => {
-                let det = cell_kind(&spec.det, frame.partial_k);
-                let seg = cell_kind(&spec.seg, frame.partial_k);
-                let release =
-                    Release::new(&mut b, spec, maps, &backbone, det.as_ref(), seg.as_ref())?;
-                Branches::Release(Box::new(release))
-            }
-            Frame::MtnasPeer => Branches::Peer(Box::new(Peer::new(&mut b, spec, &backbone)?)),
-            Frame::Classification => {
-                let message = "the classification frame has no detection or segmentation head";
-                return Err(Error::new(Code::NetworkDoesNotFit, message)
-                    .help("use the frame mtnas-release or mtnas-peer"));
-            }
-        };
-        let classifier = spec.classes.map(|n| Classifier::new(&mut b, last, n));
-        let auxiliary = match (spec.auxiliary, spec.classes) {
-            (true, Some(classes)) => {
-                let at = 2 * frame.cells / 3;
-                let kind = match frame.stem {
-                    StemKind::Cifar => AuxiliaryKind::Cifar,
-                    StemKind::Imagenet => AuxiliaryKind::Imagenet,
-                };
-                Some((
-                    Auxiliary::new(&mut b, backbone.outputs()[at], classes, kind)?,
-                    at,
-                ))
-            }
-            _ => None,
-        };
+        let body = Body::Cells(Box::new(CellNetwork::new(&mut b, spec)?));
+        Ok(Network::with(spec, groups, body, b))
+    }
+
+    fn with(
+        spec: &NetworkSpec,
+        groups: Vec<ArchGroup>,
+        body: Body,
+        b: Builder,
+    ) -> (Network, Builder) {
         let network = Network {
             spec: spec.clone(),
             groups,
-            stem,
-            backbone,
-            branches,
-            classifier,
-            auxiliary,
+            body,
             cost: Cost::new(b.layers()),
             recomputes: (0..b.blocks().len())
                 .map(|i| b.recomputed.contains(&i))
                 .collect(),
         };
-        Ok((network, b))
+        (network, b)
     }
 
     /// What it was built from.
@@ -219,16 +180,18 @@ impl Network {
 
     /// The maps of the detection levels, finest first; empty without a detection head.
     pub fn levels(&self) -> &[Map] {
-        match &self.branches {
-            Branches::Release(r) => r.levels(),
-            Branches::Peer(p) => p.levels(),
-            Branches::None => &[],
+        match &self.body {
+            Body::Cells(n) => n.levels(),
+            Body::HandCrafted(n) => n.levels(),
         }
     }
 
-    /// The maps that the backbone's cells yield.
+    /// The maps that the backbone's cells yield, or the trunk.
     pub fn backbone_maps(&self) -> &[Map] {
-        self.backbone.outputs()
+        match &self.body {
+            Body::Cells(n) => n.outputs(),
+            Body::HandCrafted(n) => n.outputs(),
+        }
     }
 
     /// One task's outputs for images `(N, 3, H, W)`; only what they need is computed.
@@ -254,52 +217,12 @@ impl Network {
     }
 
     fn record(&self, p: &Pass, image: &Var, task: TaskKind, mixing: Mixing) -> Result<Outputs> {
-        let mixtures = self.mixtures(p, mixing)?;
-        let of = |cells: &Cells| match cells {
-            Cells::Search { group, .. } => mixtures.get(group.as_str()),
-            _ => None,
+        let spec = &self.spec;
+        let outputs = match &self.body {
+            Body::Cells(n) => n.forward(p, image, task, spec, &self.mixtures(p, mixing)?)?,
+            Body::HandCrafted(n) => n.forward(p, image, task, spec)?,
         };
-        let stem = self.stem.forward(p, image)?;
-        let cells = self.backbone.forward(p, &stem, of(&self.spec.backbone))?;
-        let branch = BranchMixtures {
-            det: of(&self.spec.det),
-            seg: of(&self.spec.seg),
-        };
-        match (task, &self.branches, &self.classifier) {
-            (TaskKind::Detection, Branches::Release(r), _) if self.spec.det_head.is_some() => {
-                let (loc, conf) = r.detect(p, &stem, &cells, branch)?;
-                Ok(Outputs::Detection { loc, conf })
-            }
-            (TaskKind::Detection, Branches::Peer(n), _) if self.spec.det_head.is_some() => {
-                let (loc, conf) = n.detect(p, &cells)?;
-                Ok(Outputs::Detection { loc, conf })
-            }
-            (TaskKind::Segmentation, Branches::Release(r), _)
-                if self.spec.seg_classes.is_some() =>
-            {
-                Ok(Outputs::Segmentation(r.segment(p, &stem, &cells, branch)?))
-            }
-            (TaskKind::Segmentation, Branches::Peer(n), _) if self.spec.seg_classes.is_some() => {
-                Ok(Outputs::Segmentation(n.segment(p, &cells)?))
-            }
-            (TaskKind::Classification, _, Some(classifier)) => self.classify(p, classifier, &cells),
-            _ => Err(Error::new(
-                Code::Argument,
-                format!("the network has no {task} head"),
-            )),
-        }
-    }
-
-    fn classify(&self, p: &Pass, classifier: &Classifier, cells: &[State]) -> Result<Outputs> {
-        let last = cells.last().expect("at least one cell");
-        let auxiliary = match &self.auxiliary {
-            Some((head, at)) if p.mode.training => Some(head.forward(p, cells[*at].x())?),
-            _ => None,
-        };
-        Ok(Outputs::Classification {
-            logits: classifier.forward(p, last.x())?,
-            auxiliary,
-        })
+        outputs.ok_or_else(|| Error::new(Code::Argument, format!("the network has no {task} head")))
     }
 
     fn mixtures(&self, p: &Pass, mixing: Mixing) -> Result<BTreeMap<&str, Mixture>> {
@@ -328,17 +251,6 @@ impl Network {
             Ok((name, Mixture::fixed(p, normal, reduce, dtype(p))))
         };
         names.map(fixed).collect()
-    }
-}
-
-fn cell_kind(cells: &Cells, partial_k: usize) -> Option<CellKind> {
-    match cells {
-        Cells::Search { options, .. } => Some(CellKind::Search {
-            partial_k,
-            options: options.clone(),
-        }),
-        Cells::Derived(genotype) => Some(CellKind::Derived(genotype.clone())),
-        Cells::HandCrafted => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Networks at the sizes of the papers, into which a genotype is put to be counted.
 
-use super::config::{Frame, FrameConfig, Stem};
+use super::config::{Frame, FrameConfig, Stem, TrunkKind};
 use super::spec::{Cells, DetHead, NetworkSpec};
 
 /// A frame with input and heads; only the cells are missing.
@@ -12,11 +12,49 @@ pub struct Preset {
     pub size: [usize; 2],
     /// Classes of the classifier.
     pub classes: Option<usize>,
-    /// Classes of detection, background not counted, and of segmentation.
+    /// Classes of detection, background not counted, and of segmentation; 0 for a head that is not there.
     pub dense: Option<[usize; 2]>,
     /// Whether a derived classifier has its auxiliary head; it fits the published input only.
     pub auxiliary: bool,
 }
+
+/// Networks made by hand: name, frame, trunk, and whether there are heads of detection and of segmentation.
+pub const HAND: [(&str, Frame, TrunkKind, [bool; 2]); 9] = [
+    ("resnet18", Frame::Trunk, TrunkKind::Resnet18, [false; 2]),
+    ("resnet34", Frame::Trunk, TrunkKind::Resnet34, [false; 2]),
+    ("resnet50", Frame::Trunk, TrunkKind::Resnet50, [false; 2]),
+    ("vgg16", Frame::Trunk, TrunkKind::Vgg16, [false; 2]),
+    (
+        "vgg16-deeplab",
+        Frame::Trunk,
+        TrunkKind::Vgg16Deeplab,
+        [false; 2],
+    ),
+    (
+        "mobilenet-v2",
+        Frame::Trunk,
+        TrunkKind::MobileNetV2,
+        [false; 2],
+    ),
+    (
+        "mtl-resnet18",
+        Frame::MtlResnet18,
+        TrunkKind::Resnet18,
+        [true; 2],
+    ),
+    (
+        "ssd-resnet18",
+        Frame::MtlResnet18,
+        TrunkKind::Resnet18,
+        [true, false],
+    ),
+    (
+        "fcn-resnet18",
+        Frame::MtlResnet18,
+        TrunkKind::Resnet18,
+        [false, true],
+    ),
+];
 
 impl Preset {
     /// DARTS on CIFAR-10 (systems.md 2.3): 36 channels and 20 cells to evaluate a genotype, 16 and 8 to search one.
@@ -87,6 +125,35 @@ impl Preset {
         }
     }
 
+    /// A network made by hand, by name ([`HAND`]): the classifiers of torchvision at 224x224 with 1000 classes, the baseline of the
+    /// release as it is published (4). `None` for another name.
+    pub fn hand(name: &str) -> Option<Preset> {
+        let (_, frame, trunk, heads) = HAND.into_iter().find(|row| row.0 == name)?;
+        let frame = FrameConfig {
+            frame,
+            trunk,
+            ..FrameConfig::default()
+        };
+        let [det, seg] = heads;
+        let release = Preset::release();
+        Some(match frame.frame {
+            Frame::Trunk => Preset {
+                frame,
+                size: [224, 224],
+                classes: Some(1000),
+                dense: None,
+                auxiliary: false,
+            },
+            _ => Preset {
+                frame,
+                dense: release
+                    .dense
+                    .map(|[d, s]| [if det { d } else { 0 }, if seg { s } else { 0 }]),
+                ..release
+            },
+        })
+    }
+
     /// The network with these cells.
     pub fn spec(&self, backbone: Cells, det: Cells, seg: Cells) -> NetworkSpec {
         let [h, w] = self.size;
@@ -95,17 +162,22 @@ impl Preset {
         s.classes = self.classes;
         s.auxiliary = self.auxiliary;
         if let Some([objects, labels]) = self.dense {
-            s.det_head = Some(DetHead {
+            let head = DetHead {
                 classes: objects,
                 anchors: NetworkSpec::anchors(&self.frame),
-            });
-            s.seg_classes = Some(labels);
+            };
+            s.det_head = (objects > 0).then_some(head);
+            s.seg_classes = (labels > 0).then_some(labels);
         }
         s
     }
 
-    /// The network with search cells everywhere, as the PyTorch peer programs build it.
+    /// The network with search cells everywhere, as the PyTorch peer programs build it; one made by hand as it is.
     pub fn supernet(&self) -> NetworkSpec {
+        if self.frame.is_hand_crafted() {
+            let by_hand = || Cells::HandCrafted;
+            return self.spec(by_hand(), by_hand(), by_hand());
+        }
         let cells = |group: &str| Cells::search(group, &self.frame);
         let branch = |group: &str| match self.frame.searched_branches() {
             true => cells(group),

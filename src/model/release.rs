@@ -1,10 +1,9 @@
-//! The frame `mtnas-release`: what the release of MTNAS puts on its backbone (systems.md 3.5).
+//! What the release of MTNAS puts on a backbone: of cells in the frame `mtnas-release` (systems.md 3.5), by hand on the ResNet of
+//! `mtl-resnet18` (section 4).
 
-use super::backbone::Backbone;
 use super::coarse_levels::{COARSE_LEVELS, CoarseLevels};
 use super::conv_norm::{After, ConvNorm, ONE, rows_of, three};
 use super::spec::{DetHead, NetworkSpec};
-use super::stem::StemMaps;
 use super::top_down::TopDown;
 use crate::error::{Code, Error, Result};
 use crate::nn::{Bias, Builder, Map, Pass};
@@ -13,14 +12,55 @@ use crate::space::operation::State;
 use crate::space::{CellKind, Mixture};
 use crate::tape::Var;
 
+/// What branches read of a backbone: its maps ([`Map`]), or what they hold (`&State`).
+#[derive(Debug, Clone, Copy)]
+pub struct Taps<T> {
+    /// Half-resolution feature, read by segmentation only.
+    pub half: T,
+    /// Strides 4, 8, 16, 32.
+    pub features: [T; BACKBONE_LEVELS],
+    /// What comes before the last of them: the second input of the first detection cell.
+    pub before_last: T,
+}
+
+impl<T: Copy> Taps<T> {
+    /// Of a backbone of cells after a stem of two outputs: the cell before each reduction, and the last one.
+    ///
+    /// # Errors
+    /// `MT0105` unless there are three reductions, the first after cell 0.
+    pub fn of_cells(reductions: &[usize], stem: [T; 2], cells: &[T]) -> Result<Taps<T>> {
+        let [a, b, c] = *reductions else {
+            return Err(three_reductions(reductions));
+        };
+        if a == 0 {
+            return Err(three_reductions(reductions));
+        }
+        let last = cells.len() - 1;
+        Ok(Taps {
+            half: stem[0],
+            features: [a - 1, b - 1, c - 1, last].map(|i| cells[i]),
+            before_last: match last {
+                0 => stem[1],
+                t => cells[t - 1],
+            },
+        })
+    }
+}
+
+fn three_reductions(reductions: &[usize]) -> Error {
+    let message = format!(
+        "mtnas-release taps the cell before each of three reductions, got reductions {reductions:?}"
+    );
+    Error::new(Code::NetworkDoesNotFit, message)
+        .help("set `reductions` to three rising indices, the first at least 1")
+}
+
 /// Backbone maps that are levels of detection: strides 4, 8, 16 (after the top-down path) and 32.
 const BACKBONE_LEVELS: usize = 4;
 
 /// Branches and heads over the backbone.
 #[derive(Debug)]
 pub struct Release {
-    /// Cells whose outputs are tapped, fine to coarse; the last is the last cell.
-    taps: [usize; BACKBONE_LEVELS],
     top_down: TopDown,
     coarse: CoarseLevels,
     levels: Vec<Level>,
@@ -50,26 +90,20 @@ impl Release {
     /// Declares the branches and heads that `spec` asks for. `det` and `seg` are `None` for hand-crafted branches.
     ///
     /// # Errors
-    /// `MT0105` when the input is not a multiple of 32, the reductions are not three, or a cell's map would vanish.
+    /// `MT0105` when the input is not a multiple of 32, or a cell's map would vanish.
     pub fn new(
         b: &mut Builder,
         spec: &NetworkSpec,
-        stem: StemMaps,
-        backbone: &Backbone,
+        taps: &Taps<Map>,
         det: Option<&CellKind>,
         seg: Option<&CellKind>,
     ) -> Result<Release> {
-        let taps = taps(&spec.frame.reduction_cells(), backbone.outputs().len())?;
-        let features = taps.map(|t| backbone.outputs()[t]);
+        let features = taps.features;
         let last = features[3];
-        let before_last = match taps[3] {
-            0 => stem.s1,
-            t => backbone.outputs()[t - 1],
-        };
         // Coarse to fine; the finest tap is the rectified half-resolution output of the stem, read by segmentation only.
         let mut fine = vec![features[2], features[1], features[0]];
         if spec.seg_classes.is_some() {
-            fine.push(stem.s0);
+            fine.push(taps.half);
         }
         let anchors = spec.det_head.as_ref().map_or(&[][..], |d| &d.anchors);
         if anchors.len() > BACKBONE_LEVELS + COARSE_LEVELS {
@@ -82,7 +116,7 @@ impl Release {
             );
         }
         let count = anchors.len().saturating_sub(BACKBONE_LEVELS);
-        let (coarse, coarse_maps) = CoarseLevels::new(b, before_last, last, count, det)?;
+        let (coarse, coarse_maps) = CoarseLevels::new(b, taps.before_last, last, count, det)?;
         let top_down = TopDown::new(b, last, &fine, seg)?;
         let maps: Vec<Map> = features
             .into_iter()
@@ -97,7 +131,7 @@ impl Release {
                 ConvNorm::new(
                     b,
                     [0, 1],
-                    stem.s0,
+                    taps.half,
                     classes,
                     ONE,
                     Bias::PerChannel,
@@ -106,7 +140,6 @@ impl Release {
             })
         });
         Ok(Release {
-            taps,
             top_down,
             coarse,
             levels,
@@ -129,17 +162,12 @@ impl Release {
     pub fn detect(
         &self,
         p: &Pass,
-        stem: &[State; 2],
-        cells: &[State],
+        taps: &Taps<&State>,
         mixtures: BranchMixtures,
     ) -> Result<(Var, Var)> {
-        let last = &cells[self.taps[3]];
-        let before_last = match self.taps[3] {
-            0 => &stem[1],
-            t => &cells[t - 1],
-        };
-        let coarse = self.coarse.forward(p, before_last, last, mixtures.det)?;
-        let mut features = self.sums(p, stem, cells, BACKBONE_LEVELS - 1, mixtures.seg)?;
+        let last = taps.features[3];
+        let coarse = (self.coarse).forward(p, taps.before_last, last, mixtures.det)?;
+        let mut features = self.sums(p, taps, BACKBONE_LEVELS - 1, mixtures.seg)?;
         features.reverse();
         features.push(last.x().clone());
         features.extend(coarse);
@@ -154,18 +182,12 @@ impl Release {
     ///
     /// # Errors
     /// Those of the ops.
-    pub fn segment(
-        &self,
-        p: &Pass,
-        stem: &[State; 2],
-        cells: &[State],
-        mixtures: BranchMixtures,
-    ) -> Result<Var> {
+    pub fn segment(&self, p: &Pass, taps: &Taps<&State>, mixtures: BranchMixtures) -> Result<Var> {
         let head = self
             .seg_head
             .as_ref()
             .expect("a network with a segmentation head");
-        let sums = self.sums(p, stem, cells, BACKBONE_LEVELS, mixtures.seg)?;
+        let sums = self.sums(p, taps, BACKBONE_LEVELS, mixtures.seg)?;
         ops::upsample_nearest(&head.forward(p, &sums[BACKBONE_LEVELS - 1])?, 2)
     }
 
@@ -173,29 +195,14 @@ impl Release {
     fn sums(
         &self,
         p: &Pass,
-        stem: &[State; 2],
-        cells: &[State],
+        taps: &Taps<&State>,
         steps: usize,
         mixture: Option<&Mixture>,
     ) -> Result<Vec<Var>> {
-        let [f0, f1, f2, last] = self.taps.map(|t| &cells[t]);
-        let taps = [f2.x(), f1.x(), f0.x(), stem[0].x()];
-        let sums = self.top_down.forward(p, last, &taps, steps, mixture)?;
+        let [f0, f1, f2, last] = taps.features;
+        let finer = [f2.x(), f1.x(), f0.x(), taps.half.x()];
+        let sums = self.top_down.forward(p, last, &finer, steps, mixture)?;
         Ok(sums.into_iter().map(|s| s.x().clone()).collect())
-    }
-}
-
-/// The cell before each reduction, and the last one.
-fn taps(reductions: &[usize], cells: usize) -> Result<[usize; BACKBONE_LEVELS]> {
-    match *reductions {
-        [a, b, c] if a > 0 => Ok([a - 1, b - 1, c - 1, cells - 1]),
-        _ => {
-            let message = format!(
-                "mtnas-release taps the cell before each of three reductions, got reductions {reductions:?}"
-            );
-            Err(Error::new(Code::NetworkDoesNotFit, message)
-                .help("set `reductions` to three rising indices, the first at least 1"))
-        }
     }
 }
 

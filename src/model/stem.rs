@@ -50,6 +50,10 @@ impl Stem {
                 let (one, x) = block(b, [0, 1], image, 3 * c, 1, After::Nothing)?;
                 Ok(single(vec![one], x))
             }),
+            (Frame::MtlResnet18 | Frame::Trunk, _) => {
+                let message = format!("the frame {} has no stem of cells", frame.frame);
+                Err(Error::new(Code::NetworkDoesNotFit, message))
+            }
         }
     }
 

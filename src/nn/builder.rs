@@ -127,6 +127,12 @@ impl Builder {
         &self.blocks
     }
 
+    /// Names and shapes of the weights and buffers declared so far.
+    pub fn tensors(&self) -> Vec<(String, Shape)> {
+        let all = self.weights.iter().chain(&self.buffers);
+        all.map(|d| (d.name.clone(), d.shape)).collect()
+    }
+
     /// Allocates and initialises everything declared. `dtype` is that of weights and statistics: f32 or f64 (never bf16:
     /// masters are f32).
     pub fn finish(self, seed: u64, dtype: DType) -> Store {

@@ -64,6 +64,37 @@ fn rows_of_all_levels_are_normalised_as_their_maps_are() {
     }
 }
 
+/// A normalisation that runs for several tasks in one pass, as where their gradients are added before one step.
+#[test]
+fn statistics_see_every_batch_of_a_pass_in_turn() {
+    for path in [Path::Fast, Path::Device(Engine::emulated(1))] {
+        let (store, norms) = norms(Affine::Yes);
+        let cx = Cx {
+            path,
+            ..Cx::default()
+        };
+        let p = Pass::new(&store, cx, Mode::WEIGHT_STEP);
+        let [n, c, h, w] = SIZES[0];
+        for value in [1.0, 3.0] {
+            let x = Tensor::full([n, c, h, w], DType::F32, value);
+            norms[0].forward(&p, &p.tape.leaf(x)).unwrap();
+        }
+        norms[1]
+            .forward(&p, &p.tape.leaf(Tensor::zeros(SIZES[1], DType::F32)))
+            .unwrap();
+        let moved = p.take_statistics().unwrap();
+        assert_eq!(moved.len(), 4);
+        // 0 + 0.1 (1 - 0) = 0.1, then 0.1 + 0.1 (3 - 0.1) = 0.39; of the variance 0.9 times 0.9.
+        for (got, want) in moved.iter().zip([0.39, 0.81, 0.0, 0.9]) {
+            let v = got.1.to_f64();
+            assert!(
+                v.iter().all(|v| (v - want).abs() < 1e-6),
+                "{path:?} {v:?} {want}"
+            );
+        }
+    }
+}
+
 #[test]
 fn others_are_left_to_the_caller() {
     let device = Path::Device(Engine::emulated(1));

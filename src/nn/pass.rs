@@ -4,6 +4,7 @@
 //! no momentum, no step count.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use super::params::{ParamId, ParamSet, Store};
 use crate::error::Result;
@@ -167,14 +168,20 @@ impl<'a> Pass<'a> {
         self.statistics.borrow_mut().push(moving);
     }
 
-    /// What was noted: of statistics that moved several times the last.
-    pub fn take_moving(&self) -> Vec<Moving> {
-        let mut all = self.statistics.take();
-        let mut seen = std::collections::HashSet::new();
-        all.reverse();
-        all.retain(|m| seen.insert(m.ids[0]));
-        all.reverse();
-        all
+    /// What was noted, in the order of the pass, in rounds: a normalisation that ran for several tasks moves its statistics once for
+    /// each, and those of a round are all different.
+    pub fn take_moving(&self) -> Vec<Vec<Moving>> {
+        let mut rounds: Vec<Vec<Moving>> = vec![];
+        let mut seen: HashMap<ParamId, usize> = HashMap::new();
+        for m in self.statistics.take() {
+            let round = seen.entry(m.ids[0]).or_default();
+            if *round == rounds.len() {
+                rounds.push(vec![]);
+            }
+            rounds[*round].push(m);
+            *round += 1;
+        }
+        rounds
     }
 
     /// The running statistics after this pass.
@@ -182,11 +189,24 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// Those of the device.
     pub fn take_statistics(&self) -> Result<Vec<(ParamId, Tensor)>> {
-        let mut new = vec![];
-        for m in self.take_moving() {
-            let [mean, var] = m.ids.map(|id| self.store.buffers.get(id));
+        let mut new: Vec<(ParamId, Tensor)> = vec![];
+        let mut places: HashMap<ParamId, usize> = HashMap::new();
+        for m in self.take_moving().into_iter().flatten() {
+            let now = |id: ParamId| match places.get(&id) {
+                Some(&at) => &new[at].1,
+                None => self.store.buffers.get(id),
+            };
+            let [mean, var] = m.ids.map(now);
             let moved = m.batch.running(mean, var, m.momentum)?;
-            new.extend(m.ids.into_iter().zip(moved));
+            for (id, t) in m.ids.into_iter().zip(moved) {
+                match places.get(&id) {
+                    Some(&at) => new[at].1 = t,
+                    None => {
+                        places.insert(id, new.len());
+                        new.push((id, t));
+                    }
+                }
+            }
         }
         Ok(new)
     }

@@ -10,8 +10,8 @@ use crate::backend::host::by_float;
 use crate::backend::host::conv::{self, ConvSizes};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::portable::{Graph, Id, Kind};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands x `(N, C_in, H, W)`, w `(C_in, C_out, K, K)`, optionally b `(C_out)`.

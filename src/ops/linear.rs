@@ -11,8 +11,8 @@ use crate::backend::host::{by_float, elementwise};
 use crate::backend::threads::{for_pieces, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::tape::{Backward, Elementwise, Grad, Op, Output, Var};
 use crate::portable::{Graph, Id, Kind};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands are `x`, `w` and, optionally, `b`.

@@ -11,8 +11,8 @@ use crate::backend::host::{by_float, combine};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::tape::{Backward, Elementwise, Grad, Op, Output, Var};
 use crate::portable::{Graph, Id, Kind};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; it has no parameters.

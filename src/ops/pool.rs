@@ -15,8 +15,8 @@ use crate::backend::host::pool::Plan;
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::portable::{Graph, Id, Kind as Known, Window};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operand `(N, C, H, W)`.

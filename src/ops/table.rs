@@ -75,6 +75,7 @@ pub static OPS: &[&Entry] = &[
     &super::pools::ENTRY,
     &super::reduce::ENTRY,
     &super::relu::ENTRY,
+    &super::relu6::ENTRY,
     &super::reshape::ENTRY,
     &super::scale::ENTRY,
     &super::scale_rows::ENTRY,

@@ -10,8 +10,8 @@ use super::table::{Case, Entry, FACTOR, Planted, Refusal, scale_gradient};
 use super::upsample_nearest::UpsampleNearest;
 use crate::dual::Scalar;
 use crate::error::Result;
-use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::portable::{Graph, Id, Kind};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Engine, Shape, Tensor};
 
 const NAME: &str = "upsample_add";

@@ -12,8 +12,8 @@ use crate::backend::host::{by_float, resample, resample::Tap};
 use crate::backend::threads::for_pieces;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::portable::{Graph, Id, Kind};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op with its size and convention.

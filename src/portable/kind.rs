@@ -28,6 +28,8 @@ pub enum Kind {
     },
     /// `max(x, 0)`.
     Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
     /// Largest value of each window; padding takes no part.
     MaxPool(Window),
     /// Mean of each window over its taps inside the map.
@@ -112,6 +114,7 @@ impl Kind {
             Kind::ConvTranspose { .. } => "conv_transpose",
             Kind::BatchNorm { .. } => "norm",
             Kind::Relu => "relu",
+            Kind::Relu6 => "relu6",
             Kind::MaxPool(_) => "max_pool",
             Kind::AvgPool(_) => "avg_pool",
             Kind::GlobalAvgPool => "mean",

@@ -45,7 +45,7 @@ impl BesideFloor {
             most_launches: match spec.frame.frame {
                 Frame::MtnasPeer => Some(700),
                 Frame::MtnasRelease => Some(1400),
-                Frame::Classification => None,
+                Frame::Classification | Frame::MtlResnet18 | Frame::Trunk => None,
             },
             seconds: at_least,
             share: at_least / seconds,

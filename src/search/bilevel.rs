@@ -41,7 +41,7 @@ pub struct Learner {
     pub(super) teller: Teller,
     /// Tables of its launches; no state.
     gradients: Mirror,
-    pub(super) statistics: Mirror,
+    pub(super) statistics: Vec<Mirror>,
 }
 
 /// What a step saw.
@@ -102,7 +102,7 @@ impl Learner {
             skip_dropout: 0.0,
             teller: Teller::default(),
             gradients: Mirror::default(),
-            statistics: Mirror::default(),
+            statistics: vec![],
         }
     }
 

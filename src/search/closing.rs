@@ -37,7 +37,13 @@ pub(super) struct Found<'a> {
 /// Those of the stages; `Interrupted` when a stop was asked for.
 pub(super) fn close(session: &mut Session, benches: &Benches, found: Found) -> Result<EvalRecord> {
     let c = session.config.clone();
+    let spec = benches.spec(&c, &found.parts)?;
+    let given = super::weights::given(&c, &spec)?;
+    for note in given.iter().flat_map(|t| &t.notes) {
+        session.progress.say(&format!("weights: {note}"));
+    }
     let init = match c.finetune.init {
+        _ if given.is_some() => given.map(|t| Rc::new(t.store)),
         Init::Search => found.start,
         Init::File => Some(Rc::new(super::model_file::read_store(
             &c.finetune.init_file,

@@ -128,7 +128,8 @@ impl Floor {
         let pixels = batch * spec.height * spec.width;
         let (stem, outs) = floor.backbone(spec, pixels);
         match f.frame {
-            Frame::Classification => {}
+            // Nothing is searched in the others.
+            Frame::Classification | Frame::MtlResnet18 | Frame::Trunk => {}
             Frame::MtnasPeer => floor.peer(spec, kind, &outs),
             Frame::MtnasRelease => floor.release(spec, kind, batch, stem, &outs),
         }

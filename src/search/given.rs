@@ -56,11 +56,14 @@ pub(super) fn run(session: &mut Session) -> Result<EvalRecord> {
     closing::close(session, &benches, found)
 }
 
-/// The cells of `search.genotypes`; a branch that is not given is made by hand.
+/// The cells of `search.genotypes`; a branch that is not given is made by hand, and all of a frame without cells.
 ///
 /// # Errors
 /// `ConfigValue` without a backbone; as [`given`].
 pub(super) fn cells(c: &Config) -> Result<Parts> {
+    if c.model.is_hand_crafted() {
+        return Ok(Parts::by_hand());
+    }
     let backbone = given(c, "backbone")?.ok_or_else(|| {
         Error::new(Code::ConfigValue, "no genotype is given to train")
             .at("search.genotypes.backbone")

@@ -362,3 +362,41 @@ fn what_a_step_tells_may_be_asked_for_later() {
     assert_eq!(later.phase(STEPS, false, &x).unwrap(), want);
     assert_eq!(at_once.state(), later.state());
 }
+
+/// A step that takes two batches moves running statistics by one after the other, on a device as on the host.
+#[test]
+fn statistics_of_two_batches_move_in_turn() {
+    let (net, store) = small();
+    let inputs = [batch(0, 0, 2), batch(1, 0, 2)].map(|[x, _]| x);
+    let loss = |p: &Pass| -> Result<Loss> {
+        let one = |x: &Tensor| -> Result<Var> {
+            let x = p.tape.leaf(x.clone());
+            let y = net.norm.forward_relu(p, &net.conv.forward(p, &x)?)?;
+            ops::mean(&net.head.forward(p, &y)?)
+        };
+        let total = ops::add(&one(&inputs[0])?, &one(&inputs[1])?)?;
+        let parts = vec![];
+        Ok(Loss { total, parts })
+    };
+    let run = |path: Path| -> Vec<Vec<f64>> {
+        let cx = Cx {
+            path,
+            ..Cx::default()
+        };
+        let (mut l, c) = (Learner::new(store.clone()), SgdConfig::default());
+        for step in 0..2 {
+            let mode = Mode::WEIGHT_STEP;
+            l.weight_step(cx, mode, [1, 2, step], &loss, &c, 0.1)
+                .unwrap();
+        }
+        l.store.buffers.iter().map(|b| b.2.to_f64()).collect()
+    };
+    let (host, device) = (run(Path::Fast), run(Path::Device(Engine::emulated(1))));
+    for (h, d) in host.iter().flatten().zip(device.iter().flatten()) {
+        assert!((h - d).abs() < 1e-5, "{h} on the host, {d} on the device");
+    }
+    // Four batches in all: each leaves 0.9 of what was there.
+    let (mean, var) = (&host[0], &host[1]);
+    assert!(var.iter().all(|v| *v > 0.9f64.powi(4)), "{var:?}");
+    assert!(mean.iter().any(|m| m.abs() > 1e-4), "{mean:?}");
+}

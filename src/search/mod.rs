@@ -46,4 +46,5 @@ mod step_workload;
 pub mod stop;
 pub mod tensorboard;
 pub mod viewer;
+pub mod weights;
 pub mod workbench;

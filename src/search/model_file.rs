@@ -96,15 +96,16 @@ pub struct Final {
     pub net: Network,
     /// Its values.
     pub store: Store,
-    /// Its cells.
-    pub genotype: NetworkGenotype,
+    /// Its cells; `None` for a network made by hand throughout.
+    pub genotype: Option<NetworkGenotype>,
 }
 
 impl Final {
     /// Text of every searched part, as records keep it.
     pub fn genotypes(&self) -> BTreeMap<String, String> {
         let text = |(n, g): (&str, &Genotype)| (n.to_string(), g.to_string());
-        self.genotype.parts().map(text).collect()
+        let parts = self.genotype.iter().flat_map(NetworkGenotype::parts);
+        parts.map(text).collect()
     }
 
     /// Refuses held-out data whose classes are not those that the network was trained on.
@@ -137,7 +138,10 @@ pub fn open(path: &Path, config: Config) -> Result<Final> {
         path.join("final/genotype.txt"),
         path.join("final/model.safetensors"),
     );
-    let cells_of = |e: Error| e.note(format!("the cells are those of {}", text.display()));
+    let cells_of = |e: Error| match planned.genotype {
+        Some(_) => e.note(format!("the cells are those of {}", text.display())),
+        None => e,
+    };
     let dtype = super::workbench::parameter_dtype(config.run.precision);
     let (net, mut store) =
         Network::build(&planned.spec, 0, dtype).map_err(|e| cells_of(e.at(text.display())))?;
@@ -169,8 +173,8 @@ pub fn open(path: &Path, config: Config) -> Result<Final> {
 pub struct Plan {
     /// Its tasks.
     pub tasks: Vec<Viewer>,
-    /// Its cells.
-    pub genotype: NetworkGenotype,
+    /// Its cells; `None` for a network made by hand throughout, whose `final/` has no `genotype.txt`.
+    pub genotype: Option<NetworkGenotype>,
     /// What it is built from.
     pub spec: NetworkSpec,
 }
@@ -188,7 +192,10 @@ pub fn plan(path: &Path, config: &Config) -> Result<Plan> {
                 .help(format!("finish it with: mtnas resume {}", path.display())),
         );
     }
-    let genotype = NetworkGenotype::from_file(&dir.join("genotype.txt"))?;
+    let genotype = match config.model.is_hand_crafted() {
+        true => None,
+        false => Some(NetworkGenotype::from_file(&dir.join("genotype.txt"))?),
+    };
     let file = dir.join(CLASSES);
     let mut stored: BTreeMap<String, Vec<String>> = match file.is_file() {
         true => read_file(&file)?,
@@ -215,7 +222,8 @@ pub fn plan(path: &Path, config: &Config) -> Result<Plan> {
         *head = Some(names.len());
         tasks.push(Viewer::new(config, task, names)?);
     }
-    let spec = networks::spec(config, &Parts::derived(&genotype), &heads)?;
+    let parts = genotype.as_ref().map_or(Parts::by_hand(), Parts::derived);
+    let spec = networks::spec(config, &parts, &heads)?;
     Ok(Plan {
         tasks,
         genotype,

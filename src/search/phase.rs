@@ -8,7 +8,7 @@ use crate::backend::engine::Fetching;
 use crate::error::{Code, Error, Result};
 use crate::nn::{Mode, Moving as Noted, ParamId, ParamSet, Pass};
 use crate::optim::config::{AdamConfig, SgdConfig};
-use crate::optim::device::{Moving, move_statistics};
+use crate::optim::device::{Mirror, Moving, move_statistics};
 use crate::tape::{Cx, Path};
 use crate::tensor::{DType, DeviceBuffer, Engine, Tensor};
 
@@ -165,29 +165,44 @@ impl Learner {
             parts,
             moved: Moved {
                 parameters: gradients.iter().map(|(id, _)| *id).collect(),
-                statistics: noted.iter().flat_map(|m| m.ids).collect(),
+                // Those of later rounds are among those of the first.
+                statistics: (noted.iter().take(1).flatten())
+                    .flat_map(|m| m.ids)
+                    .collect(),
             },
         })
     }
 
-    fn move_statistics(&mut self, e: Engine, noted: &[Noted], factor: &DeviceBuffer) -> Result<()> {
+    /// One launch for each round: a normalisation that ran for several tasks is moved by one after the other.
+    fn move_statistics(
+        &mut self,
+        e: Engine,
+        noted: &[Vec<Noted>],
+        factor: &DeviceBuffer,
+    ) -> Result<()> {
         let buffers = &mut self.store.buffers;
-        for id in noted.iter().flat_map(|m| m.ids) {
+        for id in noted.iter().flatten().flat_map(|m| m.ids) {
             buffers.get_mut(id).on_mut(e)?;
         }
-        let mut all = vec![];
-        for m in noted {
-            let by_host = || {
-                let text = "running statistics of a normalisation that no kernel computed";
-                Error::new(Code::Internal, text)
-            };
-            all.push(Moving {
-                running: [buffers.get(m.ids[0]).on(e)?, buffers.get(m.ids[1]).on(e)?],
-                batch: m.batch.on_device()?.ok_or_else(by_host)?,
-                momentum: m.momentum,
-            });
+        if self.statistics.len() < noted.len() {
+            self.statistics.resize_with(noted.len(), Mirror::default);
         }
-        move_statistics(e, &self.statistics, &all, factor)
+        for (round, mirror) in noted.iter().zip(&self.statistics) {
+            let mut all = vec![];
+            for m in round {
+                let by_host = || {
+                    let text = "running statistics of a normalisation that no kernel computed";
+                    Error::new(Code::Internal, text)
+                };
+                all.push(Moving {
+                    running: [buffers.get(m.ids[0]).on(e)?, buffers.get(m.ids[1]).on(e)?],
+                    batch: m.batch.on_device()?.ok_or_else(by_host)?,
+                    momentum: m.momentum,
+                });
+            }
+            move_statistics(e, mirror, &all, factor)?;
+        }
+        Ok(())
     }
 
     /// Where everything lies that a phase reads and changes. What the host knew of what it changes is forgotten: the device may have

@@ -148,6 +148,7 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
                 (TaskKind::Classification, _) | (_, Frame::Classification) => "classifier".into(),
                 (_, Frame::MtnasRelease) => "mtnas-release".into(),
                 (_, Frame::MtnasPeer) => "mtnas-peer".into(),
+                (_, frame) => frame.to_string(),
             },
         ),
         ("dtype", r.dtype.to_string()),

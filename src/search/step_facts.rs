@@ -143,6 +143,10 @@ pub(super) fn network_facts(c: &Config, s: &Setting, spec: &NetworkSpec) -> Resu
     let stem = match (m.frame, m.stem) {
         (Frame::MtnasRelease, _) => "release",
         (Frame::MtnasPeer, _) => "peer",
+        (frame @ (Frame::MtlResnet18 | Frame::Trunk), _) => {
+            let text = format!("the frame {frame} has no cells, so no search step");
+            return Err(Error::new(Code::ConfigValue, text).at("model.frame"));
+        }
         (Frame::Classification, stem) => {
             return Ok(classifier_facts(
                 c,

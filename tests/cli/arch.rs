@@ -5,7 +5,7 @@ use std::process::Output;
 
 use super::{err, mtnas, out};
 
-fn json(o: &Output) -> serde_json::Value {
+pub fn json(o: &Output) -> serde_json::Value {
     assert!(o.status.success(), "{}", err(o));
     serde_json::from_slice(&o.stdout).unwrap()
 }
@@ -344,7 +344,7 @@ fn a_run_predicts_without_its_data() {
     assert_eq!(mtnas(&["eval", run]).status.code(), Some(66));
 }
 
-fn first_file(dir: &Path) -> std::path::PathBuf {
+pub fn first_file(dir: &Path) -> std::path::PathBuf {
     let list = std::fs::read_dir(dir).unwrap().flatten();
     list.map(|e| e.path()).min().unwrap()
 }

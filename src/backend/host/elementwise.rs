@@ -51,6 +51,25 @@ simd! {
 }
 
 simd! {
+    /// `y = min(max(x, 0), ceiling)`; NaN stays NaN.
+    pub fn clip_relu[T](ceiling: T, x: &[T], y: &mut [T]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            let x = if x <= T::ZERO { T::ZERO } else { x };
+            *y = if x >= ceiling { ceiling } else { x };
+        }
+    }
+}
+
+simd! {
+    /// `dx = dy where 0 < y < ceiling, else 0`.
+    pub fn clip_relu_bwd[T](ceiling: T, y: &[T], dy: &[T], dx: &mut [T]) {
+        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+            *dx = if y > T::ZERO && y < ceiling { dy } else { T::ZERO };
+        }
+    }
+}
+
+simd! {
     /// `dx += dy where y > 0`.
     pub fn add_relu_bwd[T](y: &[T], dy: &[T], dx: &mut [T]) {
         for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {

@@ -18,6 +18,7 @@ Examples:
   mtnas arch cost PDARTS --branches hand-crafted --input 384x640
   mtnas arch cost MTNAS -s model.cells=11 -s model.reductions=[3,6,9]
   mtnas arch cost supernet --network mtnas-peer --layers
+  mtnas arch cost mtl-resnet18 --json
   mtnas arch cost configs/driving-small.toml
   mtnas arch cost runs/driving-small
 
@@ -41,7 +42,9 @@ configuration's last network stands at the top, all under `networks`.";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration (.toml), run, genotype file or name, or `supernet`
+    /// Configuration (.toml), run, genotype file or name, or `supernet`;
+    /// resnet18, resnet34, resnet50, vgg16, vgg16-deeplab, mobilenet-v2,
+    /// mtl-resnet18, ssd-resnet18, fcn-resnet18
     target: String,
     /// Network around a genotype's cells; mtnas-release without it
     #[arg(long, value_name = "NAME")]
@@ -82,6 +85,7 @@ pub(super) fn run(a: Arguments, context: &Context) -> Result<()> {
         Target::Config(path) => of_config(&path, &a, context)?,
         Target::Run(path) => vec![of_run(&path, &a, context)?],
         Target::Supernet => vec![in_network::count(None, &a, context)?],
+        Target::Hand(name) => vec![super::hand::cost(name, &a, context)?],
         Target::Genotype(g) => vec![in_network::count(Some(*g), &a, context)?],
     };
     if context.json() {

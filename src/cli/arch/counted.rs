@@ -37,11 +37,12 @@ impl Named {
     /// As `--json` prints it.
     pub fn json(&self, layers: bool) -> Value {
         let (spec, cost) = (self.net.spec(), self.net.cost());
+        let by_cells = |n: usize| (!spec.frame.is_hand_crafted()).then_some(n);
         let mut v = json!({
             "network": self.name,
             "frame": spec.frame.frame.to_string(),
-            "channels": spec.frame.channels,
-            "cells": spec.frame.cells,
+            "channels": by_cells(spec.frame.channels),
+            "cells": by_cells(spec.frame.cells),
             "input": [spec.height, spec.width],
             "params": cost.without_auxiliary().params,
             "params_heads": cost.heads().params,
@@ -82,9 +83,13 @@ impl Named {
     pub fn text(&self, layers: bool) -> String {
         let (spec, cost) = (self.net.spec(), self.net.cost());
         let f = &spec.frame;
+        let cells = match f.is_hand_crafted() {
+            true => "no cells".into(),
+            false => format!("{} channels, {} cells", f.channels, f.cells),
+        };
         let mut s = format!(
-            "{}: frame {}, {} channels, {} cells, input {}x{}\n",
-            self.name, f.frame, f.channels, f.cells, spec.height, spec.width
+            "{}: frame {}, {cells}, input {}x{}\n",
+            self.name, f.frame, spec.height, spec.width
         );
         s += &format!(
             "  parameters {:>15}  {} without heads\n",

@@ -16,6 +16,8 @@ pub(in crate::cli) enum Target {
     Run(PathBuf),
     /// The word `supernet`.
     Supernet,
+    /// A network made by hand, by name.
+    Hand(&'static str),
     /// A genotype.
     Genotype(Box<NetworkGenotype>),
 }
@@ -27,6 +29,8 @@ impl Target {
         let path = Path::new(what);
         if what == "supernet" {
             Ok(Target::Supernet)
+        } else if let Some(name) = super::hand::named(what).filter(|_| !path.exists()) {
+            Ok(Target::Hand(name))
         } else if path.is_dir() {
             Ok(Target::Run(path.to_path_buf()))
         } else if path.extension().is_some_and(|e| e == "toml") {
@@ -45,9 +49,13 @@ impl Target {
             Target::Genotype(g) => Ok(*g),
             Target::Run(path) => {
                 let config = RunDir::config_of(&path)?;
-                Ok(model_file::plan(&path, &config)?.genotype)
+                let genotype = model_file::plan(&path, &config)?.genotype;
+                genotype.ok_or_else(|| {
+                    let text = format!("{what} is a network made by hand, without cells");
+                    Error::new(Code::Usage, text).help("give a run that ended with a genotype")
+                })
             }
-            Target::Config(_) | Target::Supernet => Err(Error::new(
+            Target::Config(_) | Target::Supernet | Target::Hand(_) => Err(Error::new(
                 Code::Usage,
                 format!("{what} has no genotype"),
             )

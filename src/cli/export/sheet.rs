@@ -12,9 +12,11 @@ use crate::data::normalise::Normalise;
 pub(super) fn metadata(s: &Source, folded: bool) -> Vec<(String, String)> {
     let mut all = vec![
         ("format", "mtnas".to_string()),
-        ("genotype", arch::text(&s.genotype)),
         ("input", input(s).to_string()),
     ];
+    if let Some(g) = &s.genotype {
+        all.push(("genotype", arch::text(g)));
+    }
     if !s.heads.is_empty() {
         let names = s.heads.iter().map(|h| (h.kind.to_string(), &h.classes));
         all.push((
@@ -80,10 +82,11 @@ pub(super) fn input_doc(s: &Source) -> String {
 pub(super) fn about(s: &Source) -> String {
     let spec = s.net.spec();
     let frame = spec.frame.frame;
+    let cells = s.genotype.as_ref().map(arch::text);
+    let cells = cells.map_or(String::new(), |text| format!("\nCells:\n\n{text}"));
     format!(
-        "Network `{frame}` written by mtnas {}.\n\n{}\n\nCells:\n\n{}",
+        "Network `{frame}` written by mtnas {}.\n\n{}\n{cells}",
         env!("CARGO_PKG_VERSION"),
         input_doc(s),
-        arch::text(&s.genotype)
     )
 }

@@ -12,7 +12,8 @@ use super::usage;
 use crate::data::normalise::Normalise;
 use crate::error::Result;
 use crate::export::onnx::Decoding;
-use crate::model::{Cells, Network};
+use crate::model::preset::Preset;
+use crate::model::{Cells, Network, NetworkSpec};
 use crate::nn::Store;
 use crate::search::config::Config;
 use crate::search::model_file;
@@ -70,7 +71,8 @@ pub(super) struct Head {
 pub(super) struct Source {
     pub net: Network,
     pub store: Store,
-    pub genotype: NetworkGenotype,
+    /// Its cells; a network made by hand has none.
+    pub genotype: Option<NetworkGenotype>,
     /// Tasks of a run; none of a genotype.
     pub heads: Vec<Head>,
     detection: Option<Detection>,
@@ -91,6 +93,10 @@ impl Source {
             Target::Genotype(g) => {
                 running::threads(context.threads().unwrap_or(0))?;
                 of_genotype(*g, around, context.seed().unwrap_or(0))
+            }
+            Target::Hand(name) => {
+                running::threads(context.threads().unwrap_or(0))?;
+                by_hand(name, around, context.seed().unwrap_or(0))
             }
             Target::Config(_) | Target::Supernet => Err(usage(
                 format!("{target} is no network with known cells"),
@@ -179,7 +185,33 @@ fn of_genotype(genotype: NetworkGenotype, around: &Around, seed: u64) -> Result<
         false => (Cells::HandCrafted, Cells::HandCrafted),
     };
     let spec = preset.spec(parts.backbone, det, seg);
-    let (net, store) = Network::build(&spec, seed, DType::F32)?;
+    first_values(&preset, &spec, Some(genotype), seed)
+}
+
+/// A network made by hand, at the size of its paper or another.
+fn by_hand(name: &str, around: &Around, seed: u64) -> Result<Source> {
+    let cells = around.channels.is_some() || around.cells.is_some() || around.levels.is_some();
+    let preset = Preset::hand(name);
+    let (Some(mut preset), false) = (preset, cells || around.network.is_some()) else {
+        return Err(usage(
+            format!("{name} is made by hand: it has no cells and one width"),
+            "--input changes it",
+        ));
+    };
+    preset.size = around.input.unwrap_or(preset.size);
+    preset.frame.check_size(preset.size)?;
+    let spec = preset.supernet();
+    first_values(&preset, &spec, None, seed)
+}
+
+/// The network with its first values.
+fn first_values(
+    preset: &Preset,
+    spec: &NetworkSpec,
+    genotype: Option<NetworkGenotype>,
+    seed: u64,
+) -> Result<Source> {
+    let (net, store) = Network::build(spec, seed, DType::F32)?;
     let detection = match &spec.det_head {
         Some(head) => Some(Detection {
             priors: prior_layout(&preset.frame, preset.size)?.priors()?,

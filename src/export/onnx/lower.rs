@@ -46,6 +46,10 @@ pub(super) fn lower(b: &mut Builder, g: &Graph, n: &Node, x: &[&str], y: &str, b
         Kind::Relu => {
             b.node("Relu", x, y, &[]);
         }
+        Kind::Relu6 => {
+            let ends = [("zero", 0.0), ("ceiling", 6.0)].map(|(n, v)| b.scalar(&inner(n), v));
+            b.node("Clip", &[x[0], &ends[0], &ends[1]], y, &[]);
+        }
         Kind::MaxPool(w) => {
             b.node("MaxPool", x, y, &window(w));
         }

@@ -158,6 +158,7 @@ fn expression(graph: &Graph, n: &Node, x: &[String]) -> String {
     let truth = |v: bool| if v { "True" } else { "False" };
     match n.kind {
         Kind::Relu => format!("F.relu({first})"),
+        Kind::Relu6 => format!("F.relu6({first})"),
         Kind::MaxPool(w) => format!(
             "F.max_pool2d({first}, {}, {}, {})",
             w.k, w.stride, w.padding

@@ -13,8 +13,8 @@ use crate::ops::conv2d::{Conv2d, Conv2dParams};
 use crate::ops::reference::{Arr, Reference};
 use crate::ops::shape_rules::refuse;
 use crate::ops::to_rows::ToRows;
-use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::portable::{Graph, Id};
+use crate::tape::{Backward, Elementwise, Grad, Op, Output, Saves, Var};
 use crate::tensor::{Engine, Shape, Tensor};
 
 const NAME: &str = "head_rows";

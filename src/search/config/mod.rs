@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::data::config::{DataSetConfig, InputConfig, LoaderConfig};
-use crate::model::config::{Frame, FrameConfig};
+use crate::model::config::FrameConfig;
 use crate::settings;
 use crate::space::config::SpaceConfig;
 use crate::task::config::{TaskConfig, TaskKind};
@@ -63,8 +63,10 @@ impl Config {
     /// The same configuration with every value that follows from others written out: reductions, detection levels, the tables
     /// of each task's kind. Idempotent.
     pub fn resolved(mut self) -> Config {
-        self.model.reductions = Some(self.model.reduction_cells());
-        if self.model.frame != Frame::Classification {
+        if !self.model.is_hand_crafted() {
+            self.model.reductions = Some(self.model.reduction_cells());
+        }
+        if !self.model.classifies() {
             self.model.det_levels = Some(self.model.detection_levels());
         }
         for task in self.tasks.values_mut() {

@@ -20,7 +20,7 @@ choices! {
         PDarts = "p-darts",
         /// Random search with weight sharing (Li and Talwalkar).
         Random = "random",
-        /// No search: the cells of `genotypes` are trained and judged (`mtnas train`).
+        /// No search: the cells of `genotypes`, or a network made by hand, are trained and judged (`mtnas train`).
         Given = "given",
     }
 }

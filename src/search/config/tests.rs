@@ -5,7 +5,7 @@ use crate::error::{Code, Error};
 use crate::settings::{Describe, Key};
 use proptest::prelude::*;
 
-pub(super) const FILES: [(&str, &str); 7] = [
+pub(super) const FILES: [(&str, &str); 9] = [
     ("demo", include_str!("../../../configs/demo.toml")),
     (
         "driving-small",
@@ -14,6 +14,14 @@ pub(super) const FILES: [(&str, &str); 7] = [
     (
         "mtnas-paper",
         include_str!("../../../configs/mtnas-paper.toml"),
+    ),
+    (
+        "mtl-resnet18-release",
+        include_str!("../../../configs/mtl-resnet18-release.toml"),
+    ),
+    (
+        "mtl-resnet18-paper",
+        include_str!("../../../configs/mtl-resnet18-paper.toml"),
     ),
     (
         "cifar-pc-darts",

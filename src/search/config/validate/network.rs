@@ -21,10 +21,17 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
         m.bn_momentum,
         "(0, 1]",
     );
-    widths(m, c);
+    if m.is_hand_crafted() {
+        hand_crafted(config, c);
+    } else {
+        widths(m, c);
+    }
+    loc_values(m, c);
     frame(config, c);
     let before = c.0.len();
-    reductions(m, c);
+    if !m.is_hand_crafted() {
+        reductions(m, c);
+    }
     if c.0.len() == before && m.cells <= 256 {
         sizes(config, c);
     }
@@ -56,11 +63,50 @@ fn widths(m: &FrameConfig, c: &mut Checks) {
             "use 64",
         );
     }
+}
+
+fn loc_values(m: &FrameConfig, c: &mut Checks) {
     c.that(
         m.loc_values == 4 || m.loc_values == 6,
         "model.loc_values",
         format!("{} is neither 4 nor 6", m.loc_values),
         "use 6 as the released network, or 4",
+    );
+}
+
+/// What a network without cells cannot be asked for.
+fn hand_crafted(config: &Config, c: &mut Checks) {
+    let m = &config.model;
+    c.that(
+        config.search.method == Method::Given,
+        "search.method",
+        format!("the frame {} has no cells to search", m.frame),
+        "set \"given\", or use `mtnas train`",
+    );
+    c.that(
+        m.drop_path == 0.0,
+        "model.drop_path",
+        format!(
+            "the frame {} has no cells whose paths could be dropped",
+            m.frame
+        ),
+        "leave it out",
+    );
+    let g = &config.search.genotypes;
+    let given = [("backbone", &g.backbone), ("det", &g.det), ("seg", &g.seg)];
+    for (part, text) in given {
+        c.that(
+            text.is_empty(),
+            format!("search.genotypes.{part}"),
+            format!("the frame {} has no cells", m.frame),
+            "leave the genotype out, or choose a frame of cells",
+        );
+    }
+    c.that(
+        !config.search.ablation.random_baseline,
+        "search.ablation.random_baseline",
+        format!("the frame {} has no cells to draw at random", m.frame),
+        "leave it out",
     );
 }
 
@@ -70,26 +116,24 @@ fn frame(config: &Config, c: &mut Checks) {
     let classifies = has(TaskKind::Classification);
     let dense = has(TaskKind::Detection) || has(TaskKind::Segmentation);
     c.that(
-        match m.frame {
-            Frame::Classification => !dense,
-            _ => !classifies,
+        match m.classifies() {
+            true => !dense,
+            false => !classifies,
         },
         "model.frame",
         format!(
             "the frame {} does not serve all tasks of this file",
             m.frame
         ),
-        match m.frame {
-            Frame::Classification => {
-                "use \"mtnas-release\" or \"mtnas-peer\" for detection and segmentation"
-            }
-            _ => "use \"classification\" for a classification task",
+        match m.classifies() {
+            true => "use \"mtnas-release\", \"mtnas-peer\" or \"mtl-resnet18\" for detection and segmentation",
+            false => "use \"classification\" or \"trunk\" for a classification task",
         },
     );
     let range = match m.frame {
-        Frame::MtnasRelease => 4..=7,
+        Frame::MtnasRelease | Frame::MtlResnet18 => 4..=7,
         Frame::MtnasPeer => 3..=4,
-        Frame::Classification => 0..=0,
+        Frame::Classification | Frame::Trunk => 0..=0,
     };
     let levels = m.detection_levels();
     c.within(

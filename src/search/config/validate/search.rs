@@ -2,7 +2,7 @@
 
 use super::{Checks, LONG};
 use crate::data::dataset::Kind;
-use crate::model::config::{Branches, Frame};
+use crate::model::config::Branches;
 use crate::optim::config::{AdamConfig, Schedule, SgdConfig};
 use crate::search::config::{Config, Init, Method, PDartsConfig};
 use crate::space::primitive::Primitive;
@@ -83,13 +83,30 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
         format!("`init` is \"{}\"", f.init),
         "give the file if and only if `init = \"file\"`",
     );
+    if !config.model.weights.as_os_str().is_empty() {
+        c.that(
+            s.method == Method::Given,
+            "model.weights",
+            format!(
+                "the method \"{}\" searches what the weights would belong to",
+                s.method
+            ),
+            "use `mtnas train`, or `finetune.init = \"file\"`, which takes what fits",
+        );
+        c.that(
+            f.init == Init::Scratch,
+            "finetune.init",
+            format!("`init` is \"{}\", and there is a file of weights", f.init),
+            "leave one of `finetune.init` and `model.weights` out",
+        );
+    }
 }
 
 /// Which stages run, and what they need.
 fn stages(config: &Config, c: &mut Checks) {
     let (s, a) = (&config.search, &config.search.ablation);
     if s.method != Method::Mtnas {
-        let one = config.tasks.len() == 1 || config.model.frame != Frame::Classification;
+        let one = config.tasks.len() == 1 || !config.model.classifies();
         c.that(
             one,
             "tasks",
@@ -97,10 +114,12 @@ fn stages(config: &Config, c: &mut Checks) {
             "leave one task",
         );
         c.that(
-            s.method != Method::Given || !s.genotypes.backbone.is_empty(),
+            s.method != Method::Given
+                || config.model.is_hand_crafted()
+                || !s.genotypes.backbone.is_empty(),
             "search.genotypes.backbone",
             "no genotype is given to train",
-            "give one, for example \"PDARTS\", or `mtnas train CONFIG --genotype PDARTS`",
+            "give one, for example \"PDARTS\", or `mtnas train CONFIG --genotype PDARTS` or `--arch mtl-resnet18`",
         );
         return;
     }
