@@ -165,7 +165,7 @@ def main():
         for name, make, (h, w) in CASES:
             y = fill(make())(image(h, w))[0]
             print(f"    (TrunkKind::{name}, [{h}, {w}], [{', '.join(f'{v:.9e}' for v in y.tolist())}]),")
-        for name, y in zip(("loc", "conf", "seg"), fill(Mtl(3, 4))(image(64, 96))):
+        for name, y in zip(("loc", "conf", "seg"), fill(Mtl(3, 4))(image(64, 128))):
             print(f"    (\"{name}\", {list(y.shape)}, [{', '.join(f'{v:.9e}' for v in probes(y))}]),")
 
 

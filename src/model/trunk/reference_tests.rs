@@ -81,22 +81,22 @@ const SCORES: [(TrunkKind, [usize; 2], [f64; 5]); 6] = [
     ),
 ];
 
-/// Three weighted sums of each output of the baseline with five levels, for an image of 64x96.
+/// Three weighted sums of each output of the baseline with five levels, for an image of 64x128.
 const BASELINE: [(&str, &[usize], [f64; 3]); 3] = [
     (
         "loc",
-        &[1, 3072, 6],
-        [-1.136706702e+04, -1.962958414e+04, 6.038507817e+03],
+        &[1, 4092, 6],
+        [-1.001288461e+04, -1.921703551e+04, -3.669248583e+03],
     ),
     (
         "conf",
-        &[1, 3072, 4],
-        [-8.243575538e+03, -3.085329603e+03, -2.556957162e+03],
+        &[1, 4092, 4],
+        [7.430123874e+03, -9.009905186e+02, -9.097546540e+03],
     ),
     (
         "seg",
-        &[1, 4, 64, 96],
-        [6.125877365e+03, 2.821766000e+03, 3.842979582e+03],
+        &[1, 4, 64, 128],
+        [-3.693808420e+03, 3.600040561e+03, 5.800497229e+03],
     ),
 ];
 
@@ -189,7 +189,7 @@ fn the_baseline_gives_the_outputs_of_its_reference() {
         det_levels: Some(5),
         ..FrameConfig::default()
     };
-    let mut spec = NetworkSpec::new(&frame, 64, 96, Cells::HandCrafted);
+    let mut spec = NetworkSpec::new(&frame, 64, 128, Cells::HandCrafted);
     let anchors = NetworkSpec::anchors(&frame);
     spec.det_head = Some(DetHead {
         classes: 3,
@@ -200,7 +200,7 @@ fn the_baseline_gives_the_outputs_of_its_reference() {
         let (net, mut store) = Network::build(&spec, 1, dtype).unwrap();
         fill(&mut store, dtype);
         let p = Pass::new(&store, Cx::default(), Mode::EVAL);
-        let x = image(&p, [64, 96], dtype);
+        let x = image(&p, [64, 128], dtype);
         let mut got = BTreeMap::new();
         for task in [TaskKind::Detection, TaskKind::Segmentation] {
             match net.forward(&p, &x, task).unwrap() {
