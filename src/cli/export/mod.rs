@@ -53,7 +53,7 @@ enum Form {
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Directory of a finished run; genotype file (FILE:NAME of several) or name
+    /// Finished run, genotype file (FILE:NAME of several) or published name
     target: String,
     /// Form of the file
     #[arg(long, value_name = "FORM")]
