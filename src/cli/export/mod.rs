@@ -58,8 +58,7 @@ pub(super) struct Arguments {
     /// Form of the file
     #[arg(long, value_name = "FORM")]
     to: Form,
-    /// The file; model.onnx, model.safetensors or model.py without it, text goes
-    /// to the standard output
+    /// The file; text forms go to the standard output without it
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// ONNX: images of a batch, or `dynamic`
