@@ -46,14 +46,18 @@ fn of_node(graph: &Graph, at: usize, all: &[String]) -> String {
         return layer.to_string();
     }
     let operands: Vec<&str> = n.x.iter().map(|&x| all[x.index()].as_str()).collect();
-    let word = n.kind.word();
-    match operands[..] {
-        [] => word.into(),
+    let within = match operands[..] {
+        [] => String::new(),
         // The rectified, pooled, subsampled of one value.
-        [one] => format!("{one}.{word}"),
+        [one] => one.into(),
         // The halves of a factorised reduction are joined in its own name.
-        _ if n.kind == Kind::Concat => format!("{}.{word}", common(&operands, outer)),
-        _ => format!("{}.{word}", common(&operands, scope)),
+        _ if n.kind == Kind::Concat => common(&operands, outer),
+        _ => common(&operands, scope),
+    };
+    let word = n.kind.word();
+    match within.as_str() {
+        "" => word.into(),
+        within => format!("{within}.{word}"),
     }
 }
 
