@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::portable::{Graph, Id, Source};
+use crate::portable::{Graph, Id, Kind, Source};
 
 /// A name for every value of the graph, each once: outputs and inputs have theirs, parameters theirs; the result of a layer is named after
 /// the layer, anything else after what its operands have in common.
@@ -46,24 +46,37 @@ fn of_node(graph: &Graph, at: usize, all: &[String]) -> String {
         return layer.to_string();
     }
     let operands: Vec<&str> = n.x.iter().map(|&x| all[x.index()].as_str()).collect();
-    let word = n.kind.word();
-    match operands[..] {
-        [] => word.into(),
+    let within = match operands[..] {
+        [] => String::new(),
         // The rectified, pooled, subsampled of one value.
-        [one] => format!("{one}.{word}"),
-        _ => format!("{}.{word}", common(&operands)),
+        [one] => one.into(),
+        // The halves of a factorised reduction are joined in its own name.
+        _ if n.kind == Kind::Concat => common(&operands, outer),
+        _ => common(&operands, scope),
+    };
+    let word = n.kind.word();
+    match within.as_str() {
+        "" => word.into(),
+        within => format!("{within}.{word}"),
     }
 }
 
 /// The cell or block that all names lie in; that of the first, where they lie in several, as in a top-down step.
-fn common(names: &[&str]) -> String {
-    let scopes: Vec<Vec<&str>> = names.iter().map(|n| scope(n)).collect();
+fn common<'a>(names: &[&'a str], of: fn(&'a str) -> Vec<&'a str>) -> String {
+    let scopes: Vec<Vec<&str>> = names.iter().map(|n| of(n)).collect();
     let shared = |a: &[&str], b: &[&str]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let first = &scopes[0];
     match scopes.iter().map(|s| shared(first, s)).min() {
         Some(len @ 1..) => first[..len].join("."),
         _ => first.join("."),
     }
+}
+
+/// All but the last of the parts of a name.
+fn outer(name: &str) -> Vec<&str> {
+    let mut parts: Vec<&str> = name.split('.').collect();
+    parts.pop();
+    parts
 }
 
 /// `cells.3` of `cells.3.ops.1.op.2`, `seg.cells.0` of `seg.cells.0.sum`: up to the first number.

@@ -85,7 +85,8 @@ impl Graph {
 
     /// The result, of `shape`, of an operation on `x`; of an equal one that is there already, that one's.
     pub fn node(&mut self, kind: Kind, x: &[Id], shape: Shape) -> Id {
-        if let Some(same) = self.nodes.iter().find(|n| n.x == x && n.kind == kind) {
+        let like = |n: &&Node| n.x == x && n.kind == kind && *self.shape(n.y) == shape;
+        if let Some(same) = self.nodes.iter().find(like) {
             return same.y;
         }
         let y = self.push(Source::Node(self.nodes.len()), shape);
@@ -239,6 +240,9 @@ mod tests {
         let x = g.input("image", s);
         let (a, b) = (g.node(Kind::Relu, &[x], s), g.node(Kind::Relu, &[x], s));
         assert_eq!(a, b);
+        // Zeros of several sizes read the same image.
+        let zeros = |g: &mut Graph, c| g.node(Kind::Zeros, &[x], Shape::from([1, c, 3, 3]));
+        assert_ne!(zeros(&mut g, 2), zeros(&mut g, 4));
         let w = Tensor::from_f32([2], vec![1.0, 2.0]).unwrap();
         let p = g.parameter("w", &w);
         assert_eq!(g.constant(&w.clone()), p);

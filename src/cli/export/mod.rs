@@ -53,13 +53,12 @@ enum Form {
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Directory of a finished run; genotype file (FILE:NAME of several) or name
+    /// Finished run, genotype file (FILE:NAME of several) or published name
     target: String,
     /// Form of the file
     #[arg(long, value_name = "FORM")]
     to: Form,
-    /// The file; model.onnx, model.safetensors or model.py without it, text goes
-    /// to the standard output
+    /// The file; text forms go to the standard output without it
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// ONNX: images of a batch, or `dynamic`

@@ -128,7 +128,10 @@ fn chain(graph: &Graph, at: usize) -> (Id, Block, Vec<usize>) {
         }
         _ => nodes[at].x[0],
     };
-    if layers.len() == 1 {
+    // Layers of one list that do not follow each other, as the heads of several levels, are modules by themselves.
+    let numbers = (0..nodes.len()).filter_map(|i| split(layer(graph, i)?));
+    let own: BTreeSet<usize> = numbers.filter(|s| s.0 == block).map(|s| s.1).collect();
+    if layers.len() == 1 || own.len() != members.len() {
         return single(path, constructor(at), &nodes[at], at);
     }
     let block = Block {

@@ -69,7 +69,9 @@ pub(super) fn forward(graph: &Graph, blocks: &Blocks) -> String {
 /// What is computed, in order: blocks, and nodes that are in none and are read by a line.
 fn lines(graph: &Graph, blocks: &Blocks, names: &[String]) -> Vec<Line> {
     let mut wanted: BTreeSet<Id> = graph.outputs().iter().map(|o| o.1).collect();
-    let mut lines = vec![];
+    let mut lines: Vec<Line> = vec![];
+    // Of each value the first line that reads it: what a cell makes of another one's output stands in the cell that reads it.
+    let mut reader: BTreeMap<Id, String> = BTreeMap::new();
     for n in graph.nodes().iter().rev() {
         if !wanted.contains(&n.y) {
             continue;
@@ -79,7 +81,14 @@ fn lines(graph: &Graph, blocks: &Blocks, names: &[String]) -> Vec<Line> {
             None => (n.x.clone(), names[n.y.index()].as_str()),
         };
         wanted.extend(&x);
-        let scope = scope(name).join(".");
+        let there = reader.get(&n.y).filter(|_| n.x.len() == 1);
+        let scope = match (there, blocks.0.contains_key(&n.y)) {
+            (Some(there), false) => there.clone(),
+            _ => scope(name).join("."),
+        };
+        for &x in &x {
+            reader.insert(x, scope.clone());
+        }
         lines.push(Line { y: n.y, scope, x });
     }
     lines.reverse();

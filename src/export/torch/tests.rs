@@ -99,6 +99,13 @@ fn every_parameter_has_its_module() {
             let put = init.matches("self.put(\"").count();
             let calls = forward.join("\n").matches("self.").count();
             assert!(put > 10 && put == calls, "{put} {calls}\n{text}");
+            // No module is put into another one that is no group.
+            let paths = init.split("self.put(\"").skip(1);
+            let paths: Vec<&str> = paths.map(|p| p.split('"').next().unwrap()).collect();
+            for p in &paths {
+                let inside = paths.iter().find(|q| q.starts_with(&format!("{p}.")));
+                assert!(inside.is_none(), "{p} and {inside:?}");
+            }
             let layers: BTreeSet<String> = weights(g, BTreeMap::new())
                 .tensors
                 .keys()
