@@ -155,12 +155,17 @@ impl Cell<'_> {
         let pill_y = l.y(to) + l.side(self.ops, slot) * (PILL.1 / 2.0 + 2.0);
         let gap = Layout::gap(l.depth[to]);
         let pill_x = gap + BEND;
-        // Edges that leave one source run side by side, in the order of their targets; the lane's middle is the output's.
+        // Edges that leave one source run side by side and do not cross: those that go up above those that go down, those that bend
+        // first outermost, then in the order of their targets. The lane's middle is the output's.
         let mut fan: Vec<usize> = (0..self.ops.len())
             .filter(|&i| self.ops[i].1.min(l.lane.len() - 1) == from)
             .collect();
         let end = |i: usize| l.y(INPUTS + i / 2) + l.side(self.ops, i);
-        fan.sort_by(|&a, &b| end(a).total_cmp(&end(b)));
+        let turn = |i: usize| {
+            let (down, depth) = (end(i) > l.y(from), l.depth[INPUTS + i / 2] as i64);
+            (down, if down { -depth } else { depth })
+        };
+        fan.sort_by(|&a, &b| (turn(a).cmp(&turn(b))).then(end(a).total_cmp(&end(b))));
         let rank = fan.iter().position(|&i| i == slot).unwrap_or(0) as f64
             - (fan.len() as f64 - 1.0) / 2.0;
         let start_y = l.y(from) + rank * (22.0 / fan.len() as f64).min(6.0);

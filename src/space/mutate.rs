@@ -1,7 +1,7 @@
 //! One random change of a genotype, as regularised evolution makes it (Real et al., AAAI 2019, section 3.2): another operation on an
 //! edge, or another input.
 
-use super::genotype::{CellGenotype, Genotype, INPUTS};
+use super::genotype::{Genotype, INPUTS};
 use super::primitive::Primitive;
 use super::random::NoneDraws;
 use crate::rng::Rng;
@@ -60,7 +60,7 @@ pub fn mutate(rng: &mut Rng, g: &mut Genotype, none: NoneDraws) -> Mutation {
 }
 
 /// Inputs that the node of an entry could read in its place.
-fn others(cell: &CellGenotype, entry: usize) -> Vec<usize> {
+fn others(cell: &[(Primitive, usize)], entry: usize) -> Vec<usize> {
     let node = entry / 2;
     let read = [cell[2 * node].1, cell[2 * node + 1].1];
     (0..node + INPUTS).filter(|i| !read.contains(i)).collect()

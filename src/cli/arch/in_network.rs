@@ -32,9 +32,9 @@ pub(in crate::cli) enum InNetwork {
 /// Branches around a backbone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Branches {
-    /// Detection and segmentation cells of the released MTNAS network
+    /// Cells of the released MTNAS network
     Released,
-    /// FPN and extra layers by hand ("w/o branch search" of the paper)
+    /// FPN and extra layers by hand
     HandCrafted,
 }
 
