@@ -36,7 +36,7 @@ pub enum TrunkClassifier {
     /// Convolutions instead of linear layers and the mean of their scores: DeepLab's form of VGG-16 (systems.md 5.2).
     Deeplab {
         /// 3x3 of dilation 12, then 1x1.
-        hidden: [ConvNorm; 2],
+        hidden: Box<[ConvNorm; 2]>,
         /// 1x1 to the classes.
         scores: Conv2d,
     },
@@ -125,7 +125,7 @@ impl TrunkClassifier {
             let plain = Conv2dParams::default();
             let (scores, _) = Conv2d::new(b, "8", y, classes, 1, plain, Bias::PerChannel)?;
             Ok(TrunkClassifier::Deeplab {
-                hidden: [one, two],
+                hidden: Box::new([one, two]),
                 scores,
             })
         })
@@ -154,7 +154,7 @@ impl TrunkClassifier {
             }
             TrunkClassifier::Deeplab { hidden, scores } => {
                 let mut y = ops::avg_pool(x, 3, 1, 1)?;
-                for layer in hidden {
+                for layer in hidden.iter() {
                     y = dropped(p, &layer.forward(p, &y)?, 0.5)?;
                 }
                 ops::global_avg_pool(&scores.forward(p, &y)?)
