@@ -180,8 +180,8 @@ mod tests {
 
     #[test]
     fn lines_of_voc_count_pixels_from_one() {
-        let f = found("a", vec![detection(1, 0.5, [0.0, 4.0, 10.0, 20.0])]);
-        assert_eq!(voc(&[f.clone()], 1), "a 0.500000 1.00 5.00 10.00 20.00\n");
-        assert_eq!(voc(&[f], 0), "");
+        let all = [found("a", vec![detection(1, 0.5, [0.0, 4.0, 10.0, 20.0])])];
+        assert_eq!(voc(&all, 1), "a 0.500000 1.00 5.00 10.00 20.00\n");
+        assert_eq!(voc(&all, 0), "");
     }
 }
