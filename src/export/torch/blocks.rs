@@ -97,10 +97,7 @@ fn chain(graph: &Graph, at: usize) -> (Id, Block, Vec<usize>) {
     };
     let (mut layers, mut members, mut last) = (vec![(first, constructor(at))], vec![at], first);
     let mut y = at;
-    loop {
-        let Some(mut next) = reader(graph, nodes[y].y) else {
-            break;
-        };
+    while let Some(mut next) = reader(graph, nodes[y].y) {
         let rectified = is_relu(&nodes[next]);
         if rectified {
             match reader(graph, nodes[next].y) {
