@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::nn::{LayerCost, LayerKind};
 
 /// Names of output layers: locations, class scores, class scores of pixels, of an image.
-const HEADS: [&str; 5] = ["loc", "conf", "seg_out", "up", "classifier"];
+const HEADS: [&str; 6] = ["loc", "conf", "seg_out", "up", "classifier", "fc"];
 
 /// Parameters and multiply-adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]

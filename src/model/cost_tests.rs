@@ -213,3 +213,20 @@ fn parts_add_up_to_the_whole() {
         names.contains(&"det.cells.2") && names.contains(&"seg.cells.3") && names.contains(&"conf")
     );
 }
+
+/// Sections 3.5 and 4: heads of the baseline read 64 to 512 channels with six priors, the last 256 with four.
+#[test]
+fn heads_of_networks_made_by_hand() {
+    let heads = |name: &str| {
+        let preset = Preset::hand(name).unwrap();
+        let net = Network::plan(&preset.supernet()).unwrap();
+        net.cost().heads().params
+    };
+    assert_eq!(heads("resnet18"), 513 * 1000);
+    // Convolution, bias, scale and shift of ten values a prior.
+    let level = |c: u64, priors: u64| 10 * priors * (9 * c + 3);
+    let boxes = [64, 128, 256, 512, 512, 256].map(|c| level(c, 6));
+    let labels = 16 * (64 + 3);
+    let want = boxes.iter().sum::<u64>() + level(256, 4) + labels;
+    assert_eq!(heads("mtl-resnet18"), want);
+}
