@@ -37,14 +37,15 @@ Activations are the bytes of one image that a step on a GPU keeps for the way
 back: found by recording the step on a device that executes nothing; the
 image is among them, parameters, loss and drop path are not.
 
+Made by hand are resnet18, resnet34, resnet50, vgg16, vgg16-deeplab,
+mobilenet-v2, mtl-resnet18, ssd-resnet18 and fcn-resnet18.
+
 `supernet` of cifar and imagenet has 16 channels and 8 cells. With --json a
 configuration's last network stands at the top, all under `networks`.";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Configuration (.toml), run, genotype file or name, or `supernet`;
-    /// resnet18, resnet34, resnet50, vgg16, vgg16-deeplab, mobilenet-v2,
-    /// mtl-resnet18, ssd-resnet18, fcn-resnet18
+    /// Configuration, run, genotype, `supernet`, or a network made by hand
     target: String,
     /// Network around a genotype's cells; mtnas-release without it
     #[arg(long, value_name = "NAME")]
