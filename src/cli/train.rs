@@ -16,7 +16,8 @@ use crate::task::config::TaskKind;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mtnas train configs/demo.toml --genotype mtnas\n  mtnas train my.toml --genotype runs/a --run runs/a-again --seed 1\n  mtnas train configs/mtl-resnet18-release.toml\n  mtnas train my.toml --arch mtl-resnet18 --weights resnet18.safetensors\n\n\
-    Trains as [finetune] says. A branch without a genotype is hand-crafted."
+    Trains as [finetune] says. A branch without a genotype is hand-crafted.\n\
+    Made by hand are mtl-resnet18, ssd-resnet18 and fcn-resnet18; classifiers\nresnet18, resnet34, resnet50, vgg16, vgg16-deeplab and mobilenet-v2."
 )]
 pub(super) struct Arguments {
     /// The configuration
@@ -24,13 +25,10 @@ pub(super) struct Arguments {
     /// Run, genotype file, published name, or `random`; else the config's
     #[arg(long, value_name = "GENOTYPE")]
     genotype: Option<String>,
-    /// A network made by hand instead: mtl-resnet18, ssd-resnet18,
-    /// fcn-resnet18; to classify resnet18, resnet34, resnet50, vgg16,
-    /// vgg16-deeplab, mobilenet-v2
+    /// A network made by hand instead of cells
     #[arg(long, value_name = "NAME", conflicts_with = "genotype")]
     arch: Option<String>,
-    /// Weights to start from, safetensors with names of torchvision, timm
-    /// or DARTS (docs/networks.md)
+    /// Weights to start from, safetensors (docs/networks.md)
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Directory of the run; runs/train-NAME-OF-THE-CONFIGURATION without it
