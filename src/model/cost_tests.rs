@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::config::{Frame, FrameConfig, Stem};
+use crate::model::preset::Preset;
 use crate::model::{Cells, DetHead, Network, NetworkSpec};
 use crate::space::{Genotype, published};
 
