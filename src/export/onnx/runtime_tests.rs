@@ -128,19 +128,6 @@ fn twenty_random_genotypes_run_elsewhere() {
     }
 }
 
-#[test]
-fn networks_made_by_hand_run_elsewhere() {
-    for (name, size, levels) in [
-        ("resnet18", [64, 64], None),
-        ("mobilenet-v2", [64, 64], None),
-        ("mtl-resnet18", [64, 128], Some(5)),
-    ] {
-        let mut preset = Preset::hand(name).unwrap();
-        (preset.size, preset.frame.det_levels) = (size, levels);
-        check(name, &preset.supernet(), 1);
-    }
-}
-
 /// Every operation that says what it is elsewhere computes there what it computes here.
 #[test]
 fn every_operation_that_others_know_agrees() {
