@@ -1,6 +1,5 @@
 //! Files for other programs: weights by name, and whole networks ([`trace()`]) as ONNX, PyTorch code or a drawing.
 
-pub mod dot;
 pub mod fold;
 pub mod names;
 pub mod onnx;

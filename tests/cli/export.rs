@@ -93,7 +93,7 @@ fn weights_code_and_cells_are_written() {
     let text = out(&export("PC_DARTS_cifar", &["--to", "genotype", "--verify"]));
     assert_eq!(text, out(&mtnas(&["arch", "convert", "PC_DARTS_cifar"])));
     let dot = out(&export("MTNAS", &["--to", "dot"]));
-    assert!(dot.starts_with("digraph cells {") && dot.contains("cluster_seg_normal"));
+    assert!(dot.starts_with("digraph genotype {") && dot.contains("cluster seg normal"));
     let svg = path("cells.svg");
     assert!(
         export("MTNAS", &["--to", "svg", "-o", &svg])

@@ -10,10 +10,10 @@ use super::arch::target::Target;
 use crate::error::{Code, Error, Result};
 use crate::export::onnx::{Batch, Options, to_onnx};
 use crate::export::safetensors::{self, TensorFile};
-use crate::export::{dot, fold_norms, torch, trace, verify};
+use crate::export::{fold_norms, torch, trace, verify};
 use crate::files::write_atomic;
 use crate::portable::Graph;
-use crate::report::picture;
+use crate::report::{dot, picture};
 use crate::space::NetworkGenotype;
 use source::Source;
 
@@ -272,7 +272,7 @@ fn cells(a: &Arguments, context: &Context) -> Result<()> {
     }
     let g = Target::genotype(&a.target)?;
     let text = match a.to {
-        Form::Dot => dot::cells(&g),
+        Form::Dot => dot::network(&g),
         Form::Svg => picture::network(&g),
         _ => super::arch::text(&g),
     };
