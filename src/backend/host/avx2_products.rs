@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2::sum;
 use super::avx512::unrolled;
 use super::products::{Runs, TILE_ROWS};
 
@@ -175,15 +176,6 @@ pub unsafe fn product(
             }
         }
     }
-}
-
-/// Sum of the lanes by halving.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn sum(v: __m256) -> f32 {
-    let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
-    let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
-    _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps::<1>(v, v)))
 }
 
 /// `C[r][p] += <row r of A, row p of B>` for `M` rows and `P` offsets.

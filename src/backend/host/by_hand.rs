@@ -1,8 +1,10 @@
-//! f32 kernels written for AVX-512, where what the compiler makes of a portable loop falls short: stencils over several rows of outputs
-//! at a time, each loaded vector feeding all of them, and sums of deviations. Every one has a portable twin beside its caller, which runs
-//! where this module says that it has nothing.
+//! f32 kernels written for AVX-512 and for AVX2, where what the compiler makes of a portable loop falls short: stencils over several rows of
+//! outputs at a time, each loaded vector feeding all of them, and sums of deviations. Every one has a portable twin beside its caller,
+//! which runs where this module says that it has nothing.
 
 use super::{Float, Isa, LANES, isa};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 use crate::tensor::DType;
 
 /// Rows of outputs at a time.
@@ -33,7 +35,7 @@ impl Grid {
 
 /// Whether these kernels may run on values of this type.
 pub(super) fn applies<T: Float>() -> bool {
-    T::DTYPE == DType::F32 && isa() == Isa::Avx512
+    T::DTYPE == DType::F32 && isa() != Isa::Baseline
 }
 
 /// The side of a kernel of so many taps, where it has been written.
@@ -46,62 +48,160 @@ pub(super) fn side(taps: usize) -> Option<usize> {
 }
 
 /// `y[o] = sum over taps of w * s`; false where there is no such kernel.
-#[allow(unsafe_code)]
 pub fn correlate<T: Float>(g: &Grid, s: &[T], w: &[T], y: &mut [T]) -> bool {
-    let Some(k) = side(w.len()).filter(|_| applies::<T>()) else {
-        return false;
-    };
+    let here = applies::<T>() && side(w.len()).is_some();
+    if here {
+        let (s, w) = (bytemuck::cast_slice(s), bytemuck::cast_slice(w));
+        correlate_by(isa(), g, s, w, bytemuck::cast_slice_mut(y));
+    }
+    here
+}
+
+/// [`correlate`] by the kernels for `with`, which this machine has.
+#[allow(unsafe_code)]
+fn correlate_by(with: Isa, g: &Grid, s: &[f32], w: &[f32], y: &mut [f32]) {
+    let k = side(w.len()).expect("a kernel of this size");
     g.check(k, s, y);
     #[cfg(target_arch = "x86_64")]
-    {
-        use super::avx512::correlate;
-        let (s, w) = (bytemuck::cast_slice(s), bytemuck::cast_slice(w));
-        let y = bytemuck::cast_slice_mut(y);
-        match k {
-            // SAFETY: `applies` found AVX-512.
-            3 => unsafe { correlate::<3>(g, s, w, y) },
-            // SAFETY: as above.
-            _ => unsafe { correlate::<5>(g, s, w, y) },
-        }
+    match (with, k) {
+        // SAFETY: the machine has AVX-512; `check` bounds every access.
+        (Isa::Avx512, 3) => unsafe { avx512::correlate::<3>(g, s, w, y) },
+        // SAFETY: as above.
+        (Isa::Avx512, _) => unsafe { avx512::correlate::<5>(g, s, w, y) },
+        // SAFETY: the machine has AVX2 and FMA; `check` bounds every access.
+        (Isa::Avx2, 3) => unsafe { avx2::correlate::<3, 9>(g, s, w, y) },
+        // SAFETY: as above.
+        (Isa::Avx2, _) => unsafe { avx2::correlate::<5, 25>(g, s, w, y) },
+        (Isa::Baseline, _) => unreachable!("no kernels"),
     }
-    true
 }
 
 /// `dw[t] += sum dy * s`; `dy` has zeros where its rows are longer than they count. False where there is no such kernel.
-#[allow(unsafe_code)]
 pub fn weight_gradient<T: Float>(g: &Grid, dy: &[T], s: &[T], dw: &mut [T]) -> bool {
-    let Some(k) = side(dw.len()).filter(|_| applies::<T>()) else {
-        return false;
-    };
+    let here = applies::<T>() && side(dw.len()).is_some();
+    if here {
+        let (dy, s) = (bytemuck::cast_slice(dy), bytemuck::cast_slice(s));
+        weight_gradient_by(isa(), g, dy, s, bytemuck::cast_slice_mut(dw));
+    }
+    here
+}
+
+/// [`weight_gradient`] by the kernels for `with`, which this machine has.
+#[allow(unsafe_code)]
+fn weight_gradient_by(with: Isa, g: &Grid, dy: &[f32], s: &[f32], dw: &mut [f32]) {
+    let k = side(dw.len()).expect("a kernel of this size");
     g.check(k, s, dy);
     #[cfg(target_arch = "x86_64")]
-    {
-        use super::avx512::weight_gradient;
-        let (dy, s) = (bytemuck::cast_slice(dy), bytemuck::cast_slice(s));
-        let dw = bytemuck::cast_slice_mut(dw);
-        match k {
-            // SAFETY: `applies` found AVX-512.
-            3 => unsafe { weight_gradient::<3>(g, dy, s, dw) },
-            // SAFETY: as above.
-            _ => unsafe { weight_gradient::<5>(g, dy, s, dw) },
-        }
+    match (with, k) {
+        // SAFETY: the machine has AVX-512; `check` bounds every access.
+        (Isa::Avx512, 3) => unsafe { avx512::weight_gradient::<3>(g, dy, s, dw) },
+        // SAFETY: as above.
+        (Isa::Avx512, _) => unsafe { avx512::weight_gradient::<5>(g, dy, s, dw) },
+        // SAFETY: the machine has AVX2 and FMA; `check` bounds every access.
+        (Isa::Avx2, 3) => unsafe { avx2::weight_gradient::<3>(g, dy, s, dw) },
+        // SAFETY: as above.
+        (Isa::Avx2, _) => unsafe { avx2::weight_gradient::<5>(g, dy, s, dw) },
+        (Isa::Baseline, _) => unreachable!("no kernels"),
     }
-    true
 }
 
 /// Sum of `x - shift` and of its square; `None` where there is no such kernel.
-#[allow(unsafe_code)]
 pub fn shifted_sums<T: Float>(x: &[T], shift: T) -> Option<(T, T)> {
-    if !applies::<T>() {
-        return None;
-    }
+    applies::<T>().then(|| {
+        let (s, q) = shifted_sums_by(isa(), bytemuck::cast_slice(x), shift.v() as f32);
+        (T::c(s.into()), T::c(q.into()))
+    })
+}
+
+/// [`shifted_sums`] by the kernels for `with`, which this machine has.
+#[allow(unsafe_code)]
+fn shifted_sums_by(with: Isa, x: &[f32], shift: f32) -> (f32, f32) {
     #[cfg(target_arch = "x86_64")]
-    {
-        // SAFETY: `applies` found AVX-512.
-        let of = |x: &[f32]| unsafe { super::avx512::shifted_sums(x, shift.v() as f32) };
-        let (s, q) = of(bytemuck::cast_slice(x));
-        return Some((T::c(s.into()), T::c(q.into())));
+    match with {
+        // SAFETY: the machine has AVX-512.
+        Isa::Avx512 => return unsafe { avx512::shifted_sums(x, shift) },
+        // SAFETY: the machine has AVX2 and FMA.
+        Isa::Avx2 => return unsafe { avx2::shifted_sums(x, shift) },
+        Isa::Baseline => {}
     }
-    #[allow(unreachable_code)]
-    None
+    unreachable!("no kernels")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    /// Against loops, of every set that this machine has: rows in fours, what is left of them, dilation, rows apart in the output.
+    #[test]
+    fn stencils_and_sums() {
+        // Whoever has the wider ones has the others too.
+        let all = match isa() {
+            Isa::Avx512 => vec![Isa::Avx512, Isa::Avx2],
+            Isa::Avx2 => vec![Isa::Avx2],
+            Isa::Baseline => vec![],
+        };
+        for with in all {
+            for (k, rows, len, dilation) in [
+                (3, 1, 16, 1),
+                (3, 4, 48, 1),
+                (3, 11, 32, 2),
+                (5, 3, 16, 1),
+                (5, 4, 32, 1),
+                (5, 18, 48, 2),
+            ] {
+                stencils_by(with, k, rows, len, dilation);
+            }
+            for n in [1, 31, 64, 200] {
+                sums_by(with, n);
+            }
+        }
+    }
+
+    fn stencils_by(with: Isa, k: usize, rows: usize, len: usize, dilation: usize) {
+        let reach = (k - 1) * dilation;
+        let g = Grid {
+            rows,
+            len,
+            in_row: len + reach + 3,
+            out_row: len + 5,
+            dilation,
+        };
+        let mut r = Rng::new(k as u64, &[]);
+        let mut random = |n: usize| -> Vec<f32> { (0..n).map(|_| r.normal() as f32).collect() };
+        let (s, w) = (random((rows + reach) * g.in_row), random(k * k));
+        let mut y = random(rows * g.out_row);
+        let before = y.clone();
+        let tap = |row: usize, o: usize, t: usize| {
+            s[(row + t / k * dilation) * g.in_row + t % k * dilation + o]
+        };
+        correlate_by(with, &g, &s, &w, &mut y);
+        for row in 0..rows {
+            for o in 0..g.out_row {
+                let is = y[row * g.out_row + o];
+                if o < len {
+                    let sum: f32 = (0..k * k).map(|t| w[t] * tap(row, o, t)).sum();
+                    assert!((is - sum).abs() < 1e-4, "{with:?} {g:?} {row} {o}");
+                } else {
+                    assert_eq!(is, before[row * g.out_row + o], "{with:?} {g:?}");
+                }
+            }
+        }
+        let mut dw = vec![1.0; k * k];
+        weight_gradient_by(with, &g, &before, &s, &mut dw);
+        for (t, is) in dw.iter().enumerate() {
+            let of = |i: usize| before[i / len * g.out_row + i % len] * tap(i / len, i % len, t);
+            let sum: f32 = (0..rows * len).map(of).sum();
+            assert!((is - 1.0 - sum).abs() < 1e-3, "{with:?} {g:?} {t}");
+        }
+    }
+
+    fn sums_by(with: Isa, n: usize) {
+        let x: Vec<f32> = (0..n).map(|i| (i % 7) as f32).collect();
+        let of = |v: &f32| v - 2.0;
+        let (sum, squares) = shifted_sums_by(with, &x, 2.0);
+        assert_eq!(sum, x.iter().map(of).sum::<f32>(), "{with:?} {n}");
+        let all: f32 = x.iter().map(|v| of(v) * of(v)).sum();
+        assert_eq!(squares, all, "{with:?} {n}");
+    }
 }

@@ -5,6 +5,8 @@
 
 pub mod avg3;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx2_products;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
