@@ -1,6 +1,7 @@
 //! Matrix products of AVX2 behind [`super::products`], f32 only: the twin of [`super::avx512_products`] for sixteen registers of eight
 //! values. The dispatcher has checked every extent.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx2::sum;
@@ -23,6 +24,39 @@ fn first(n: usize) -> __m256i {
     let from = &MASKS[LANES - n..][..LANES];
     // SAFETY: eight values from there on.
     unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+}
+
+/// `acc += a v`. Of three vectors in one piece that needs one register beside theirs: left to order these alone, the compiler takes two
+/// where twelve sums leave one, and the sums go through memory.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+#[allow(unsafe_code)]
+fn add_multiple<const NV: usize>(acc: &mut [__m256; NV], a: &f32, v: &[__m256; NV]) {
+    if let ([c0, c1, c2], [v0, v1, v2]) = (&mut acc[..], &v[..]) {
+        // SAFETY: reads what is borrowed; the machine has AVX2 and FMA.
+        unsafe {
+            asm!(
+                "vbroadcastss {x}, dword ptr [{a}]",
+                "vfmadd231ps {c0}, {x}, {v0}",
+                "vfmadd231ps {c1}, {x}, {v1}",
+                "vfmadd231ps {c2}, {x}, {v2}",
+                x = out(ymm_reg) _,
+                a = in(reg) a,
+                c0 = inout(ymm_reg) *c0,
+                c1 = inout(ymm_reg) *c1,
+                c2 = inout(ymm_reg) *c2,
+                v0 = in(ymm_reg) *v0,
+                v1 = in(ymm_reg) *v1,
+                v2 = in(ymm_reg) *v2,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        return;
+    }
+    let x = _mm256_set1_ps(*a);
+    for (c, v) in acc.iter_mut().zip(v) {
+        *c = _mm256_fmadd_ps(x, *v, *c);
+    }
 }
 
 /// Rows `FIRST` to `FIRST + 4` of the `STEP` that `a` holds column by column, by `NV` vectors; unless `WHOLE` the last counts where
@@ -60,12 +94,8 @@ unsafe fn tile<const STEP: usize, const FIRST: usize, const NV: usize, const WHO
         });
         unrolled!(R in 0 1 2 3 => {
             if R < STEP {
-                let x = _mm256_set1_ps(a[(FIRST + R) % STEP]);
-                unrolled!(Q in 0 1 2 => {
-                    if Q < NV {
-                        acc[R][Q % NV] = _mm256_fmadd_ps(x, v[Q % NV], acc[R][Q % NV]);
-                    }
-                });
+                let a = &a[(FIRST + R) % STEP];
+                add_multiple(&mut acc[R], a, &v);
             }
         });
     }
