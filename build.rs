@@ -218,8 +218,9 @@ fn nvcc() -> Option<PathBuf> {
 fn gpu_binaries(files: &[PathBuf], out: &Path) {
     println!("cargo:rerun-if-env-changed=MTNAS_CUDA_ARCHS");
     let mut list = String::from("&[\n");
-    if let Some(nvcc) = nvcc() {
-        let archs = env::var("MTNAS_CUDA_ARCHS").unwrap_or_else(|_| "80,89,90a,100".into());
+    let archs = env::var("MTNAS_CUDA_ARCHS").unwrap_or_else(|_| "80,89,90a,100".into());
+    let none = archs.trim().is_empty();
+    if let Some(nvcc) = nvcc().filter(|_| !none) {
         let archs: Vec<&str> = archs.split(',').map(str::trim).collect();
         let least = archs
             .iter()
@@ -279,9 +280,11 @@ fn gpu_binaries(files: &[PathBuf], out: &Path) {
         }
     } else {
         println!("cargo:rustc-env=MTNAS_GPU_ARCHITECTURES=");
-        println!(
-            "cargo:warning=no nvcc: built without GPU kernels (MTNAS_NVCC or CUDA_HOME name one; the CPU needs none)"
-        );
+        if !none {
+            println!(
+                "cargo:warning=no nvcc: built without GPU kernels (MTNAS_NVCC or CUDA_HOME name one; the CPU needs none)"
+            );
+        }
     }
     list += "]\n";
     fs::write(out.join("gpu_binaries.rs"), list).expect("OUT_DIR can be written");
