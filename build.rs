@@ -266,17 +266,26 @@ fn gpu_binaries(files: &[PathBuf], out: &Path) {
             .ok()
             .and_then(|n| n.parse().ok())
             .unwrap_or(1usize);
-        for some in files.chunks(at_once.max(1)) {
-            let made: Vec<PathBuf> = std::thread::scope(|s| {
-                let running: Vec<_> = some.iter().map(|f| s.spawn(|| compile(f))).collect();
-                running
-                    .into_iter()
-                    .map(|r| r.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
-                    .collect()
-            });
-            for m in made {
-                let _ = writeln!(list, "    ({:?}, include_bytes!({:?})),", stem(&m), m);
+        let next = std::sync::Mutex::new(files.iter());
+        let worker = || {
+            let mut made = vec![];
+            loop {
+                // In a statement of its own: the lock is held for it alone.
+                let file = next.lock().expect("nobody panics with it").next();
+                let Some(file) = file else { return made };
+                made.push(compile(file));
             }
+        };
+        let mut made: Vec<PathBuf> = std::thread::scope(|s| {
+            let running: Vec<_> = (0..at_once.max(1)).map(|_| s.spawn(worker)).collect();
+            running
+                .into_iter()
+                .flat_map(|r| r.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+                .collect()
+        });
+        made.sort();
+        for m in made {
+            let _ = writeln!(list, "    ({:?}, include_bytes!({:?})),", stem(&m), m);
         }
     } else {
         println!("cargo:rustc-env=MTNAS_GPU_ARCHITECTURES=");
