@@ -1,6 +1,7 @@
 //! Keys of the search: method, bi-level step, stop rule, stages and ablations. The rows named here are those of the register of
 //! choices in `docs/decisions.md`: the paper leaves them open.
 
+use super::ConstraintConfig;
 use crate::model::Memory;
 use crate::optim::config::{AdamConfig, SgdConfig};
 use crate::{choices, settings};
@@ -250,6 +251,8 @@ settings! {
         pub ablation: AblationConfig = AblationConfig::default(),
         /// Genotypes of stages that are not searched.
         pub genotypes: GenotypesConfig = GenotypesConfig::default(),
+        /// What the network found may cost.
+        pub constraint: ConstraintConfig = ConstraintConfig::default(),
         /// For `method = "random"`.
         pub random: RandomSearchConfig = RandomSearchConfig::default(),
         /// For `method = "darts+"`.

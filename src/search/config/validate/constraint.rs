@@ -1,0 +1,91 @@
+//! What a searched network may cost.
+
+use super::Checks;
+use super::search::MAX_BATCH;
+use crate::search::config::{Config, CostMetric, Method};
+
+pub(super) fn check(config: &Config, c: &mut Checks) {
+    let k = &config.search.constraint;
+    let key = |name: &str| format!("search.constraint.{name}");
+    c.not_negative(key("weight"), k.weight);
+    c.not_negative(key("target"), k.target);
+    c.count(key("batch"), k.batch, 1, MAX_BATCH);
+    let has_table = !k.table.as_os_str().is_empty();
+    c.that(
+        k.metric == CostMetric::Latency || !has_table,
+        key("table"),
+        format!(
+            "there is a table of latencies, but `metric` is \"{}\"",
+            k.metric
+        ),
+        "set `metric = \"latency\"`, or leave the table out",
+    );
+    if k.weight == 0.0 {
+        return;
+    }
+    c.that(
+        k.metric != CostMetric::Latency || has_table,
+        key("table"),
+        "`metric` is \"latency\", and there is no table of measured operations",
+        "measure one: mtnas bench net NET --ops-table FILE",
+    );
+    c.that(
+        config.search.method != Method::Random,
+        key("weight"),
+        "the method \"random\" has no architecture parameters that a penalty could move",
+        "leave `search.constraint` out, or search with another method",
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Code;
+    use crate::search::config::Config;
+
+    const DEMO: &str = include_str!("../../../../configs/demo.toml");
+
+    fn read(table: &str, search: &str) -> crate::Result<Config> {
+        let text = DEMO.replace("[search]\n", &format!("[search]\n{search}"));
+        let table = format!("[search.constraint]\n{table}\n[finetune]");
+        Config::from_toml(&text.replace("[finetune]", &table), "dir/a.toml")
+    }
+
+    #[test]
+    fn slips_are_answered_with_key_and_remedy() {
+        for (table, what, remedy) in [
+            ("weight = -1", "`search.constraint.weight`", "[0, inf)"),
+            ("target = nan", "`search.constraint.target`", "[0, inf)"),
+            ("batch = 0", "`search.constraint.batch`", "1 to"),
+            ("wieght = 1", "`search.constraint.wieght`", "`weight`"),
+            ("metric = \"mac\"", "no choice \"mac\"", "\"macs\""),
+            ("table = \"a.json\"", "`metric` is \"macs\"", "\"latency\""),
+            (
+                "weight = 1\nmetric = \"latency\"",
+                "`search.constraint.table`",
+                "mtnas bench net",
+            ),
+        ] {
+            let e = read(table, "").expect_err(table);
+            let shown = e.render();
+            assert!(
+                shown.contains(what) && shown.contains(remedy),
+                "{table}: {shown}"
+            );
+            assert!(e.place().unwrap().starts_with("dir/a.toml"), "{shown}");
+        }
+        let c = read(
+            "weight = 0.2\nmetric = \"latency\"\ntable = \"a.json\"\ntarget = 0.8",
+            "",
+        );
+        assert_eq!(c.unwrap().search.constraint.target, 0.8);
+    }
+
+    #[test]
+    fn a_method_without_architecture_parameters_is_refused() {
+        let with = |weight| read(&format!("weight = {weight}"), "method = \"random\"\n");
+        assert!(with("0.0").is_ok());
+        let e = with("0.1").unwrap_err();
+        assert_eq!(e.code(), Code::ConfigValue);
+        assert!(e.render().contains("`search.constraint.weight`"));
+    }
+}
