@@ -28,7 +28,7 @@ fn spec(cells: impl Fn(&str, &FrameConfig) -> Cells) -> NetworkSpec {
             anchors: NetworkSpec::release_anchors(6),
         }),
         seg_classes: Some(5),
-        ..NetworkSpec::new(&frame, 64, 96, cells("backbone", &frame))
+        ..NetworkSpec::new(&frame, 192, 192, cells("backbone", &frame))
     }
 }
 

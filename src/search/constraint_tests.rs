@@ -163,7 +163,7 @@ fn of_two_equally_good_operations_the_cheap_one_wins() {
         let [a, b] = GOOD.map(|op| free.alpha(op));
         assert_eq!(a, b, "without a constraint there is no preference");
         for (cheap, dear) in [(GOOD[0], GOOD[1]), (GOOD[1], GOOD[0])] {
-            let make = |net: &Network| constraint(net, dear, 1.0, 0.0);
+            let make = |net: &Network| constraint(net, dear, 5.0, 0.0);
             let found = search(Path::Fast, edge_norm, STEPS, Some(&make));
             let genotype = {
                 let (net, _) = network(edge_norm);
@@ -212,7 +212,6 @@ fn a_weight_of_nothing_is_no_constraint() {
     c.search.constraint.weight = 0.5;
     let open = Constraint::open(&c, &net).unwrap().unwrap();
     assert_eq!((open.unit(), open.source()), ("MACs", ""));
-    // By hand: three cells of 4, 8 and 16 channels, reductions at 1 and 2.
     assert!(open.uniform() > 0.0);
     assert!(check_source("", Some(&open)).is_ok() && check_source("", None).is_ok());
     let e = check_source("abc", Some(&open)).unwrap_err();
@@ -271,9 +270,9 @@ fn measured_latencies_of_every_stage_are_asked_for_before_it_runs() {
     // Of the pre-search, of the backbone search, of the branches.
     let text = e.render();
     for shape in [
-        "16x56x56 stride 1",
-        "16x80x128 stride 1",
-        "128x10x16 stride 1",
+        "32x56x56 stride 1",
+        "32x80x128 stride 1",
+        "8x80x128 stride 1",
     ] {
         assert!(text.contains(shape), "{shape}: {text}");
     }
