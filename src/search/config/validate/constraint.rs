@@ -29,12 +29,26 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
         "`metric` is \"latency\", and there is no table of measured operations",
         "measure one: mtnas bench net NET --ops-table FILE",
     );
+    let method = config.search.method;
     c.that(
-        config.search.method != Method::Random,
+        supports(method),
         key("weight"),
-        "the method \"random\" has no architecture parameters that a penalty could move",
-        "leave `search.constraint` out, or search with another method",
+        format!("the method \"{method}\" does not move probabilities of operations by gradients"),
+        "leave `search.constraint` out, or search with \"mtnas\", \"darts\", \"pc-darts\", \"darts+\" or \"p-darts\"",
     );
+}
+
+/// Methods whose architecture steps move the probabilities of operations of cells; "given" has no such steps and reads no key of them.
+fn supports(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Mtnas
+            | Method::Darts
+            | Method::PcDarts
+            | Method::DartsPlus
+            | Method::PDarts
+            | Method::Given
+    )
 }
 
 #[cfg(test)]
@@ -86,6 +100,14 @@ mod tests {
         assert!(with("0.0").is_ok());
         let e = with("0.1").unwrap_err();
         assert_eq!(e.code(), Code::ConfigValue);
-        assert!(e.render().contains("`search.constraint.weight`"));
+        let shown = e.render();
+        assert!(
+            shown.contains("`search.constraint.weight`") && shown.contains("\"random\""),
+            "{shown}"
+        );
+        let with = |method: &str| read("weight = 0.1", &format!("method = \"{method}\"\n"));
+        for method in ["mtnas", "darts+"] {
+            assert!(with(method).is_ok(), "{method}");
+        }
     }
 }
