@@ -15,15 +15,15 @@ choices! {
 }
 
 settings! {
-    /// A penalty on what the searched cells are expected to cost, added to the loss of the architecture steps (not in the paper; the
-    /// expected latency of ProxylessNAS, section 3.3.1). It is `weight * E / E0`, where E is the mean cost over the architectures that the
-    /// parameters stand for, and E0 that of the one in which all operations and edges are equally likely; each stage has its own.
+    /// A penalty on what the searched cells are expected to cost, added to the loss of the architecture steps
+    /// ([`crate::search::constraint`]).
     pub struct ConstraintConfig {
         /// What an operation costs.
         pub metric: CostMetric = CostMetric::Macs,
-        /// Weight of the penalty; 0: no constraint.
+        /// Weight of the penalty; 0: no constraint. The penalty is the mean cost over the architectures that the parameters stand for, over
+        /// the cost of the uniform one, in which all operations and all edges of a node are equally likely; each stage has its own.
         pub weight: f64 = 0.0,
-        /// Share of E0 that is free: the penalty is `weight * max(E / (target E0) - 1, 0)`; 0: every share counts.
+        /// Share of the uniform architecture's cost that is free: the penalty is then max(share / target - 1, 0); 0: every share counts.
         pub target: f64 = 0.0,
         /// JSON file of measured operations, for `metric = "latency"` (`mtnas bench net NET --ops-table FILE` writes it).
         pub table: PathBuf = PathBuf::new(),

@@ -251,7 +251,8 @@ settings! {
         pub ablation: AblationConfig = AblationConfig::default(),
         /// Genotypes of stages that are not searched.
         pub genotypes: GenotypesConfig = GenotypesConfig::default(),
-        /// What the network found may cost.
+        /// A penalty on what the searched cells are expected to cost, in the loss of the architecture steps (not in the paper; as ProxylessNAS,
+        /// section 3.3.1).
         pub constraint: ConstraintConfig = ConstraintConfig::default(),
         /// For `method = "random"`.
         pub random: RandomSearchConfig = RandomSearchConfig::default(),
