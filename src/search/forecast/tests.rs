@@ -96,7 +96,9 @@ fn a_gpu_is_planned_for_by_counting() {
 
 #[test]
 fn a_constraint_is_a_few_launches_of_a_recorded_step() {
-    let (c, heads) = demo();
+    let (mut c, heads) = demo();
+    c.search.ablation.presearch = false;
+    c.search.ablation.co_search = true;
     let mut charged = c.clone();
     charged.search.constraint.weight = 0.5;
     let gpu = Gpu {
@@ -108,13 +110,11 @@ fn a_constraint_is_a_few_launches_of_a_recorded_step() {
         [&c, &charged].map(|c| forecast(c, &heads, Some(4), Where::Gpu(gpu)).unwrap());
     for (a, b) in plain.iter().zip(&charged) {
         let more = b.launches.unwrap() - a.launches.unwrap();
-        // Four levels of detection leave no cell in its branch: nothing that is searched there will be in the network.
-        let free = ["1-branch-det", "5-finetune"].contains(&a.stage);
-        assert_eq!(more == 0, free, "{}: {more}", a.stage);
-        assert!(more <= 30, "{}: {more}", a.stage);
+        assert_eq!(more == 0, a.stage == "5-finetune", "{}: {more}", a.stage);
+        assert!(more <= 48, "{}: {more}", a.stage);
         assert_eq!((b.graphs, &b.by_host), (a.graphs, &a.by_host), "{b:?}");
-        // What it costs is among the parts of the loss that come back; nothing goes up.
-        assert_eq!(b.uploaded, a.uploaded, "{b:?}");
+        // What it costs is among the parts of the loss that come back; nothing goes up but where that part lies, once.
+        assert!(b.uploaded.unwrap() <= a.uploaded.unwrap() + 8, "{b:?}");
         assert!(b.fetched.unwrap() <= a.fetched.unwrap() + 8, "{b:?}");
     }
 }
