@@ -28,8 +28,9 @@ pub struct Constraint {
     metric: CostMetric,
     weight: f64,
     target: f64,
-    /// What the costs are from: SHA-256 of the table, if there is one.
+    /// What the costs are from: SHA-256 of the table, if there is one, and where it was measured.
     source: String,
+    measured: String,
 }
 
 /// What an operation costs.
@@ -43,7 +44,7 @@ impl Costs {
         let c = &config.search.constraint;
         Ok(match c.metric {
             CostMetric::Macs => Costs::Macs,
-            CostMetric::Latency => Costs::Measured(LatencyTable::load(&c.table)?, c.batch),
+            CostMetric::Latency => Costs::Measured(LatencyTable::load_all(&c.table)?, c.batch),
         })
     }
 
@@ -68,12 +69,12 @@ impl Constraint {
             return Ok(None);
         }
         let costs = Costs::open(config)?;
-        let source = match &costs {
-            Costs::Macs => String::new(),
+        let (source, measured) = match &costs {
+            Costs::Macs => Default::default(),
             Costs::Measured(table, batch) => {
-                let measured = table.covers(&places, *batch);
-                measured.map_err(|e| e.at(c.table.display()))?;
-                table.sha256.clone()
+                let covered = table.covers(&places, *batch);
+                covered.map_err(|e| e.at(&c.table))?;
+                (table.sha256.clone(), table.measured.clone())
             }
         };
         Ok(Some(Constraint {
@@ -82,6 +83,7 @@ impl Constraint {
             weight: c.weight,
             target: c.target,
             source,
+            measured,
         }))
     }
 
@@ -125,11 +127,11 @@ impl Constraint {
         &self.source
     }
 
-    /// Multiply-adds or microseconds.
-    pub fn unit(&self) -> &'static str {
+    /// Multiply-adds, or microseconds and where they were measured.
+    pub fn unit(&self) -> String {
         match self.metric {
-            CostMetric::Macs => "MACs",
-            CostMetric::Latency => "us",
+            CostMetric::Macs => "MACs".into(),
+            CostMetric::Latency => format!("us on {}", self.measured),
         }
     }
 }
@@ -144,7 +146,7 @@ pub fn check(config: &Config) -> Result<()> {
     if c.weight == 0.0 || c.metric != CostMetric::Latency || !searches {
         return Ok(());
     }
-    let table = LatencyTable::load(&c.table)?;
+    let table = LatencyTable::load_all(&c.table)?;
     let mut all: Vec<Place> = vec![];
     for planned in stages(config)? {
         all.extend(searched_places(&Network::plan(&planned.spec)?));
@@ -152,7 +154,7 @@ pub fn check(config: &Config) -> Result<()> {
     all.sort();
     all.dedup();
     let covered = table.covers(&all, c.batch);
-    covered.map_err(|e| e.at(c.table.display()))
+    covered.map_err(|e| e.at(&c.table))
 }
 
 /// The stages of a search: of P-DARTS all its networks. Where an operation stands does not depend on numbers of classes.

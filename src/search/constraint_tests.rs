@@ -8,6 +8,7 @@ use crate::model::{Cells, NetworkSpec};
 use crate::nn::Mode;
 use crate::optim::config::AdamConfig;
 use crate::search::bilevel::Learner;
+use crate::search::config::Files;
 use crate::search::graphs::{Graphs, Step};
 use crate::search::phase::{Phase, Update};
 use crate::space::{ArchOptions, Candidates, PRIMITIVES, Primitive};
@@ -91,6 +92,7 @@ fn constraint(net: &Network, dear: Primitive, weight: f64, target: f64) -> Const
         weight,
         target,
         source: String::new(),
+        measured: String::new(),
     }
 }
 
@@ -222,7 +224,7 @@ fn a_weight_of_nothing_is_no_constraint() {
     assert!(Constraint::open(&c, &net).unwrap().is_none());
     c.search.constraint.weight = 0.5;
     let open = Constraint::open(&c, &net).unwrap().unwrap();
-    assert_eq!((open.unit(), open.source()), ("MACs", ""));
+    assert_eq!((open.unit().as_str(), open.source()), ("MACs", ""));
     assert!(open.uniform() > 0.0);
     assert!(check_source("", Some(&open)).is_ok() && check_source("", None).is_ok());
     let e = check_source("abc", Some(&open)).unwrap_err();
@@ -273,7 +275,8 @@ fn measured_latencies_of_every_stage_are_asked_for_before_it_runs() {
     let home = tempfile::tempdir().unwrap();
     let file: PathBuf = home.path().join("table.json");
     let k = &mut c.search.constraint;
-    (k.metric, k.weight, k.table, k.batch) = (CostMetric::Latency, 0.1, file.clone(), 2);
+    (k.metric, k.weight, k.batch) = (CostMetric::Latency, 0.1, 2);
+    k.table = Files(vec![file.clone()]);
     assert_eq!(check(&c).unwrap_err().code(), Code::NotFound);
     std::fs::write(&file, latencies(&[])).unwrap();
     let e = check(&c).unwrap_err();
@@ -298,7 +301,10 @@ fn measured_latencies_of_every_stage_are_asked_for_before_it_runs() {
     let spec = &stages(&c).unwrap()[2].spec;
     let net = Network::plan(spec).unwrap();
     let open = Constraint::open(&c, &net).unwrap().unwrap();
-    assert_eq!((open.unit(), open.source().len()), ("us", 64));
+    assert_eq!(
+        (open.unit().as_str(), open.source().len()),
+        ("us on cpu, 1 threads, f32", 64)
+    );
     // One too few.
     let dear = all
         .iter()

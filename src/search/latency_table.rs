@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Code, Error, Result};
 use crate::model::Place;
 use crate::nn::Map;
+use crate::search::config::Files;
 use crate::space::Primitive;
 
 /// Tables beyond this size are refused.
@@ -38,19 +39,37 @@ struct Row {
 /// A table in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LatencyTable {
-    /// Where it was measured, for people: device, threads, dtype.
+    /// Where the first file was measured, for people: device, threads, dtype.
     pub measured: String,
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256 of each file, in hexadecimal.
     pub sha256: String,
     rows: BTreeMap<(Place, usize), f64>,
 }
 
 impl LatencyTable {
-    /// Reads a table.
+    /// Reads a table of one or several files; of an operation that several have the first counts.
     ///
     /// # Errors
-    /// `NotFound`, `Io`, `TooLarge`; `BadFormat` for another file, a row that is not one, or an operation that is there twice.
-    pub fn load(path: &Path) -> Result<LatencyTable> {
+    /// `NotFound`, `Io`, `TooLarge`; `BadFormat` for another file, a row that is not one, or an operation that a file has twice.
+    pub fn load_all(files: &Files) -> Result<LatencyTable> {
+        let mut all: Option<LatencyTable> = None;
+        for path in &files.0 {
+            let one = LatencyTable::load(path)?;
+            all = Some(match all {
+                None => one,
+                Some(mut all) => {
+                    for (place, us) in one.rows {
+                        all.rows.entry(place).or_insert(us);
+                    }
+                    all.sha256 += &one.sha256;
+                    all
+                }
+            });
+        }
+        all.ok_or_else(|| Error::new(Code::ConfigValue, "no file of latencies is given"))
+    }
+
+    fn load(path: &Path) -> Result<LatencyTable> {
         let io = |e| Error::io(path, e);
         if std::fs::metadata(path).map_err(io)?.len() > MAX_BYTES {
             let text = format!("more than {MAX_BYTES} bytes are too many for a table of latencies");
@@ -131,7 +150,7 @@ fn missing(places: &[Place], batch: usize) -> Error {
         places.len()
     );
     let e = Error::new(Code::ConfigValue, text).help(
-        "measure them with the network and the input of this search: mtnas bench net NET --ops-table FILE",
+        "measure them with the network and the input of each stage: mtnas bench net NET --ops-table FILE",
     );
     shapes.into_iter().fold(e, |e, ((x, stride), ops)| {
         e.note(format!("{x} stride {stride}: {}", ops.join(", ")))
@@ -205,7 +224,32 @@ mod tests {
             assert!(e.render().contains(what), "{what}: {}", e.render());
         }
         assert!(LatencyTable::parse(b"[1, 2]").is_err());
-        let e = LatencyTable::load(Path::new("/nowhere/table.json")).unwrap_err();
+        let e = LatencyTable::load_all(&Files(vec!["/nowhere/table.json".into()])).unwrap_err();
         assert_eq!(e.code(), Code::NotFound);
+    }
+
+    #[test]
+    fn of_several_files_the_first_that_has_it_counts() {
+        let home = tempfile::tempdir().unwrap();
+        let write = |name: &str, rows: &str| {
+            let path = home.path().join(name);
+            let text =
+                format!(r#"{{"device": "a", "threads": 1, "dtype": "f32", "rows": [{rows}]}}"#);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let first = write("1.json", ROW);
+        let other = ROW.replace("12.5", "99").to_string();
+        let second = write(
+            "2.json",
+            &format!(
+                "{other}, {}",
+                other.replace(r#""stride": 1"#, r#""stride": 2"#)
+            ),
+        );
+        let t = LatencyTable::load_all(&Files(vec![first, second])).unwrap();
+        assert_eq!(t.of(&place(Primitive::SepConv3, 1), 1).unwrap(), 12.5);
+        assert_eq!(t.of(&place(Primitive::SepConv3, 2), 1).unwrap(), 99.0);
+        assert_eq!(t.sha256.len(), 128);
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
     c.not_negative(key("weight"), k.weight);
     c.not_negative(key("target"), k.target);
     c.count(key("batch"), k.batch, 1, MAX_BATCH);
-    let has_table = !k.table.as_os_str().is_empty();
+    let has_table = !k.table.0.is_empty();
     c.that(
         k.metric == CostMetric::Latency || !has_table,
         key("table"),
@@ -72,6 +72,11 @@ mod tests {
             ("batch = 0", "`search.constraint.batch`", "1 to"),
             ("wieght = 1", "`search.constraint.wieght`", "`weight`"),
             ("metric = \"mac\"", "no choice \"mac\"", "\"macs\""),
+            (
+                "table = 3",
+                "`search.constraint.table`",
+                "a path or a list of paths",
+            ),
             ("table = \"a.json\"", "`metric` is \"macs\"", "\"latency\""),
             (
                 "weight = 1\nmetric = \"latency\"",
@@ -91,7 +96,13 @@ mod tests {
             "weight = 0.2\nmetric = \"latency\"\ntable = \"a.json\"\ntarget = 0.8",
             "",
         );
-        assert_eq!(c.unwrap().search.constraint.target, 0.8);
+        let c = c.unwrap();
+        assert_eq!(c.search.constraint.target, 0.8);
+        for table in ["table = \"a.json\"", "table = [\"a.json\", \"b.json\"]"] {
+            let text = format!("weight = 0.2\nmetric = \"latency\"\n{table}");
+            let printed = read(&text, "").unwrap().to_toml();
+            assert!(printed.contains(table), "{printed}");
+        }
     }
 
     #[test]
