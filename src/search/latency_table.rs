@@ -239,7 +239,7 @@ mod tests {
             path
         };
         let first = write("1.json", ROW);
-        let other = ROW.replace("12.5", "99").to_string();
+        let other = ROW.replace("12.5", "99");
         let second = write(
             "2.json",
             &format!(
