@@ -163,7 +163,7 @@ pub fn run(dir: &Path) {
                         }),
                         grad_norm: Some(2.0 + rng.normal().abs() * 3.0 * (1.0 - part)),
                         cost: (*stage == "4-backbone" && kind == Phase::Train)
-                            .then(|| 1e9 * (1.4 - 0.6 * part)),
+                            .then_some(1e9 * (1.4 - 0.6 * part)),
                         entropy: BTreeMap::new(),
                         skip_share: BTreeMap::new(),
                         pool_share: BTreeMap::new(),
