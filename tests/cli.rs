@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 #[path = "cli/arch.rs"]
 mod arch;
+#[path = "cli/constraint.rs"]
+mod constraint;
 #[path = "cli/export.rs"]
 mod export;
 #[path = "cli/genotypes.rs"]

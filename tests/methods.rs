@@ -130,6 +130,8 @@ const CASES: &[Case] = &[
         &[
             "search.ablation.co_search=true",
             "search.ablation.presearch=false",
+            "search.constraint.weight=0.5",
+            "search.constraint.target=0.9",
             "run.precision=bf16",
         ],
         &["4-backbone", "5-finetune"],
@@ -163,6 +165,7 @@ const CASES: &[Case] = &[
         &[
             "search.method=darts",
             "search.order=2",
+            "search.constraint.weight=0.5",
             "model.partial_k=1",
             "model.edge_norm=false",
         ],
@@ -180,6 +183,7 @@ const CASES: &[Case] = &[
         &[
             "search.method=p-darts",
             "search.p_darts.cells=[3, 4, 5]",
+            "search.constraint.weight=0.5",
             "model.partial_k=1",
         ],
         &["5-finetune"],

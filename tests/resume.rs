@@ -39,6 +39,8 @@ nodes = 2
 [search]
 batch = 2
 iters = { branch = 4, presearch = 4, backbone = 6 }
+[search.constraint]
+weight = 0.5
 [search.presearch]
 data = "objects"
 size = [32, 32]

@@ -90,6 +90,9 @@ settings! {
         pub labels: Coding = Coding::LabelIds,
         /// Random changes of training samples, at most one of the crops. Both halves of the bi-level split get them (as DARTS).
         pub augment: Vec<Augment> = vec![Augment::Flip],
+        /// Images with a class, when they are not augmented: the side of the middle square that is seen, as a share of the shorter side, at
+        /// most 1 (ImageNet: shorter side to 256, 224 cut out, 0.875); 0: the whole image, its aspect ratio not kept.
+        pub centre: f64 = 0.0,
         /// Mean of each channel (R, G, B in 0 to 1) instead of `input.mean`.
         pub mean: Option<[f64; 3]> = None,
         /// Standard deviation of each channel instead of `input.std`.

@@ -155,3 +155,43 @@ impl Input {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::annotation::Image;
+
+    /// As ImageNet is evaluated: of a picture of 256 rows the middle 224x224 are seen as they are.
+    #[test]
+    fn the_middle_square_of_a_classified_picture() {
+        let mut input = Input::new(224, 224);
+        input.centre = Some(0.875);
+        input.normalise = Normalise::new([0.0; 3], [1.0; 3]).unwrap();
+        let picture = |h: usize, w: usize| {
+            let rows = (0..h).flat_map(|y| (0..w).flat_map(move |x| [y as u8, (x / 2) as u8, 7]));
+            Image {
+                height: h,
+                width: w,
+                data: rows.collect(),
+            }
+        };
+        let sample = |image: Image, annotation| Sample {
+            id: String::new(),
+            image,
+            annotation,
+        };
+        let of = |s: &Sample| input.prepare(s, None).unwrap().0;
+        let at = |v: &[f32], c: usize, y: usize, x: usize| 255.0 * v[(c * 224 + y) * 224 + x];
+        let v = of(&sample(picture(256, 500), Annotation::Class(3)));
+        // Row 16, column (500 - 224) / 2 = 138.
+        for (y, x) in [(0, 0), (100, 50), (223, 223)] {
+            let want = [(16 + y) as f32, ((138 + x) / 2) as f32, 7.0];
+            for (c, want) in want.into_iter().enumerate() {
+                assert!((at(&v, c, y, x) - want).abs() < 1e-3, "{c} {y} {x}");
+            }
+        }
+        // Boxes keep the whole picture.
+        let v = of(&sample(picture(256, 500), Annotation::Objects(vec![])));
+        assert!(at(&v, 0, 0, 0) < 2.0 && at(&v, 0, 223, 223) > 253.0);
+    }
+}

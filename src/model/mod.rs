@@ -7,6 +7,7 @@ pub mod coarse_levels;
 pub mod config;
 mod conv_norm;
 pub mod cost;
+pub mod expected;
 mod hand;
 pub mod memory;
 pub mod names;
@@ -21,6 +22,7 @@ pub mod trunk;
 pub mod work;
 
 pub use cost::{Cost, Count};
+pub use expected::{ExpectedCost, Place, searched_places};
 pub use memory::Memory;
 pub use network::{Mixing, Network, Outputs};
 pub use spec::{Cells, DetHead, NetworkSpec};

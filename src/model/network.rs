@@ -8,7 +8,7 @@ use super::cost::Cost;
 use super::hand::HandCrafted;
 use super::spec::{Cells, NetworkSpec};
 use crate::error::{Code, Error, Result};
-use crate::nn::{BatchNormOptions, Builder, Map, Pass, Store};
+use crate::nn::{BatchNormOptions, Builder, Map, Pass, SearchedCell, Store};
 use crate::space::random::OneHot;
 use crate::space::{ArchGroup, Mixture};
 use crate::tape::Var;
@@ -60,6 +60,7 @@ pub struct Network {
     cost: Cost,
     /// Which of its search cells compute maps again.
     recomputes: Vec<bool>,
+    searched: Vec<SearchedCell>,
 }
 
 impl Network {
@@ -148,6 +149,7 @@ impl Network {
             recomputes: (0..b.blocks().len())
                 .map(|i| b.recomputed.contains(&i))
                 .collect(),
+            searched: b.searched().to_vec(),
         };
         (network, b)
     }
@@ -166,6 +168,11 @@ impl Network {
     /// backbone, detection branch, segmentation branch.
     pub fn recomputes(&self) -> &[bool] {
         &self.recomputes
+    }
+
+    /// Its search cells in the order of their declaration: backbone, detection branch, segmentation branch.
+    pub fn searched(&self) -> &[SearchedCell] {
+        &self.searched
     }
 
     /// Its groups of architecture parameters; none in a derived network.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::network::{Mixing, Network};
 use crate::error::Result;
 use crate::nn::{Mode, Pass, Store};
-use crate::tape::{Cx, Elementwise};
+use crate::tape::{Cx, Elementwise, Sketched};
 use crate::tensor::{DType, Shape, Tensor};
 
 /// Same operation, same operands, same result.
@@ -17,6 +17,18 @@ type Key = (&'static str, Vec<usize>, Shape);
 /// # Errors
 /// Those of shape rules.
 pub fn elementwise(net: &Network, store: &Store) -> Result<Elementwise> {
+    let mut total = Elementwise::default();
+    for op in operations(net, store)? {
+        total += op.work;
+    }
+    Ok(total)
+}
+
+/// The operations that this is the work of, in their order, those without any left out.
+///
+/// # Errors
+/// As [`elementwise`].
+pub fn operations(net: &Network, store: &Store) -> Result<Vec<Sketched>> {
     let p = Pass::new(store, Cx::default(), Mode::EVAL);
     let spec = net.spec();
     let image = Tensor::zeros([1, 3, spec.height, spec.width], DType::F32);
@@ -24,7 +36,7 @@ pub fn elementwise(net: &Network, store: &Store) -> Result<Elementwise> {
     // Heads are recorded one after the other on one tape. The n-th operation of a kind with the same operands is the same
     // operation for each of them.
     let (mut known, mut stands_for) = (HashMap::<Key, Vec<usize>>::new(), HashMap::new());
-    let mut total = Elementwise::default();
+    let mut all = vec![];
     for task in net.tasks() {
         let run = || net.forward_with(&p, &x, task, Mixing::Parameters);
         let (_, list) = p.tape.sketch(run)?;
@@ -38,13 +50,14 @@ pub fn elementwise(net: &Network, store: &Store) -> Result<Elementwise> {
                 Some(&first) => _ = stands_for.insert(op.id, first),
                 None => {
                     same.push(op.id);
-                    total += op.work;
+                    all.push(op);
                 }
             }
             *n += 1;
         }
     }
-    Ok(total)
+    all.retain(|op| op.work != Elementwise::default());
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use super::map::LayerCost;
+use super::map::{LayerCost, Map};
 use super::params::{ParamId, ParamSet, Store};
 use crate::rng::{Rng, word};
 use crate::tensor::{DType, Shape, Tensor};
@@ -39,6 +39,17 @@ impl Default for BatchNormOptions {
     }
 }
 
+/// A cell of mixed operations, as it was declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchedCell {
+    /// Its full name: `cells.3`, `det.cells.0`.
+    pub name: String,
+    /// The map of both its inputs at the cell's width, all channels.
+    pub x: Map,
+    /// The edges from its inputs halve the map.
+    pub reduction: bool,
+}
+
 struct Declared {
     name: String,
     shape: Shape,
@@ -54,6 +65,7 @@ pub struct Builder {
     buffers: Vec<Declared>,
     layers: Vec<LayerCost>,
     blocks: Vec<usize>,
+    searched: Vec<SearchedCell>,
     prefix: String,
     /// Constants of the batch normalisations declared from here on.
     pub batch_norm: BatchNormOptions,
@@ -125,6 +137,17 @@ impl Builder {
     /// What each block declared so far keeps of an image, or would keep.
     pub fn blocks(&self) -> &[usize] {
         &self.blocks
+    }
+
+    /// Notes that this scope is a cell of mixed operations over inputs of the map `x`.
+    pub fn note_searched(&mut self, x: Map, reduction: bool) {
+        let name = self.here().to_string();
+        self.searched.push(SearchedCell { name, x, reduction });
+    }
+
+    /// The cells of mixed operations declared so far.
+    pub fn searched(&self) -> &[SearchedCell] {
+        &self.searched
     }
 
     /// Names and shapes of the weights and buffers declared so far.

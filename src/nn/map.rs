@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::{Code, Error, Result};
 
 /// The size of one sample's feature map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Map {
     /// Channels.
     pub c: usize,

@@ -7,7 +7,7 @@ pub mod map;
 pub mod params;
 pub mod pass;
 
-pub use builder::{BatchNormOptions, Builder, Init};
+pub use builder::{BatchNormOptions, Builder, Init, SearchedCell};
 pub use layers::{Affine, BatchNorm, Bias, Conv2d, ConvTranspose2d};
 pub use linear::Linear;
 pub use map::{LayerCost, LayerKind, Map};

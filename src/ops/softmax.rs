@@ -76,6 +76,17 @@ impl Reference for Softmax {
 
 /// A kernel over the lines of `v`: `x` are the tensors it reads. Long lines that lie side by side go to a warp each.
 pub(super) fn over_lines(e: Engine, kernel: Kernel, v: Split, x: &[&Tensor]) -> Result<Tensor> {
+    over_lines_by(e, kernel, v, x, usize::MAX)
+}
+
+/// The same by so many threads at most, rounded up to a block: the lines that are left are theirs too.
+fn over_lines_by(
+    e: Engine,
+    kernel: Kernel,
+    v: Split,
+    x: &[&Tensor],
+    threads: usize,
+) -> Result<Tensor> {
     let mut y = Tensor::scratch_on(e, *x[0].shape(), x[0].dtype())?;
     let lines = v.outer * v.inner;
     if y.numel() == 0 {
@@ -92,7 +103,7 @@ pub(super) fn over_lines(e: Engine, kernel: Kernel, v: Split, x: &[&Tensor]) -> 
     ]);
     e.launch(
         kernel,
-        Launch::over(lines * lanes, on_device::THREADS),
+        Launch::over((lines * lanes).min(threads), on_device::THREADS),
         &args,
     )?;
     Ok(y)
@@ -233,9 +244,33 @@ pub static ENTRY: Entry = Entry {
 };
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::error::{Code, Error};
+    use crate::rng::Rng;
     use crate::tape::{Cx, Tape};
+
+    /// A block takes more lines than it has room for at a time, a warp or a thread each.
+    pub(crate) fn more_lines_than_threads(e: Engine) -> Result<()> {
+        let mut r = Rng::new(3, &[]);
+        for dims in [[20, 40], [600, 3]] {
+            let v = (0..dims[0] * dims[1]).map(|_| r.normal() as f32).collect();
+            let x = Tensor::from_f32(dims, v)?;
+            let v = split(x.shape(), 1);
+            let [all, one] =
+                [usize::MAX, 1].map(|threads| over_lines_by(e, k::SOFTMAX_F32, v, &[&x], threads));
+            if all?.to_f64() != one?.to_f64() {
+                let text = format!("lines of {dims:?} by one block");
+                return Err(Error::new(Code::CheckFailed, text));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn few_threads_take_all_lines() {
+        more_lines_than_threads(Engine::emulated(1)).unwrap();
+    }
 
     #[test]
     fn large_values_do_not_overflow() {

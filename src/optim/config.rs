@@ -18,6 +18,9 @@ choices! {
         Poly = "poly",
         /// lr times `factor` at each of `times` equal distances, as DARTS on ImageNet (0.97 after every one of 250 epochs).
         Exponential = "exponential",
+        /// Falls linearly from one of `times` equal distances to the next and to zero, with a smaller slope over the last five; `warmup`
+        /// rises from distance to distance too. As P-DARTS and PC-DARTS on ImageNet, over 250 epochs.
+        Linear = "linear",
     }
 }
 
@@ -40,7 +43,7 @@ settings! {
         pub milestones: Vec<f64> = vec![0.5, 0.7, 0.9],
         /// What `step` multiplies the rate by at each milestone, `exponential` at each distance.
         pub factor: f64 = 0.1,
-        /// Into how many equal distances `exponential` divides the stage: its epochs.
+        /// Into how many equal distances `exponential` and `linear` divide the stage: its epochs.
         pub times: usize = 250,
         /// Exponent of `poly`.
         pub power: f64 = 0.9,

@@ -96,6 +96,7 @@ mod tests {
             parts: [("loc".to_string(), 0.1 + 0.2), ("conf".to_string(), 1e-300)].into(),
             lr: Some(6e-4),
             grad_norm: None,
+            cost: None,
             entropy: [("det.normal".to_string(), f64::INFINITY)].into(),
             skip_share: BTreeMap::new(),
             pool_share: BTreeMap::new(),

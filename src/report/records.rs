@@ -160,6 +160,9 @@ pub struct MetricRecord {
     /// Norm of the gradient before clipping.
     #[serde(with = "number", default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
+    /// What the searched operations are expected to cost with `search.constraint`: multiply-adds or microseconds.
+    #[serde(with = "number", default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
     /// Mean entropy of the softmax over primitives, in nats, by set and cell kind (`backbone.normal`).
     #[serde(with = "number", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub entropy: BTreeMap<String, f64>,

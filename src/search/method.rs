@@ -2,7 +2,7 @@
 
 use super::config::Method;
 use super::session::Session;
-use super::{darts, given, p_darts, pipeline, random_search};
+use super::{constraint, darts, given, p_darts, pipeline, random_search};
 use crate::error::Result;
 use crate::report::records::EvalRecord;
 
@@ -11,6 +11,7 @@ use crate::report::records::EvalRecord;
 /// # Errors
 /// Those of its stages; `Interrupted` when a stop was asked for.
 pub fn run(session: &mut Session) -> Result<EvalRecord> {
+    constraint::check(&session.config)?;
     match session.config.search.method {
         Method::Mtnas => pipeline::run(session),
         Method::Darts | Method::PcDarts | Method::DartsPlus => darts::run(session),

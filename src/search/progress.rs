@@ -29,6 +29,8 @@ pub struct Figures {
     pub arch_loss: Option<f64>,
     /// Mean entropy of the softmax over primitives, in nats.
     pub entropy: Option<f64>,
+    /// What the searched operations are expected to cost over what they cost all equal.
+    pub cost_share: Option<f64>,
     /// Skip connections among the chosen operations of the derived cell, and all of them.
     pub skips: Option<(usize, usize)>,
     /// Images since the figures before.
@@ -163,6 +165,9 @@ fn line(f: &Figures, rate: f64, eta: Duration) -> String {
     if let Some((n, of)) = f.skips {
         s += &format!("  skip {n}/{of}");
     }
+    if let Some(v) = f.cost_share {
+        s += &format!("  cost {v:.3}");
+    }
     let seconds = eta.as_secs();
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     s + &format!(
@@ -183,6 +188,7 @@ mod tests {
             parts: vec![("cls".into(), 1.92), ("loc".into(), 0.49)],
             arch_loss: Some(2.688),
             entropy: Some(1.71),
+            cost_share: Some(0.8125),
             skips: Some((1, 8)),
             images: 0,
         };
@@ -192,7 +198,7 @@ mod tests {
                 head("branch:det", f.step, 5000),
                 line(&f, 412.3, Duration::from_secs(2470))
             ),
-            "[branch:det 1250/5000  25%] loss 2.4130 (cls 1.920 loc 0.490)  arch 2.6880  H(alpha) 1.710  skip 1/8  412 img/s  eta 0:41:10"
+            "[branch:det 1250/5000  25%] loss 2.4130 (cls 1.920 loc 0.490)  arch 2.6880  H(alpha) 1.710  skip 1/8  cost 0.812  412 img/s  eta 0:41:10"
         );
         let bare = Figures {
             loss: f64::NAN,

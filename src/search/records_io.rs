@@ -147,6 +147,7 @@ impl Logs {
         r.grad_norm
             .iter()
             .for_each(|v| add("gradient-norm", &r.task, *v));
+        r.cost.iter().for_each(|v| add("cost", "expected", *v));
         r.entropy.iter().for_each(|(n, v)| add("entropy", n, *v));
         r.skip_share
             .iter()
@@ -253,6 +254,7 @@ mod tests {
             parts: [("loc".to_string(), f64::NAN)].into(),
             lr: Some(0.1),
             grad_norm: None,
+            cost: None,
             entropy: [("det.normal".to_string(), 2.0)].into(),
             skip_share: Default::default(),
             pool_share: Default::default(),

@@ -49,10 +49,14 @@ impl Viewer {
     /// # Errors
     /// `Internal` if the resizer refuses.
     pub fn input_of(&self, image: &Image) -> Result<Tensor> {
+        let annotation = match self.task.kind() {
+            TaskKind::Classification => Annotation::Class(0),
+            _ => Annotation::Objects(vec![]),
+        };
         let sample = Sample {
             id: String::new(),
             image: image.clone(),
-            annotation: Annotation::Objects(vec![]),
+            annotation,
         };
         let (values, _) = self.input.prepare(&sample, None)?;
         Tensor::from_f32([1, 3, self.input.size.0, self.input.size.1], values)
@@ -69,6 +73,7 @@ pub fn input(config: &Config, data: &DataSetConfig, size: [usize; 2]) -> Result<
         data.mean.unwrap_or(config.input.mean),
         data.std.unwrap_or(config.input.std),
     )?;
+    input.centre = (data.centre > 0.0).then_some(data.centre);
     input.on_corrupt = data.on_corrupt;
     Ok(input)
 }

@@ -199,16 +199,9 @@ impl ArchGroup {
         let cells = groups.iter().flat_map(|g| [&g.normal, &g.reduce]);
         let mut unmixed = vec![];
         for cell in cells {
-            unmixed.push(cell.unmixed(p)?);
+            unmixed.push(cell.unmixed(p, true)?);
         }
-        let weights = match p.tape.cx().path {
-            Path::Device(_) => ops::softmaxes(&unmixed.concat())?,
-            _ => {
-                let all = unmixed.iter().flatten().map(softmax);
-                all.collect::<Result<_>>()?
-            }
-        };
-        let mut weights = weights.into_iter();
+        let mut weights = softmaxes(p, &unmixed.concat())?.into_iter();
         let mut mixtures = vec![];
         let mut next = || weights.next().expect("weights of each");
         for g in groups {
@@ -257,8 +250,32 @@ impl ArchGroup {
 
     /// The operations that are searched over.
     pub fn candidates(&self, reduction: bool) -> &Candidates {
-        let cell = [&self.normal, &self.reduce][usize::from(reduction)];
-        &cell.candidates
+        &self.cell(reduction).candidates
+    }
+
+    /// Whether edges have weights of their own.
+    pub fn edge_norm(&self) -> bool {
+        self.normal.beta.is_some()
+    }
+
+    /// What the probabilities of a cell kind's operations other than `none`, and of its edges where they have weights, are softmaxes of.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub(super) fn chosen(&self, reduction: bool, p: &Pass) -> Result<Vec<Stretches>> {
+        self.cell(reduction).unmixed(p, false)
+    }
+
+    fn cell(&self, reduction: bool) -> &CellParams {
+        [&self.normal, &self.reduce][usize::from(reduction)]
+    }
+}
+
+/// The softmax of each: on a device all in one launch.
+pub(super) fn softmaxes(p: &Pass, all: &[Stretches]) -> Result<Vec<Var>> {
+    match p.tape.cx().path {
+        Path::Device(_) => ops::softmaxes(all),
+        _ => all.iter().map(softmax).collect(),
     }
 }
 
@@ -295,16 +312,18 @@ impl CellParams {
         }
     }
 
-    /// What the mixing weights are softmaxes of: alpha, then beta where there is one.
-    fn unmixed(&self, p: &Pass) -> Result<Vec<Stretches>> {
+    /// What the mixing weights are softmaxes of: alpha, then beta where there is one. Without `none` the operations that a derivation
+    /// chooses from are left.
+    fn unmixed(&self, p: &Pass, none: bool) -> Result<Vec<Stretches>> {
         let alpha = p.arch(self.alpha);
         let edges = self.candidates.edges();
         let mut mask = None;
-        if self.candidates != Candidates::all(edges) {
+        if !none || self.candidates != Candidates::all(edges) {
             let mut all = vec![STRUCK; edges * PRIMITIVES];
             for edge in 0..edges {
                 self.candidates
                     .of(edge)
+                    .filter(|&op| none || op != Primitive::Zero)
                     .for_each(|op| all[edge * PRIMITIVES + op.index()] = 0.0);
             }
             let all = values([edges, PRIMITIVES], &all, alpha.dtype());

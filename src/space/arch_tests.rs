@@ -59,7 +59,7 @@ fn together(groups: &[&ArchGroup], p: &Pass) -> Vec<Mixture> {
 
 fn one_by_one(groups: &[&ArchGroup], p: &Pass) -> Vec<Mixture> {
     let of = |c: &CellParams| {
-        let all = c.unmixed(p).unwrap();
+        let all = c.unmixed(p, true).unwrap();
         let mut weights = all.iter().map(|s| softmax(s).unwrap());
         c.mixture(p, &mut || weights.next().unwrap()).unwrap()
     };

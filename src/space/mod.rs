@@ -6,6 +6,7 @@ pub mod cell;
 pub mod config;
 pub mod derive;
 pub mod derived_cell;
+pub mod expected;
 pub mod genotype;
 pub mod genotype_diff;
 pub mod genotype_document;

@@ -98,6 +98,7 @@ impl SearchBody {
                 .help("use a larger number of initial channels or a smaller partial_k"));
         }
         let out = if reduction { x.halved(b.here())? } else { x };
+        b.note_searched(x, reduction);
         let active = x.c / k;
         let (mut edges, mut kept) = (vec![], 0);
         for node in 0..nodes {

@@ -133,6 +133,10 @@ fn work_on_values_and_memory_are_counted() {
     let kinds = ["relu", "pool", "add", "upsample"].map(|k| number(&e[k]));
     assert!(kinds.iter().all(|&n| n > 0), "{e}");
     assert_eq!(number(&v["elementwise_ops"]), kinds.iter().sum::<u64>());
+    let rows = v["elementwise_layers"].as_array().unwrap();
+    let sum = |k: &str| rows.iter().map(|r| number(&r["work"][k])).sum::<u64>();
+    assert_eq!(["relu", "pool", "add", "upsample"].map(sum), kinds);
+    assert_eq!(sum("norm"), number(&v["bn_ops"]));
     for task in ["detection", "segmentation"] {
         let bytes = &v["activation_bytes"][task];
         let (f32, bf16) = (number(&bytes["f32"]), number(&bytes["bf16"]));
@@ -140,6 +144,9 @@ fn work_on_values_and_memory_are_counted() {
     }
     let text = out(&mtnas(&["arch", "cost", "MTNAS"]));
     assert!(text.contains("bytes an image, detection"), "{text}");
+    assert!(!text.contains("upsample_nearest  "), "{text}");
+    let text = out(&mtnas(&["arch", "cost", "MTNAS", "--layers"]));
+    assert!(text.contains("max_pool  "), "{text}");
 }
 
 #[test]

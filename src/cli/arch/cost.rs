@@ -68,7 +68,7 @@ pub(super) struct Arguments {
     /// Partial channels k of search cells
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) partial_k: Option<u16>,
-    /// List every layer
+    /// List every layer and every operation on single values
     #[arg(long)]
     layers: bool,
 }

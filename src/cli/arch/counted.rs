@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::model::{Network, NetworkSpec, work};
 use crate::nn::LayerCost;
 use crate::search::kept::{Kept, kept};
-use crate::tape::Elementwise;
+use crate::tape::{Elementwise, Sketched};
 use crate::tensor::DType;
 
 /// A network, how it is called, and what is counted of it besides its layers.
@@ -15,6 +15,7 @@ pub(super) struct Named {
     note: Option<&'static str>,
     net: Network,
     work: Elementwise,
+    operations: Vec<Sketched>,
     kept: Vec<Kept>,
 }
 
@@ -29,6 +30,7 @@ impl Named {
             name: name.into(),
             note,
             work: work::elementwise(&net, &store)?,
+            operations: work::operations(&net, &store)?,
             kept: kept(&net, &store)?,
             net,
         })
@@ -65,6 +67,9 @@ impl Named {
         }
         if layers {
             v["layers"] = json!(cost.layers());
+            let of =
+                |o: &Sketched| json!({"operation": o.name, "output": of_image(o), "work": o.work});
+            v["elementwise_layers"] = self.operations.iter().map(of).collect();
         }
         v
     }
@@ -134,6 +139,7 @@ impl Named {
         }
         if layers {
             s += &table(&self.net);
+            s += &works(&self.operations);
         }
         s
     }
@@ -160,6 +166,34 @@ fn table(net: &Network) -> String {
         "layer", "kind", "input", "output", "k/s", "group", "params", "MACs"
     );
     head + &net.cost().layers().iter().map(row).collect::<String>()
+}
+
+/// The shape of a result without its first dimension, that of images.
+fn of_image(o: &Sketched) -> &[usize] {
+    o.shape.dims().get(1..).unwrap_or_default()
+}
+
+/// Work on single values, a line for each operation in the order of their computation.
+fn works(operations: &[Sketched]) -> String {
+    let row = |o: &Sketched| {
+        let w = o.work;
+        let output: Vec<String> = of_image(o).iter().map(usize::to_string).collect();
+        format!(
+            "  {:34} {:>13} {:>11} {:>11} {:>11} {:>11} {:>11}\n",
+            o.name,
+            output.join("x"),
+            w.norm,
+            w.relu,
+            w.pool,
+            w.add,
+            w.upsample
+        )
+    };
+    let head = format!(
+        "  {:34} {:>13} {:>11} {:>11} {:>11} {:>11} {:>11}\n",
+        "operation", "output", "norm", "relu", "pool", "add", "upsample"
+    );
+    head + &operations.iter().map(row).collect::<String>()
 }
 
 /// Digits in groups of three.

@@ -57,10 +57,19 @@ fn input(s: &Source) -> serde_json::Value {
         .iter()
         .map(|(k, n)| (k.clone(), of(n)))
         .collect();
-    json!({
+    let mut v = json!({
         "name": "image", "layout": "NCHW", "channels": "RGB", "height": spec.height, "width": spec.width,
         "values": "(rgb / 255 - mean) / std", "normalise": all,
-    })
+    });
+    if let Some(share) = centre(s) {
+        v["centre"] = json!(share);
+    }
+    v
+}
+
+/// The share of the shorter side of which the middle square is seen, of a network that looks at a part.
+fn centre(s: &Source) -> Option<f64> {
+    s.heads.iter().find_map(|h| h.centre)
 }
 
 /// The input in a sentence.
@@ -70,8 +79,12 @@ pub(super) fn input_doc(s: &Source) -> String {
         .iter()
         .map(|(name, n)| format!("{name}: mean {:?}, std {:?}", n.mean, n.std))
         .collect();
+    let part = match centre(s) {
+        Some(share) => format!("the middle square of {share} of the shorter side"),
+        None => "the whole picture".into(),
+    };
     format!(
-        "`image` is (N, 3, {}, {}), RGB, the whole picture resized, normalised already: (rgb / 255 - mean) / std; {}.",
+        "`image` is (N, 3, {}, {}), RGB, {part} resized, normalised already: (rgb / 255 - mean) / std; {}.",
         spec.height,
         spec.width,
         each.join("; ")

@@ -65,6 +65,8 @@ pub(super) struct Head {
     pub kind: TaskKind,
     pub classes: Vec<String>,
     pub normalise: Normalise,
+    /// Side of the middle square that is seen, as a share of the shorter side; `None`: the whole picture.
+    pub centre: Option<f64>,
 }
 
 /// A network with its values in f32.
@@ -142,6 +144,7 @@ fn of_run(path: &Path, context: &Context) -> Result<Source> {
         kind: v.task.kind(),
         classes: v.task.classes().to_vec(),
         normalise: v.input.normalise,
+        centre: v.input.centre,
     };
     let heads: Vec<Head> = f.tasks.iter().map(head).collect();
     let detection = match (f.config.task(TaskKind::Detection), &f.net.spec().det_head) {

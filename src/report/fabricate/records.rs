@@ -162,6 +162,8 @@ pub fn run(dir: &Path) {
                             0.05 * (1.0 + (std::f64::consts::PI * part).cos())
                         }),
                         grad_norm: Some(2.0 + rng.normal().abs() * 3.0 * (1.0 - part)),
+                        cost: (*stage == "4-backbone" && kind == Phase::Train)
+                            .then_some(1e9 * (1.4 - 0.6 * part)),
                         entropy: BTreeMap::new(),
                         skip_share: BTreeMap::new(),
                         pool_share: BTreeMap::new(),

@@ -1,5 +1,6 @@
-//! What one forward pass costs, by part of the network.
+//! What one forward pass costs, by part of the network; what a search expects it to cost.
 
+use super::super::chart::Series;
 use super::super::records::*;
 use super::super::run::Run;
 use super::{count, download, field, missing};
@@ -67,4 +68,22 @@ pub fn section(run: &Run) -> Markup {
         }
         p { (download("cost", &csv)) }
     }
+}
+
+/// What the searched operations are expected to cost over the steps: one for all tasks.
+pub(super) fn expected(records: &[&MetricRecord]) -> Vec<Series> {
+    let costs = records.iter();
+    let points: Vec<(f64, f64)> = costs
+        .filter_map(|m| m.cost.map(|v| (m.step as f64, v)))
+        .collect();
+    if points.is_empty() {
+        return vec![];
+    }
+    vec![Series {
+        name: "expected cost".into(),
+        colour: "q7".into(),
+        dashed: false,
+        smooth: false,
+        points,
+    }]
 }

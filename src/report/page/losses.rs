@@ -4,6 +4,7 @@ use super::super::chart::{Chart, Series};
 use super::super::records::*;
 use super::super::run::Run;
 use super::super::svg::short;
+use super::cost::expected;
 use super::{Figure, field, missing, raw};
 use maud::{Markup, html};
 
@@ -176,6 +177,8 @@ fn block(run: &Run, stage: &str) -> Markup {
         true,
         &[],
     );
+    let over = "expected cost of the searched operations";
+    let cost = chart("expected cost", over, expected(&records), false, &[]);
     let parts = chart("terms of the losses", "loss", parts(&records), true, &[]);
     let scores = chart(
         "results on held-out data",
@@ -194,6 +197,7 @@ fn block(run: &Run, stage: &str) -> Markup {
             @if !arch_lr.is_empty() { (figure("Learning rate of the architecture", "", &format!("lr-arch-{stage}"), &arch_lr)) }
             @if !parts.is_empty() { (figure("Terms of the loss", "weight steps", &format!("terms-{stage}"), &parts)) }
             @if !norm.is_empty() { (figure("Gradient norm", "", &format!("gradient-{stage}"), &norm)) }
+            @if !cost.is_empty() { (figure("Expected cost", "of the searched operations: what search.constraint weighs", &format!("cost-{stage}"), &cost)) }
             @if !scores.is_empty() { (figure("Held-out results", "", &format!("heldout-{stage}"), &scores)) }
         }
     }

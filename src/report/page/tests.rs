@@ -48,6 +48,7 @@ fn a_whole_run_has_every_figure_and_needs_no_network() {
         "mtnas-2020",
         "coco",
         "Supernet-to-derived gap",
+        "expected cost of the searched operations",
         "data:image/png;base64,",
         "rollback",
         "MT0602",

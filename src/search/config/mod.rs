@@ -12,6 +12,7 @@ use crate::settings;
 use crate::space::config::SpaceConfig;
 use crate::task::config::{TaskConfig, TaskKind};
 
+mod constraint;
 mod diff;
 pub mod explain;
 mod overrides;
@@ -21,6 +22,7 @@ mod search;
 mod source;
 mod validate;
 
+pub use constraint::*;
 pub use diff::Change;
 pub use overrides::Override;
 pub use run::*;

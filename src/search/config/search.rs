@@ -1,6 +1,7 @@
 //! Keys of the search: method, bi-level step, stop rule, stages and ablations. The rows named here are those of the register of
 //! choices in `docs/decisions.md`: the paper leaves them open.
 
+use super::ConstraintConfig;
 use crate::model::Memory;
 use crate::optim::config::{AdamConfig, SgdConfig};
 use crate::{choices, settings};
@@ -250,6 +251,9 @@ settings! {
         pub ablation: AblationConfig = AblationConfig::default(),
         /// Genotypes of stages that are not searched.
         pub genotypes: GenotypesConfig = GenotypesConfig::default(),
+        /// A penalty on what the searched cells are expected to cost, in the loss of the architecture steps (not in the paper; as ProxylessNAS,
+        /// section 3.3.1).
+        pub constraint: ConstraintConfig = ConstraintConfig::default(),
         /// For `method = "random"`.
         pub random: RandomSearchConfig = RandomSearchConfig::default(),
         /// For `method = "darts+"`.

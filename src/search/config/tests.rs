@@ -253,6 +253,13 @@ const SLIPS: &[(&str, &str, Code, &str, &str)] = &[
         "one crop",
     ),
     (
+        "format = \"kitti\"",
+        "format = \"kitti\"\ncentre = 0.9",
+        Code::ConfigValue,
+        "`data.kitti.centre`",
+        "data sets of classes",
+    ),
+    (
         "version = 1",
         "version = 2",
         Code::ConfigValue,

@@ -95,6 +95,31 @@ fn a_gpu_is_planned_for_by_counting() {
 }
 
 #[test]
+fn a_constraint_is_a_few_launches_of_a_recorded_step() {
+    let (mut c, heads) = demo();
+    c.search.ablation.presearch = false;
+    c.search.ablation.co_search = true;
+    let mut charged = c.clone();
+    charged.search.constraint.weight = 0.5;
+    let gpu = Gpu {
+        memory: 64 << 30,
+        bandwidth: 1e12,
+        launch: 2e-6,
+    };
+    let [plain, charged] =
+        [&c, &charged].map(|c| forecast(c, &heads, Some(4), Where::Gpu(gpu)).unwrap());
+    for (a, b) in plain.iter().zip(&charged) {
+        let more = b.launches.unwrap() - a.launches.unwrap();
+        assert_eq!(more == 0, a.stage == "5-finetune", "{}: {more}", a.stage);
+        assert!(more <= 48, "{}: {more}", a.stage);
+        assert_eq!((b.graphs, &b.by_host), (a.graphs, &a.by_host), "{b:?}");
+        // What it costs is among the parts of the loss that come back; nothing goes up but where that part lies, once.
+        assert!(b.uploaded.unwrap() <= a.uploaded.unwrap() + 8, "{b:?}");
+        assert!(b.fetched.unwrap() <= a.fetched.unwrap() + 8, "{b:?}");
+    }
+}
+
+#[test]
 fn figures_are_extended_in_a_straight_line() {
     assert_eq!(extend([(1, 3.0), (2, 5.0)], 4), 9.0);
     assert_eq!(extend([(2, 3.0), (4, 5.0)], 8), 9.0);

@@ -15,6 +15,7 @@ use crate::rng::{Rng, word};
 use crate::search::beside_floor::BesideFloor;
 use crate::search::bilevel::{Learner, Loss, Order};
 use crate::search::config::{Config, GraphMode};
+use crate::search::constraint::Constraint;
 use crate::search::feed::Plain;
 use crate::search::floor::Floor;
 use crate::search::graphs::{Graphs, StagedLoss, Step};
@@ -124,6 +125,10 @@ impl Workload<'_> {
         let classes = (0..self.classes()).map(|i| format!("class-{i}")).collect();
         let task = task_of(c, &s.table, classes, size)?;
         let (net, store) = Network::build(&self.spec, 1, parameter_dtype(c.run.precision))?;
+        let constraint = match self.searches {
+            true => Constraint::open(c, &net)?,
+            false => None,
+        };
         let half = |i: u64| -> Result<Half> {
             let rng = &mut Rng::new(1, &[word("forecast"), i]);
             let classes = task.classes().len();
@@ -155,7 +160,14 @@ impl Workload<'_> {
                 let (net, task, h) = (&net, &*task, &halves[i]);
                 move |p: &Pass, x: &[Tensor]| loss(net, task, h, x, p)
             };
-            let (arch, weight) = (of(0), of(1));
+            let (plain, weight) = (of(0), of(1));
+            let arch = |p: &Pass, x: &[Tensor]| {
+                let loss = plain(p, x)?;
+                match &constraint {
+                    Some(c) => c.add(&net, p, loss),
+                    None => Ok(loss),
+                }
+            };
             let phase = |l: &mut Learner, graphs: &mut Graphs, update: Update, half: usize| {
                 let (mode, lr) = match update {
                     Update::Arch(c) => (Mode::ARCH_STEP, c.lr),

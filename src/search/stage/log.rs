@@ -24,6 +24,19 @@ impl Running<'_> {
         }
     }
 
+    /// What the searched operations cost to begin with, if that counts.
+    pub(super) fn say_what_cost_is(&self, session: &Session) {
+        if let Some(c) = &self.constraint {
+            let text = format!(
+                "{}: all equal, the searched operations cost {:.4e} {} (search.constraint)",
+                self.plan.name,
+                c.uniform(),
+                c.unit()
+            );
+            session.progress.say(&text);
+        }
+    }
+
     pub(super) fn log(&mut self, session: &mut Session, done: &Done) -> Result<()> {
         session.count(done.images);
         if !self.is_logged(&done.tasks, self.counters.step, session) {
@@ -46,6 +59,7 @@ impl Running<'_> {
             parts: r.parts.iter().map(|(n, v)| (n.to_string(), *v)).collect(),
             lr: None,
             grad_norm: Some(r.norm),
+            cost: None,
             entropy: BTreeMap::new(),
             skip_share: BTreeMap::new(),
             pool_share: BTreeMap::new(),
@@ -90,6 +104,11 @@ impl Running<'_> {
                     .skips
                     .get_or_insert((genotype.skips(crate::space::SkipRule::NormalCell), chosen));
             }
+        }
+        if let Some(c) = &self.constraint {
+            let at = c.at(self.net, &self.learner.store)?;
+            train.cost = Some(at);
+            figures.cost_share = Some(at / c.uniform());
         }
         session.logs.metric(&train)?;
         if let Some(arch) = &done.arch {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bilevel::{Learner, StepReport};
 use super::config::{Alternate, GraphMode};
+use super::constraint::Constraint;
 use super::feed::PictureStore;
 use super::graphs::Graphs;
 use super::session::Session;
@@ -116,6 +117,8 @@ struct Running<'a> {
     stores: Vec<PictureStore>,
     told_of_room: bool,
     graphs: Graphs,
+    /// What the architecture may cost.
+    constraint: Option<Rc<Constraint>>,
     outstanding: Option<step::Outstanding>,
 }
 
@@ -146,6 +149,10 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
         session.seed_of(plan.number),
         session.parameter_dtype(),
     )?;
+    let constraint = match plan.arch {
+        Some(_) => Constraint::open(&session.config, &net)?.map(Rc::new),
+        None => None,
+    };
     let checkpoints = session
         .dir
         .checkpoints(&plan.name, session.config.checkpoint.keep);
@@ -164,6 +171,7 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
         stores: vec![],
         told_of_room: false,
         graphs: Graphs::new(session.config.run.graphs == GraphMode::Off),
+        constraint,
         outstanding: None,
     };
     let loaded = checkpoints.load_latest()?;
@@ -210,6 +218,7 @@ fn run_or_load(session: &mut Session, plan: &Plan) -> Result<Outcome> {
         .progress
         .stage(&plan.name, plan.steps, r.counters.step);
     r.say_what_recomputes(session);
+    r.say_what_cost_is(session);
     while r.counters.step < plan.steps && r.counters.stopper.stopped.is_none() {
         let stopping = session.stop.requested();
         if stopping && r.outstanding.is_none() {

@@ -11,6 +11,7 @@ use crate::model::Network;
 use crate::report::records::StageRecord;
 use crate::search::checkpoint::Checkpoint;
 use crate::search::config::OnTrip;
+use crate::search::constraint::check_source;
 use crate::search::learner_io;
 use crate::search::records_io::Lengths;
 use crate::search::session::Session;
@@ -29,6 +30,7 @@ impl Running<'_> {
             "counters": self.counters,
             "adam_steps": learner_io::adam_steps(&self.learner),
             "lengths": lengths,
+            "costs": self.constraint.as_ref().map_or("", |c| c.source()),
         });
         Ok(Checkpoint { tensors, state })
     }
@@ -38,6 +40,11 @@ impl Running<'_> {
             Error::new(Code::BadCheckpoint, format!("its state does not read: {e}"))
         };
         let field = |name: &str| c.state.get(name).cloned().unwrap_or_default();
+        let started = field("costs");
+        check_source(
+            started.as_str().unwrap_or_default(),
+            self.constraint.as_deref(),
+        )?;
         self.counters = serde_json::from_value(field("counters")).map_err(bad)?;
         let steps = serde_json::from_value(field("adam_steps")).map_err(bad)?;
         learner_io::load(&mut self.learner, &c.tensors, &steps)?;

@@ -92,6 +92,14 @@ impl Running<'_> {
             .map_or(0.0, |a| a.skip_dropout * (1.0 - share));
         let total =
             |p: &Pass, fed: &[Fed], inputs: &[Tensor]| total(net, p, fed, inputs, dtype, mixing);
+        let constraint = self.constraint.clone();
+        let charged = |p: &Pass, fed: &[Fed], inputs: &[Tensor]| {
+            let loss = total(p, fed, inputs)?;
+            match &constraint {
+                Some(c) => c.add(net, p, loss),
+                None => Ok(loss),
+            }
+        };
         let weight = Self::prepare(
             &mut self.weight_loaders,
             plan,
@@ -138,7 +146,7 @@ impl Running<'_> {
                         weights: &plan.weights,
                         epsilon: c.search.unroll_epsilon,
                     };
-                    let loss = |p: &Pass| total(p, &batches, &arch_inputs);
+                    let loss = |p: &Pass| charged(p, &batches, &arch_inputs);
                     let l = &mut self.learner;
                     Begun::Known(l.arch_step(cx, key, &loss, order, &a.alpha, alpha_lr)?)
                 }
@@ -146,7 +154,7 @@ impl Running<'_> {
                     let step = Step {
                         of: &numbers(&tasks, &batches),
                         inputs: &arch_inputs,
-                        loss: &|p, x| total(p, &batches, x),
+                        loss: &|p, x| charged(p, &batches, x),
                         varies,
                     };
                     self.graphs.begin(&mut self.learner, &phase, &step)?
@@ -181,7 +189,7 @@ impl Running<'_> {
         let arch = match arch {
             None => None,
             Some((a, phase, batches, inputs, begun, fetched)) => {
-                let loss = |p: &Pass| total(p, &batches, &inputs);
+                let loss = |p: &Pass| charged(p, &batches, &inputs);
                 let report = self.learner.end(&phase, begun, &loss)?;
                 self.learner.know_arch(fetched)?;
                 self.look(session, a, plan.steps - warm)?;

@@ -21,6 +21,7 @@ use crate::ops::pointwise_many::normalised::tests as normalised;
 use crate::ops::pointwise_many::tests as pointwise;
 use crate::ops::pools::tests as pools;
 use crate::ops::rectified_convs::tests as rectified;
+use crate::ops::softmax::tests as softmax;
 use crate::ops::softmaxes::tests as softmaxes;
 use crate::ops::sync_batch_norm::device::tests as merging;
 use crate::optim::device::tests as optim;
@@ -359,6 +360,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             softmaxes::mutation_cases(e)?;
+            softmax::more_lines_than_threads(e)?;
             ops(e, &["softmax", "log_softmax", "edge_softmax"], 7)
         },
     },

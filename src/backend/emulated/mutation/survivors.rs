@@ -77,6 +77,12 @@ const SURVIVORS: &[Survivor] = &[
         why: COMMUTES,
     },
     Survivor {
+        file: "softmax.cu",
+        before: "for (int d = WARP_SIZE / 2; d > 0; d /= 2) v = fmaxf(v, __shfl_xor_sync(FULL_WARP, v, d));",
+        after: "for (int d = WARP_SIZE * 2; d > 0; d /= 2) v = fmaxf(v, __shfl_xor_sync(FULL_WARP, v, d));",
+        why: "lanes count from 0 to 31: a distance of one warp or two is none, and a maximum with oneself changes nothing",
+    },
+    Survivor {
         file: "sum.cu",
         before: "if (k < terms) {",
         after: "if (k <= terms) {",

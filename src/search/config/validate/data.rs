@@ -54,6 +54,14 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
         );
         let part = set.fraction > 0.0 && set.fraction <= 1.0;
         c.within(part, key("fraction"), set.fraction, "(0, 1]");
+        let share = (0.0..=1.0).contains(&set.centre);
+        c.within(share, key("centre"), set.centre, "[0, 1]");
+        c.that(
+            set.centre == 0.0 || set.kind() == Kind::Classification,
+            key("centre"),
+            "labels of a part of an image are not those of the image",
+            "remove it: it is for data sets of classes",
+        );
         let share = (0.0..=1.0).contains(&set.max_corrupt);
         c.within(share, key("max_corrupt"), set.max_corrupt, "[0, 1]");
         c.that(

@@ -3,6 +3,7 @@
 use super::Config;
 use crate::error::Code;
 
+mod constraint;
 mod data;
 mod network;
 mod search;
@@ -99,6 +100,7 @@ impl Config {
         network::check(self, &mut c);
         data::check(self, &mut c);
         search::check(self, &mut c);
+        constraint::check(self, &mut c);
         c.count("checkpoint.every", self.checkpoint.every, 1, LONG);
         c.count("checkpoint.keep", self.checkpoint.keep, 2, 1000);
         c.count("log.every", self.log.every, 1, LONG);

@@ -9,7 +9,7 @@ use crate::space::primitive::Primitive;
 use crate::task::config::TaskKind;
 
 /// Largest batch, in images.
-const MAX_BATCH: usize = 65536;
+pub(super) const MAX_BATCH: usize = 65536;
 
 pub(super) fn check(config: &Config, c: &mut Checks) {
     let s = &config.search;
