@@ -227,6 +227,14 @@ pub(super) fn sum(v: __m256) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps::<1>(v, v)))
 }
 
+/// Sum of all lanes of four vectors.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn all(v: [__m256; 4]) -> f32 {
+    let halves = [_mm256_add_ps(v[0], v[1]), _mm256_add_ps(v[2], v[3])];
+    sum(_mm256_add_ps(halves[0], halves[1]))
+}
+
 /// Sum of `x - shift` and of its square.
 #[target_feature(enable = "avx2,fma")]
 #[allow(unsafe_code)]
@@ -242,14 +250,50 @@ pub fn shifted_sums(x: &[f32], shift: f32) -> (f32, f32) {
             q[H] = _mm256_fmadd_ps(d, d, q[H]);
         });
     }
-    let all = |v: [__m256; 4]| {
-        let halves = [_mm256_add_ps(v[0], v[1]), _mm256_add_ps(v[2], v[3])];
-        sum(_mm256_add_ps(halves[0], halves[1]))
-    };
     let (mut sums, mut squares) = (all(a), all(q));
     for v in &x[whole..] {
         sums += v - shift;
         squares = (v - shift).mul_add(v - shift, squares);
     }
     (sums, squares)
+}
+
+/// `(sum of dy, sum of dy (x - mean))`; with `RELU` only where `a x + b > 0`.
+#[target_feature(enable = "avx2,fma")]
+#[allow(unsafe_code)]
+pub fn gradient_sums<const RELU: bool>(
+    x: &[f32],
+    dy: &[f32],
+    mean: f32,
+    a: f32,
+    b: f32,
+) -> (f32, f32) {
+    assert_eq!(x.len(), dy.len());
+    let by = _mm256_set1_ps(mean);
+    let (av, bv) = (_mm256_set1_ps(a), _mm256_set1_ps(b));
+    let (mut s, mut q) = ([_mm256_setzero_ps(); 4], [_mm256_setzero_ps(); 4]);
+    let whole = x.len() - x.len() % (4 * LANES);
+    for o in (0..whole).step_by(4 * LANES) {
+        unrolled!(H in 0 1 2 3 => {
+            let at = o + H * LANES;
+            // SAFETY: `whole` ends inside both, which are of one length.
+            let (v, mut g) = unsafe {
+                (_mm256_loadu_ps(x.as_ptr().add(at)), _mm256_loadu_ps(dy.as_ptr().add(at)))
+            };
+            if RELU {
+                let on = _mm256_fmadd_ps(v, av, bv);
+                g = _mm256_and_ps(g, _mm256_cmp_ps::<_CMP_GT_OQ>(on, _mm256_setzero_ps()));
+            }
+            s[H] = _mm256_add_ps(s[H], g);
+            q[H] = _mm256_fmadd_ps(g, _mm256_sub_ps(v, by), q[H]);
+        });
+    }
+    let (mut sums, mut products) = (all(s), all(q));
+    for (&x, &dy) in x[whole..].iter().zip(&dy[whole..]) {
+        if !RELU || x.mul_add(a, b) > 0.0 {
+            sums += dy;
+            products = dy.mul_add(x - mean, products);
+        }
+    }
+    (sums, products)
 }

@@ -127,6 +127,31 @@ fn shifted_sums_by(with: Isa, x: &[f32], shift: f32) -> (f32, f32) {
     unreachable!("no kernels")
 }
 
+/// `(sum of dy, sum of dy (x - mean))` over values of one length; with `relu` only where `a x + b > 0`. `None` where there is no such
+/// kernel: there is one for AVX2.
+#[allow(unsafe_code)]
+pub fn gradient_sums<T: Float>(
+    x: &[T],
+    dy: &[T],
+    [mean, a, b]: [T; 3],
+    relu: bool,
+) -> Option<(T, T)> {
+    #[cfg(target_arch = "x86_64")]
+    if applies::<T>() && isa() == Isa::Avx2 {
+        let (x, dy) = (bytemuck::cast_slice(x), bytemuck::cast_slice(dy));
+        let [mean, a, b] = [mean, a, b].map(|v| v.v() as f32);
+        // SAFETY: the machine has AVX2 and FMA.
+        let (s, q) = unsafe {
+            match relu {
+                true => avx2::gradient_sums::<true>(x, dy, mean, a, b),
+                false => avx2::gradient_sums::<false>(x, dy, mean, a, b),
+            }
+        };
+        return Some((T::c(s.into()), T::c(q.into())));
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +180,9 @@ mod tests {
             for n in [1, 31, 64, 200] {
                 sums_by(with, n);
             }
+        }
+        for n in [1, 31, 64, 200] {
+            gradient_sums_of(n);
         }
     }
 
@@ -203,5 +231,23 @@ mod tests {
         assert_eq!(sum, x.iter().map(of).sum::<f32>(), "{with:?} {n}");
         let all: f32 = x.iter().map(|v| of(v) * of(v)).sum();
         assert_eq!(squares, all, "{with:?} {n}");
+    }
+
+    /// Values whose sums are exact; where x is 1 the rectifier is just off.
+    fn gradient_sums_of(n: usize) {
+        let x: Vec<f32> = (0..n).map(|i| (i % 7) as f32 - 3.0).collect();
+        let dy: Vec<f32> = (0..n).map(|i| (i % 5) as f32 - 1.0).collect();
+        for relu in [false, true] {
+            let Some(is) = gradient_sums(&x, &dy, [0.5, -2.0, 2.0], relu) else {
+                return;
+            };
+            let (mut s, mut q) = (0.0, 0.0);
+            for (x, dy) in x.iter().zip(&dy) {
+                if !relu || 2.0 - 2.0 * x > 0.0 {
+                    (s, q) = (s + dy, q + dy * (x - 0.5));
+                }
+            }
+            assert_eq!(is, (s, q), "{n} {relu}");
+        }
     }
 }

@@ -98,9 +98,15 @@ simd! {
     }
 }
 
+/// `(sum of dy, sum of dy * (x - mean))` over a plane; with `relu`, only where `a x + b > 0`.
+pub fn gradient_sums<T: Float>(x: &[T], dy: &[T], mean: T, a: T, b: T, relu: bool) -> (T, T) {
+    by_hand::gradient_sums(x, dy, [mean, a, b], relu)
+        .unwrap_or_else(|| gradient_sums_portable(x, dy, mean, a, b, relu))
+}
+
 simd! {
-    /// `(sum of dy, sum of dy * (x - mean))` over a plane; with `relu`, only where `a x + b > 0`.
-    pub fn gradient_sums[T](x: &[T], dy: &[T], mean: T, a: T, b: T, relu: bool) -> (T, T) {
+    /// The twin of [`by_hand::gradient_sums`].
+    fn gradient_sums_portable[T](x: &[T], dy: &[T], mean: T, a: T, b: T, relu: bool) -> (T, T) {
         let (mut s, mut q) = ([V::splat(T::ZERO); 2], [V::splat(T::ZERO); 2]);
         let whole = x.len() - x.len() % (2 * LANES);
         let mut at = 0;
