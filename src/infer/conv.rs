@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::step::{Body, Conv, Depthwise, Weight};
+use super::step::{Body, Conv, DEPTH, Depthwise, Weight};
 use crate::backend::host::conv::{self, ConvSizes};
 use crate::backend::host::depthwise::{self, Geometry, Layout};
 use crate::backend::host::gemm::gemm_part;
@@ -16,6 +16,15 @@ use crate::backend::threads::{count, for_pieces};
 const HELD: usize = 1 << 15;
 /// Columns of a product at least, as far as there are so many.
 const LEAST: usize = 96;
+
+/// Elements of a cache line.
+const LINE: usize = 16;
+
+/// The distance of rows that hold so many elements: an odd number of cache lines, so that rows do not all fall on the same places of a
+/// cache, as they would at the distance of two planes of a map.
+fn apart(len: usize) -> usize {
+    (len.div_ceil(LINE) | 1) * LINE
+}
 
 thread_local! {
     /// A padded plane and its output, of one thread.
@@ -84,10 +93,12 @@ impl Product<'_> {
     fn write(&self, first: usize, rows: usize, y: &mut [f32]) {
         let k = self.offsets.len();
         if let Some(packed) = self.w.packed.get(self.group) {
-            let a = &packed[first * k..];
-            let (at, b, ldc) = (self.offsets, self.b, self.ldc);
-            let done = products::product(rows, a, at, b, &self.runs, y, ldc, self.accumulate);
-            assert!(done, "weights are packed where there are kernels");
+            for (i, (a, at)) in packed.iter().zip(self.offsets.chunks(DEPTH)).enumerate() {
+                let (a, b, ldc) = (&a[first * at.len()..], self.b, self.ldc);
+                let add = self.accumulate || i > 0;
+                let done = products::product(rows, a, at, b, &self.runs, y, ldc, add);
+                assert!(done, "weights are packed where there are kernels");
+            }
             return;
         }
         let a = &self.w.plain[first * k..];
@@ -136,25 +147,20 @@ fn pointwise(c: &Conv, [k, m, n]: [usize; 3], w: &Weight, image: Image, scratch:
         y,
     } = image;
     let each = (HELD / k).max(LEAST).min(n).max(1);
-    let held = scratch.take(if c.rectify { k * each } else { 0 });
+    let held = scratch.take(k * apart(each));
     for at in (0..n).step_by(each) {
         let len = each.min(n - at);
-        let (b, ldb) = match c.rectify {
-            true => {
-                for (x, held) in x.chunks(n).zip(held.chunks_mut(len)) {
-                    tiles::copy(true, &x[at..at + len], held);
-                }
-                (&*held, len)
-            }
-            false => (&x[at..], n),
-        };
+        let ldb = apart(len);
+        for (x, held) in x.chunks(n).zip(held.chunks_mut(ldb)) {
+            tiles::copy(c.rectify, &x[at..at + len], &mut held[..len]);
+        }
         let offsets: Vec<usize> = (0..k).map(|p| p * ldb).collect();
         let product = Product {
             w,
             group: 0,
             offsets: &offsets,
             ldb,
-            b,
+            b: held,
             runs: Runs::one(len),
             ldc: n,
             accumulate: in_place,
@@ -242,22 +248,24 @@ fn separable(c: &Conv, d: &Depthwise, m: usize, w: &Weight, image: Image, scratc
     let plane = s.ho * s.wo;
     let tiles = Tiles::new(s, (HELD / (k * s.wo)).max(LEAST.div_ceil(s.wo)));
     let plain = d.act.code() == tiles::PLAIN && d.bias.iter().all(|&b| b == 0.0);
-    let between = scratch.take(k * tiles.rows * s.wo);
+    let between = scratch.take(k * apart(tiles.rows * s.wo));
     for (first, rows, l) in tiles.all() {
         let len = rows * s.wo;
-        let between = &mut between[..k * len];
-        for_pieces(between, len, k * len * s.k * s.k, |ch, y| {
+        let ldb = apart(len);
+        let between = &mut between[..k * ldb];
+        for_pieces(between, ldb, k * len * s.k * s.k, |ch, y| {
+            let y = &mut y[..len];
             channel(d, l, c.rectify, x, first, ch, y);
             if !plain {
                 tiles::finish(d.act.code(), d.bias[ch], &[], y);
             }
         });
-        let offsets: Vec<usize> = (0..k).map(|p| p * len).collect();
+        let offsets: Vec<usize> = (0..k).map(|p| p * ldb).collect();
         let product = Product {
             w,
             group: 0,
             offsets: &offsets,
-            ldb: len,
+            ldb,
             b: between,
             runs: Runs::one(len),
             ldc: plane,

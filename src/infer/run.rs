@@ -19,10 +19,16 @@ const PIECE: usize = 1 << 14;
 
 /// A program with its arena. Runs of one session write the same memory.
 pub struct Session<'a> {
-    program: &'a Program,
-    images: usize,
+    of: Batch<'a>,
     arena: Buffer,
     scratch: Scratch,
+}
+
+/// A program for so many images.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    program: &'a Program,
+    images: usize,
 }
 
 /// The image and the arena but for what is being written.
@@ -38,8 +44,7 @@ impl<'a> Session<'a> {
     /// Memory for runs of `images` images.
     pub fn new(program: &'a Program, images: usize) -> Session<'a> {
         Session {
-            program,
-            images,
+            of: Batch { program, images },
             arena: Buffer::scratch(DType::F32, program.memory.arena * images),
             scratch: Scratch::default(),
         }
@@ -55,6 +60,64 @@ impl<'a> Session<'a> {
         self.scratch.bytes()
     }
 
+    /// Computes all outputs of images `(N, 3, H, W)`, f32.
+    ///
+    /// # Errors
+    /// `Shape` for images of another size or number; those of operations without a step of their own.
+    pub fn run(&mut self, images: &Tensor) -> Result<()> {
+        self.run_with(images, |_, _| {})
+    }
+
+    /// As [`Session::run`]; tells `done` each step's number and seconds.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_with(&mut self, images: &Tensor, mut done: impl FnMut(usize, f64)) -> Result<()> {
+        let Batch {
+            program,
+            images: count,
+        } = self.of;
+        let want = [&[count], &program.values[0].dims[..]].concat();
+        if images.dims() != want || images.dtype() != DType::F32 {
+            let what = format!("a session for {want:?} in f32 was given {images:?}");
+            return Err(Error::new(Code::Shape, what));
+        }
+        let given = images.data::<f32>();
+        for (t, step) in program.steps.iter().enumerate() {
+            let start = Instant::now();
+            for image in 0..count {
+                let made = self.of.at(step.makes(), image);
+                let (before, rest) = self.arena.values_mut::<f32>().split_at_mut(made.start);
+                let (y, after) = rest.split_at_mut(made.len());
+                let around = Around {
+                    given,
+                    before,
+                    after,
+                    from: made.end,
+                };
+                (self.of).write(step, image, &around, y, &mut self.scratch)?;
+            }
+            done(t, start.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// Output `i` of the last run, in the order of [`Program::outputs`].
+    ///
+    /// # Errors
+    /// None: there are as many values as its shape holds.
+    pub fn output(&self, i: usize) -> Result<Tensor> {
+        let v = self.of.program.outputs[i].1;
+        let mut all = vec![];
+        for image in 0..self.of.images {
+            all.extend_from_slice(&self.arena.values::<f32>()[self.of.at(v, image)]);
+        }
+        let dims = [&[self.of.images], &self.of.program.values[v].dims[..]].concat();
+        Tensor::from_f32(&dims[..], all)
+    }
+}
+
+impl Batch<'_> {
     /// Where an image of a value that is not the given one lies.
     fn at(&self, v: V, image: usize) -> std::ops::Range<usize> {
         let p = self.program;
@@ -74,54 +137,6 @@ impl<'a> Session<'a> {
             true => &around.before[r],
             false => &around.after[r.start - around.from..r.end - around.from],
         }
-    }
-
-    /// Computes all outputs of images `(N, 3, H, W)`, f32.
-    ///
-    /// # Errors
-    /// `Shape` for images of another size or number; those of operations without a step of their own.
-    pub fn run(&mut self, images: &Tensor) -> Result<()> {
-        self.run_with(images, |_, _| {})
-    }
-
-    /// As [`Session::run`]; tells `done` each step's number and seconds.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn run_with(&mut self, images: &Tensor, mut done: impl FnMut(usize, f64)) -> Result<()> {
-        let want = [&[self.images], &self.program.values[0].dims[..]].concat();
-        if images.dims() != want || images.dtype() != DType::F32 {
-            let what = format!("a session for {want:?} in f32 was given {images:?}");
-            return Err(Error::new(Code::Shape, what));
-        }
-        let given = images.data::<f32>();
-        for (t, step) in self.program.steps.iter().enumerate() {
-            let start = Instant::now();
-            for image in 0..self.images {
-                self.step(step, given, image)?;
-            }
-            done(t, start.elapsed().as_secs_f64());
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, step: &Step, given: &[f32], image: usize) -> Result<()> {
-        let made = self.at(step.makes(), image);
-        let (mut arena, mut scratch) = (
-            std::mem::replace(&mut self.arena, Buffer::scratch(DType::F32, 0)),
-            std::mem::take(&mut self.scratch),
-        );
-        let (before, rest) = arena.values_mut::<f32>().split_at_mut(made.start);
-        let (y, after) = rest.split_at_mut(made.len());
-        let around = Around {
-            given,
-            before,
-            after,
-            from: made.end,
-        };
-        let done = self.write(step, image, &around, y, &mut scratch);
-        (self.arena, self.scratch) = (arena, scratch);
-        done
     }
 
     fn write(
@@ -225,20 +240,6 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Output `i` of the last run, in the order of [`Program::outputs`].
-    ///
-    /// # Errors
-    /// None: there are as many values as its shape holds.
-    pub fn output(&self, i: usize) -> Result<Tensor> {
-        let v = self.program.outputs[i].1;
-        let mut all = vec![];
-        for image in 0..self.images {
-            all.extend_from_slice(&self.arena.values::<f32>()[self.at(v, image)]);
-        }
-        let dims = [&[self.images], &self.program.values[v].dims[..]].concat();
-        Tensor::from_f32(&dims[..], all)
     }
 }
 

@@ -52,24 +52,26 @@ impl Act {
 pub struct Weight {
     /// `(c_out, rest)`.
     pub plain: Vec<f32>,
-    /// The same, packed, for each group; empty where there are no kernels for that.
-    pub packed: Vec<Vec<f32>>,
+    /// The same, packed, for each group, [`DEPTH`] columns at a time; empty where there are no kernels for that.
+    pub packed: Vec<Vec<Vec<f32>>>,
 }
+
+/// Rows of B at a time: what a tile of a product reads of them stays in the first-level cache for all rows of the result.
+pub const DEPTH: usize = 256;
 
 impl Weight {
     /// Packs `(c_out, rest)` in groups.
     pub fn new(plain: Vec<f32>, c_out: usize, groups: usize) -> Weight {
         let (per, rest) = (c_out / groups, plain.len() / c_out.max(1));
         let pack = |q: usize| {
-            let mut out = vec![];
-            products::pack(
-                per,
-                rest,
-                &plain[q * per * rest..][..per * rest],
-                [rest, 1],
-                &mut out,
-            );
-            out
+            let own = &plain[q * per * rest..][..per * rest];
+            let part = |at: usize| {
+                let mut out = vec![];
+                let depth = DEPTH.min(rest - at);
+                products::pack(per, depth, &own[at..], [rest, 1], &mut out);
+                out
+            };
+            (0..rest).step_by(DEPTH).map(part).collect()
         };
         let packed = match products::applies::<f32>() {
             true => (0..groups).map(pack).collect(),
