@@ -38,8 +38,7 @@ device it is the network as it is, replayed as a graph where that can be.
 --ops-table times every candidate operation where the cells of the network have
 one, at the first batch: the table that `table` of [search.constraint] names.")]
 pub(super) struct Net {
-    /// Finished run, genotype file (FILE:NAME), published name, or a network
-    /// made by hand
+    /// Finished run, genotype file, published name or network by hand
     target: String,
     /// Images of a pass; several with commas
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,32", value_parser = clap::value_parser!(u16).range(1..))]
