@@ -29,6 +29,7 @@ pub mod error;
 pub mod export;
 pub mod files;
 pub mod gradcheck;
+pub mod infer;
 pub mod metrics;
 pub mod microbench;
 pub mod model;

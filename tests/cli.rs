@@ -15,6 +15,8 @@ mod genotypes;
 mod hand;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/net.rs"]
+mod net;
 
 fn mtnas(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mtnas"))

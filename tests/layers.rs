@@ -101,6 +101,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "infer",
+        &[
+            "backend", "error", "export", "model", "nn", "ops", "portable", "tape", "tensor",
+        ],
+    ),
+    (
         "report",
         &[
             "annotation",

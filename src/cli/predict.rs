@@ -15,7 +15,7 @@ use crate::files::{create_dir, write_atomic};
 use crate::report::{draw, samples};
 use crate::search::config::Config;
 use crate::search::model_file::{self, Final};
-use crate::search::samples::predict;
+use crate::search::samples::predict_all;
 use crate::search::workbench::activation_dtype;
 use crate::task::Prediction;
 use crate::task::config::TaskKind;
@@ -184,9 +184,10 @@ impl Seen {
             objects: None,
             labels: None,
         };
-        for viewer in &f.tasks {
+        let said = predict_all(&f.tasks, &f.net, &f.store, cx, dtype, &seen.image)?;
+        for (viewer, said) in f.tasks.iter().zip(said) {
             let classes = viewer.task.classes().to_vec();
-            match predict(viewer, &f.net, &f.store, cx, dtype, &seen.image)? {
+            match said {
                 Prediction::Objects(mut d) => {
                     d.retain(|d| d.score >= score);
                     (seen.found.detections, seen.objects) = (d, Some(classes));

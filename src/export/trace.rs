@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Code, Error, Result};
-use crate::model::{Network, Outputs};
+use crate::model::{Mixing, Network, Outputs};
 use crate::nn::{Mode, Pass, Store};
 use crate::portable::{Graph, Id, Kind};
 use crate::tape::{Cx, Operand, Recorded, Var};
@@ -27,9 +27,10 @@ pub fn names(task: TaskKind) -> &'static [&'static str] {
 /// # Errors
 /// Those of the network.
 pub fn outputs(net: &Network, p: &Pass, image: &Var) -> Result<Vec<(&'static str, Var)>> {
-    let mut all = vec![];
-    for task in tasks(net) {
-        let values = match net.forward(p, image, task)? {
+    let (tasks, mut all) = (tasks(net), vec![]);
+    let heads = net.forward_all(p, image, &tasks, Mixing::Parameters)?;
+    for (task, outputs) in tasks.into_iter().zip(heads) {
+        let values = match outputs {
             Outputs::Detection { loc, conf } => vec![loc, conf],
             Outputs::Segmentation(y) => vec![y],
             Outputs::Classification { logits, .. } => vec![logits],
@@ -57,11 +58,22 @@ pub fn tasks(net: &Network) -> Vec<TaskKind> {
 /// [`Code::Argument`], naming the operation, for a network with one that other programs do not know: a search network.
 pub fn trace(net: &Network, store: &Store) -> Result<Graph> {
     let spec = net.spec();
+    let image = Shape::from([1, 3, spec.height, spec.width]);
+    trace_of(store, image, |p, image| outputs(net, p, image))
+}
+
+/// As [`trace()`], of whatever `f` computes over the values of `store` from one map of this shape, with its results by name.
+///
+/// # Errors
+/// As there; those of `f`.
+pub fn trace_of(
+    store: &Store,
+    map: Shape,
+    f: impl FnOnce(&Pass, &Var) -> Result<Vec<(&'static str, Var)>>,
+) -> Result<Graph> {
     let p = Pass::new(store, Cx::default(), Mode::EVAL);
-    let image = p
-        .tape
-        .leaf(Tensor::zeros([1, 3, spec.height, spec.width], DType::F32));
-    let (heads, recorded) = p.tape.recorded(|| outputs(net, &p, &image))?;
+    let image = p.tape.leaf(Tensor::zeros(map, DType::F32));
+    let (heads, recorded) = p.tape.recorded(|| f(&p, &image))?;
     let mut graph = Graph::default();
     let mut known = BTreeMap::new();
     known.insert(image.id(), graph.input(IMAGE, *image.shape()));
@@ -131,7 +143,7 @@ mod tests {
     use crate::nn::LayerKind;
     use crate::space::published;
 
-    /// Every declared layer is there once, though each head is recorded with a backbone of its own.
+    /// Every declared layer is there once.
     #[test]
     fn heads_share_what_they_read() {
         let cells = |name| Cells::Derived(published::by_name(name).unwrap());

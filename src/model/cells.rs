@@ -103,7 +103,8 @@ impl CellNetwork {
         self.backbone.outputs()
     }
 
-    /// One task's outputs for images `(N, 3, H, W)`; `None` when there is no head for it. `mixtures`: weights of search cells, by group.
+    /// The outputs of these tasks for images `(N, 3, H, W)`; the stem and the backbone are computed once. `mixtures`: weights of search
+    /// cells, by group.
     ///
     /// # Errors
     /// Those of the ops.
@@ -111,10 +112,10 @@ impl CellNetwork {
         &self,
         p: &Pass,
         image: &Var,
-        task: TaskKind,
+        tasks: &[TaskKind],
         spec: &NetworkSpec,
         mixtures: &BTreeMap<&str, Mixture>,
-    ) -> Result<Option<Outputs>> {
+    ) -> Result<Vec<(TaskKind, Outputs)>> {
         let of = |cells: &Cells| match cells {
             Cells::Search { group, .. } => mixtures.get(group.as_str()),
             _ => None,
@@ -125,30 +126,24 @@ impl CellNetwork {
             det: of(&spec.det),
             seg: of(&spec.seg),
         };
-        let taps = || {
-            let all: Vec<&State> = cells.iter().collect();
-            Taps::of_cells(&spec.frame.reduction_cells(), [&stem[0], &stem[1]], &all)
+        let dense = [TaskKind::Detection, TaskKind::Segmentation].map(|t| tasks.contains(&t));
+        let mut all = match &self.branches {
+            Branches::Release(r) if dense.contains(&true) => {
+                let cells: Vec<&State> = cells.iter().collect();
+                let reductions = spec.frame.reduction_cells();
+                let taps = Taps::of_cells(&reductions, [&stem[0], &stem[1]], &cells)?;
+                r.heads(p, &taps, dense, branch)?
+            }
+            Branches::Peer(n) if dense.contains(&true) => n.heads(p, &cells, dense)?,
+            _ => vec![],
         };
-        Ok(match (task, &self.branches, &self.classifier) {
-            (TaskKind::Detection, Branches::Release(r), _) if spec.det_head.is_some() => {
-                let (loc, conf) = r.detect(p, &taps()?, branch)?;
-                Some(Outputs::Detection { loc, conf })
-            }
-            (TaskKind::Detection, Branches::Peer(n), _) if spec.det_head.is_some() => {
-                let (loc, conf) = n.detect(p, &cells)?;
-                Some(Outputs::Detection { loc, conf })
-            }
-            (TaskKind::Segmentation, Branches::Release(r), _) if spec.seg_classes.is_some() => {
-                Some(Outputs::Segmentation(r.segment(p, &taps()?, branch)?))
-            }
-            (TaskKind::Segmentation, Branches::Peer(n), _) if spec.seg_classes.is_some() => {
-                Some(Outputs::Segmentation(n.segment(p, &cells)?))
-            }
-            (TaskKind::Classification, _, Some(classifier)) => {
-                Some(self.classify(p, classifier, &cells)?)
-            }
-            _ => None,
-        })
+        if let Some(classifier) = &self.classifier
+            && tasks.contains(&TaskKind::Classification)
+        {
+            let outputs = self.classify(p, classifier, &cells)?;
+            all.push((TaskKind::Classification, outputs));
+        }
+        Ok(all)
     }
 
     fn classify(&self, p: &Pass, classifier: &Classifier, cells: &[State]) -> Result<Outputs> {

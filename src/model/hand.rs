@@ -90,7 +90,7 @@ impl HandCrafted {
         &self.maps
     }
 
-    /// One task's outputs for images `(N, 3, H, W)`; `None` when there is no head for it.
+    /// The outputs of these tasks for images `(N, 3, H, W)`; the trunk is computed once.
     ///
     /// # Errors
     /// Those of the ops.
@@ -98,32 +98,29 @@ impl HandCrafted {
         &self,
         p: &Pass,
         image: &Var,
-        task: TaskKind,
-        spec: &NetworkSpec,
-    ) -> Result<Option<Outputs>> {
-        let maps = || self.trunk.forward(p, image);
-        let states = || Ok::<_, Error>(maps()?.into_iter().map(State::new).collect::<Vec<_>>());
-        let by_hand = BranchMixtures::default();
-        Ok(match (task, &self.head) {
-            (TaskKind::Detection, Head::Branches(r)) if spec.det_head.is_some() => {
-                let states = states()?;
+        tasks: &[TaskKind],
+    ) -> Result<Vec<(TaskKind, Outputs)>> {
+        if tasks.is_empty() {
+            return Ok(vec![]);
+        }
+        let maps = self.trunk.forward(p, image)?;
+        Ok(match &self.head {
+            Head::Branches(r) => {
+                let states: Vec<State> = maps.into_iter().map(State::new).collect();
                 let all: Vec<&State> = states.iter().collect();
-                let (loc, conf) = r.detect(p, &taps(&all), by_hand)?;
-                Some(Outputs::Detection { loc, conf })
+                let wanted =
+                    [TaskKind::Detection, TaskKind::Segmentation].map(|t| tasks.contains(&t));
+                r.heads(p, &taps(&all), wanted, BranchMixtures::default())?
             }
-            (TaskKind::Segmentation, Head::Branches(r)) if spec.seg_classes.is_some() => {
-                let states = states()?;
-                let all: Vec<&State> = states.iter().collect();
-                Some(Outputs::Segmentation(r.segment(p, &taps(&all), by_hand)?))
-            }
-            (TaskKind::Classification, Head::Classifier(c)) => {
-                let maps = maps()?;
-                Some(Outputs::Classification {
-                    logits: c.forward(p, maps.last().expect("a map"))?,
+            Head::Classifier(c) => {
+                let logits = c.forward(p, maps.last().expect("a map"))?;
+                let outputs = Outputs::Classification {
+                    logits,
                     auxiliary: None,
-                })
+                };
+                vec![(TaskKind::Classification, outputs)]
             }
-            _ => None,
+            Head::None => vec![],
         })
     }
 }

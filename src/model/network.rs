@@ -220,16 +220,44 @@ impl Network {
         task: TaskKind,
         mixing: Mixing,
     ) -> Result<Outputs> {
-        p.deferred(|| self.record(p, image, task, mixing))
+        let all = self.forward_all(p, image, &[task], mixing)?;
+        Ok(all.into_iter().next().expect("outputs of the one task"))
     }
 
-    fn record(&self, p: &Pass, image: &Var, task: TaskKind, mixing: Mixing) -> Result<Outputs> {
-        let spec = &self.spec;
-        let outputs = match &self.body {
-            Body::Cells(n) => n.forward(p, image, task, spec, &self.mixtures(p, mixing)?)?,
-            Body::HandCrafted(n) => n.forward(p, image, task, spec)?,
+    /// The outputs of several tasks for the same images, in the order of `tasks`: what their branches share, the backbone above all, is
+    /// computed once. Every value is that of [`Network::forward_with`], bit for bit.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn forward_all(
+        &self,
+        p: &Pass,
+        image: &Var,
+        tasks: &[TaskKind],
+        mixing: Mixing,
+    ) -> Result<Vec<Outputs>> {
+        p.deferred(|| self.record(p, image, tasks, mixing))
+    }
+
+    fn record(
+        &self,
+        p: &Pass,
+        image: &Var,
+        tasks: &[TaskKind],
+        mixing: Mixing,
+    ) -> Result<Vec<Outputs>> {
+        let (spec, own) = (&self.spec, self.tasks());
+        if let Some(task) = tasks.iter().find(|t| !own.contains(t)) {
+            let what = format!("the network has no {task} head");
+            return Err(Error::new(Code::Argument, what));
+        }
+        let found = match &self.body {
+            Body::Cells(n) => n.forward(p, image, tasks, spec, &self.mixtures(p, mixing)?)?,
+            Body::HandCrafted(n) => n.forward(p, image, tasks)?,
         };
-        outputs.ok_or_else(|| Error::new(Code::Argument, format!("the network has no {task} head")))
+        let of = |task: &TaskKind| found.iter().find(|f| f.0 == *task).map(|f| f.1.clone());
+        let all = tasks.iter().map(|t| of(t).expect("a head of its own"));
+        Ok(all.collect())
     }
 
     fn mixtures(&self, p: &Pass, mixing: Mixing) -> Result<BTreeMap<&str, Mixture>> {

@@ -186,6 +186,9 @@ fn all_published_genotypes_train() {
     }
 }
 
+#[path = "network_joint_tests.rs"]
+mod joint;
+
 #[path = "network_gradient_tests.rs"]
 mod gradients;
 

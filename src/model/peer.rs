@@ -3,12 +3,14 @@
 
 use super::backbone::Backbone;
 use super::conv_norm::{After, ConvNorm, three};
+use super::network::Outputs;
 use super::spec::NetworkSpec;
 use crate::error::{Code, Error, Result};
 use crate::nn::{Affine, BatchNorm, Bias, Builder, Conv2d, ConvTranspose2d, Map, Pass};
 use crate::ops::{self, Conv2dParams};
 use crate::space::operation::State;
 use crate::tape::Var;
+use crate::task::config::TaskKind;
 
 /// Offsets per prior.
 const LOC_VALUES: usize = 4;
@@ -154,37 +156,49 @@ impl Peer {
         Ok(sums)
     }
 
-    /// Locations `(N, P, 4)` and class scores `(N, P, classes + 1)`.
+    /// Outputs of detection, of segmentation or of both; the pyramid that they share is computed once.
     ///
     /// # Errors
     /// Those of the ops.
-    pub fn detect(&self, p: &Pass, cells: &[State]) -> Result<(Var, Var)> {
+    ///
+    /// # Panics
+    /// When segmentation is wanted of a network without its head: a bug of the caller.
+    pub fn heads(
+        &self,
+        p: &Pass,
+        cells: &[State],
+        [det, seg]: [bool; 2],
+    ) -> Result<Vec<(TaskKind, Outputs)>> {
+        // Segmentation reads the finest level alone.
+        let levels = if det { PYRAMID } else { 1 };
         let mut features = vec![];
-        for (layer, x) in self.smooth.iter().zip(self.pyramid(p, cells)?) {
+        for (layer, x) in self.smooth.iter().zip(self.pyramid(p, cells)?).take(levels) {
             features.push(layer.forward(p, &x)?);
         }
-        if let Some(extra) = &self.extra {
-            features.push(extra.forward(p, &features[PYRAMID - 1])?);
+        let finest = features[0].clone();
+        let mut all = vec![];
+        if det {
+            if let Some(extra) = &self.extra {
+                features.push(extra.forward(p, &features[PYRAMID - 1])?);
+            }
+            let rows = |layers: &[Conv2d], values: usize| {
+                Conv2d::forward_rows(&layers.iter().collect::<Vec<_>>(), p, &features, values)
+            };
+            let outputs = Outputs::Detection {
+                loc: rows(&self.loc, LOC_VALUES)?,
+                conf: rows(&self.conf, self.classes)?,
+            };
+            all.push((TaskKind::Detection, outputs));
         }
-        let rows = |layers: &[Conv2d], values: usize| {
-            Conv2d::forward_rows(&layers.iter().collect::<Vec<_>>(), p, &features, values)
-        };
-        Ok((
-            rows(&self.loc, LOC_VALUES)?,
-            rows(&self.conf, self.classes)?,
-        ))
-    }
-
-    /// Class scores of every pixel, `(N, classes, H, W)`.
-    ///
-    /// # Errors
-    /// Those of the ops.
-    pub fn segment(&self, p: &Pass, cells: &[State]) -> Result<Var> {
-        let up = self
-            .up
-            .as_ref()
-            .expect("a network with a segmentation head");
-        up.forward(p, &self.smooth[0].forward(p, &self.pyramid(p, cells)?[0])?)
+        if seg {
+            let up = self
+                .up
+                .as_ref()
+                .expect("a network with a segmentation head");
+            let y = Outputs::Segmentation(up.forward(p, &finest)?);
+            all.push((TaskKind::Segmentation, y));
+        }
+        Ok(all)
     }
 }
 

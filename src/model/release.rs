@@ -3,6 +3,7 @@
 
 use super::coarse_levels::{COARSE_LEVELS, CoarseLevels};
 use super::conv_norm::{After, ConvNorm, ONE, rows_of, three};
+use super::network::Outputs;
 use super::spec::{DetHead, NetworkSpec};
 use super::top_down::TopDown;
 use crate::error::{Code, Error, Result};
@@ -11,6 +12,7 @@ use crate::ops;
 use crate::space::operation::State;
 use crate::space::{CellKind, Mixture};
 use crate::tape::Var;
+use crate::task::config::TaskKind;
 
 /// What branches read of a backbone: its maps ([`Map`]), or what they hold (`&State`).
 #[derive(Debug, Clone, Copy)]
@@ -155,40 +157,52 @@ impl Release {
         &self.maps
     }
 
-    /// Locations `(N, P, loc_values)` and class scores `(N, P, classes + 1)`.
+    /// Outputs of detection, of segmentation or of both; the top-down path that they share is computed once, as far as it is wanted.
     ///
     /// # Errors
     /// Those of the ops.
-    pub fn detect(
+    ///
+    /// # Panics
+    /// When segmentation is wanted of a network without its head: a bug of the caller.
+    pub fn heads(
         &self,
         p: &Pass,
         taps: &Taps<&State>,
+        [det, seg]: [bool; 2],
         mixtures: BranchMixtures,
-    ) -> Result<(Var, Var)> {
+    ) -> Result<Vec<(TaskKind, Outputs)>> {
         let last = taps.features[3];
-        let coarse = (self.coarse).forward(p, taps.before_last, last, mixtures.det)?;
-        let mut features = self.sums(p, taps, BACKBONE_LEVELS - 1, mixtures.seg)?;
-        features.reverse();
-        features.push(last.x().clone());
-        features.extend(coarse);
-        let (loc, conf): (Vec<_>, Vec<_>) = (self.levels.iter()).map(|l| (&l.loc, &l.conf)).unzip();
-        Ok((
-            rows_of(&loc, p, &features, self.loc_values)?,
-            rows_of(&conf, p, &features, self.classes)?,
-        ))
-    }
-
-    /// Class scores of every pixel, `(N, classes, H, W)`.
-    ///
-    /// # Errors
-    /// Those of the ops.
-    pub fn segment(&self, p: &Pass, taps: &Taps<&State>, mixtures: BranchMixtures) -> Result<Var> {
-        let head = self
-            .seg_head
-            .as_ref()
-            .expect("a network with a segmentation head");
-        let sums = self.sums(p, taps, BACKBONE_LEVELS, mixtures.seg)?;
-        ops::upsample_nearest(&head.forward(p, &sums[BACKBONE_LEVELS - 1])?, 2)
+        let coarse = match det {
+            true => (self.coarse).forward(p, taps.before_last, last, mixtures.det)?,
+            false => vec![],
+        };
+        // Detection reads all sums but the finest.
+        let steps = BACKBONE_LEVELS - usize::from(!seg);
+        let sums = self.sums(p, taps, steps, mixtures.seg)?;
+        let mut all = vec![];
+        if det {
+            let mut features: Vec<Var> = sums[..BACKBONE_LEVELS - 1].to_vec();
+            features.reverse();
+            features.push(last.x().clone());
+            features.extend(coarse);
+            let (loc, conf): (Vec<_>, Vec<_>) =
+                (self.levels.iter()).map(|l| (&l.loc, &l.conf)).unzip();
+            let outputs = Outputs::Detection {
+                loc: rows_of(&loc, p, &features, self.loc_values)?,
+                conf: rows_of(&conf, p, &features, self.classes)?,
+            };
+            all.push((TaskKind::Detection, outputs));
+        }
+        if seg {
+            let head = self
+                .seg_head
+                .as_ref()
+                .expect("a network with a segmentation head");
+            let y = head.forward(p, &sums[BACKBONE_LEVELS - 1])?;
+            let y = ops::upsample_nearest(&y, 2)?;
+            all.push((TaskKind::Segmentation, Outputs::Segmentation(y)));
+        }
+        Ok(all)
     }
 
     /// The first `steps` sums of the top-down path, coarse to fine.

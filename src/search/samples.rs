@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use super::stage::Outcome;
-use super::viewer::{Viewer, outputs};
+use super::viewer::{Viewer, outputs_of_all};
 use super::workbench::Workbench;
 use crate::annotation::{Annotation, Image};
 use crate::error::Result;
@@ -72,12 +72,40 @@ pub fn predict(
     dtype: DType,
     image: &Image,
 ) -> Result<Prediction> {
-    let x = viewer.input_of(image)?;
-    let p = Pass::new(store, cx, Mode::EVAL);
-    let outputs = outputs(viewer.task.kind(), net, &p, &x, dtype, Mixing::Parameters)?;
-    let values: Vec<Tensor> = outputs.iter().map(|v| v.value().clone()).collect();
-    let mut all = viewer
-        .task
-        .predict(&values, &[(image.height, image.width)])?;
-    Ok(all.swap_remove(0))
+    let all = predict_all(std::slice::from_ref(viewer), net, store, cx, dtype, image)?;
+    Ok(all.into_iter().next().expect("what the one task says"))
+}
+
+/// As [`predict`], of several tasks, in their order: those that see the picture alike share one pass, and with it the backbone.
+///
+/// # Errors
+/// Those of the ops.
+pub fn predict_all(
+    viewers: &[Viewer],
+    net: &Network,
+    store: &Store,
+    cx: Cx,
+    dtype: DType,
+    image: &Image,
+) -> Result<Vec<Prediction>> {
+    let mut said: Vec<Option<Prediction>> = viewers.iter().map(|_| None).collect();
+    for (i, viewer) in viewers.iter().enumerate() {
+        if said[i].is_some() {
+            continue;
+        }
+        let alike: Vec<usize> = (i..viewers.len())
+            .filter(|&j| said[j].is_none() && viewers[j].input == viewer.input)
+            .collect();
+        let kinds: Vec<_> = alike.iter().map(|&j| viewers[j].task.kind()).collect();
+        let x = viewer.input_of(image)?;
+        let p = Pass::new(store, cx, Mode::EVAL);
+        let all = outputs_of_all(&kinds, net, &p, &x, dtype, Mixing::Parameters)?;
+        for (j, outputs) in alike.into_iter().zip(all) {
+            let values: Vec<Tensor> = outputs.iter().map(|v| v.value().clone()).collect();
+            let size = [(image.height, image.width)];
+            let of_image = viewers[j].task.predict(&values, &size)?;
+            said[j] = of_image.into_iter().next();
+        }
+    }
+    Ok(said.into_iter().flatten().collect())
 }

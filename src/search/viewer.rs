@@ -90,12 +90,30 @@ pub fn outputs(
     dtype: DType,
     mixing: Mixing,
 ) -> Result<Vec<Var>> {
+    let all = outputs_of_all(&[kind], net, p, images, dtype, mixing)?;
+    Ok(all.into_iter().next().expect("outputs of the one head"))
+}
+
+/// As [`outputs`], of several heads over the same images: what they share is computed once.
+///
+/// # Errors
+/// Those of the ops.
+pub fn outputs_of_all(
+    kinds: &[TaskKind],
+    net: &Network,
+    p: &Pass,
+    images: &Tensor,
+    dtype: DType,
+    mixing: Mixing,
+) -> Result<Vec<Vec<Var>>> {
     let x = p.tape.leaf(images.cast(dtype));
-    Ok(match net.forward_with(p, &x, kind, mixing)? {
+    let values = |o| match o {
         Outputs::Detection { loc, conf } => vec![loc, conf],
         Outputs::Segmentation(y) => vec![y],
         Outputs::Classification { logits, auxiliary } => {
             [Some(logits), auxiliary].into_iter().flatten().collect()
         }
-    })
+    };
+    let all = net.forward_all(p, &x, kinds, mixing)?;
+    Ok(all.into_iter().map(values).collect())
 }

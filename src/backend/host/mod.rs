@@ -30,6 +30,7 @@ pub mod rearrange;
 pub mod resample;
 pub mod softmax;
 pub mod sync_norm;
+pub mod tiles;
 
 use std::sync::OnceLock;
 

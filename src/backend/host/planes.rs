@@ -117,7 +117,7 @@ impl Layout {
         self.at_halves().map(|r| &row[r])
     }
 
-    fn halves<'a, T>(&self, row: &'a mut [T]) -> [&'a mut [T]; 2] {
+    pub(super) fn halves<'a, T>(&self, row: &'a mut [T]) -> [&'a mut [T]; 2] {
         let [a, b] = self.at_halves();
         row.get_disjoint_mut([a, b]).expect("a phase each")
     }

@@ -13,7 +13,7 @@ use crate::tensor::DType;
 pub const TILE_ROWS: usize = 8;
 
 /// Whether there are kernels for values of this type on this machine.
-pub(super) fn applies<T: Float>() -> bool {
+pub fn applies<T: Float>() -> bool {
     T::DTYPE == DType::F32 && isa() != Isa::Baseline
 }
 

@@ -1,6 +1,8 @@
 //! `mtnas bench`: timings on made-up inputs, in the form that `scripts/compare` reads.
 
 mod kernel;
+mod net;
+mod net_ops;
 mod op_timing;
 mod ops;
 
@@ -37,6 +39,8 @@ enum What {
     Ops(ops::Ops),
     /// Time operations on a device against what the device can do
     Kernel(kernel::Kernel),
+    /// Time a derived network on pictures
+    Net(net::Net),
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +108,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         What::Step(a) => a,
         What::Ops(a) => return ops::run(a, context, idle),
         What::Kernel(a) => return kernel::run(a, context),
+        What::Net(a) => return net::run(a, context, idle),
     };
     let mut w = Workload::of_mode(&a.mode)?;
     let set = |to: &mut usize, given: Option<u16>| *to = given.map_or(*to, usize::from);

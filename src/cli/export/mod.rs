@@ -19,7 +19,7 @@ use source::Source;
 
 mod python;
 mod sheet;
-mod source;
+pub(super) mod source;
 
 const HELP: &str = "\
 Examples:

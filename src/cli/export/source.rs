@@ -27,7 +27,7 @@ use crate::tensor::DType;
 
 /// The network around a genotype.
 #[derive(Debug, Args)]
-pub(super) struct Around {
+pub(in crate::cli) struct Around {
     /// Network around a genotype's cells; mtnas-release without it
     #[arg(long, value_name = "NAME")]
     network: Option<InNetwork>,
@@ -61,7 +61,7 @@ struct Detection {
 }
 
 /// One task: what it predicts, its classes where they are known, what its data are normalised with.
-pub(super) struct Head {
+pub(in crate::cli) struct Head {
     pub kind: TaskKind,
     pub classes: Vec<String>,
     pub normalise: Normalise,
@@ -70,7 +70,7 @@ pub(super) struct Head {
 }
 
 /// A network with its values in f32.
-pub(super) struct Source {
+pub(in crate::cli) struct Source {
     pub net: Network,
     pub store: Store,
     /// Its cells; a network made by hand has none.
