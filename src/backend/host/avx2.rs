@@ -13,6 +13,7 @@ const LANES: usize = 8;
 /// compiler would keep a pointer for every tap, most of them in memory.
 #[inline(always)]
 #[allow(unsafe_code)]
+#[allow(clippy::pointers_in_nomem_asm_block)] // nothing is read: there is no instruction
 fn opaque(mut p: *const f32) -> *const f32 {
     // SAFETY: no instruction.
     unsafe { asm!("/* {p} */", p = inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };
