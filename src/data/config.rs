@@ -7,6 +7,7 @@ use super::cityscapes::CityscapesConfig;
 use super::class_map::Coding;
 use super::dataset::{DatasetConfig, Format, Kind};
 use super::kitti_classes::KittiConfig;
+use super::waymo_config::WaymoConfig;
 use crate::settings::{Describe, choice};
 use crate::{choices, settings};
 
@@ -40,7 +41,7 @@ choices! {
 
 impl Describe for Format {
     fn kind() -> String {
-        choice(["kitti", "cityscapes", "cifar10", "image-folder"])
+        choice(Self::choices().into_iter().map(|c| c.0))
     }
     fn choices() -> Vec<(&'static str, &'static str)> {
         vec![
@@ -48,6 +49,14 @@ impl Describe for Format {
             ("cityscapes", "Cityscapes, `leftImg8bit` and `gtFine`."),
             ("cifar10", "CIFAR-10, binary version."),
             ("image-folder", "One folder for each class."),
+            (
+                "waymo-v1",
+                "Waymo Open Dataset v1, TFRecord files with camera labels.",
+            ),
+            (
+                "waymo-v2",
+                "Waymo Open Dataset v2, Parquet files of the components `camera_image` and `camera_box`.",
+            ),
         ]
     }
 }
@@ -80,9 +89,9 @@ settings! {
         pub val: String = "val".into(),
         /// Class names in the order of their ids. Empty: those that the format defines (KITTI: car, pedestrian, cyclist; Cityscapes:
         /// the 19 train ids, also spelled ["cityscapes-19"]; ["mixed-16"] is the merged set of MTNAS; CIFAR-10: its ten; folder names
-        /// in alphabetical order).
+        /// in alphabetical order; Waymo: vehicle, pedestrian, cyclist).
         pub classes: Vec<String> = vec![],
-        /// KITTI types that count as a class of another name, for example { Truck = "car" }.
+        /// Object types (KITTI, Waymo) that count as a class of another name, for example { Truck = "car" }.
         pub merge: BTreeMap<String, String> = BTreeMap::new(),
         /// KITTI types that become ignored objects of a class (`*`: of every class), as the official evaluation does.
         pub ignore: BTreeMap<String, String> = KittiConfig::default().ignore,
@@ -107,6 +116,8 @@ settings! {
         pub on_corrupt: OnCorrupt = OnCorrupt::Error,
         /// Largest share of samples that `on_corrupt = "skip"` leaves out.
         pub max_corrupt: f64 = 0.001,
+        /// Which frames of Waymo Open Dataset.
+        pub waymo: WaymoConfig = WaymoConfig::default(),
     }
 }
 
@@ -133,13 +144,16 @@ impl DataSetConfig {
             val: self.val.clone(),
             kitti,
             cityscapes,
+            classes: self.classes.clone(),
+            merge: self.merge.clone(),
+            waymo: self.waymo.clone(),
         }
     }
 
     /// Kind of annotation that the format carries.
     pub fn kind(&self) -> Kind {
         match self.format {
-            Format::Kitti => Kind::Detection,
+            Format::Kitti | Format::WaymoV1 | Format::WaymoV2 => Kind::Detection,
             Format::Cityscapes => Kind::Segmentation,
             Format::Cifar10 | Format::ImageFolder => Kind::Classification,
         }

@@ -1,5 +1,6 @@
 //! What every data set offers: a fixed order of samples, each with an id, a picture and its annotation.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,9 @@ use super::cifar::Cifar10;
 use super::cityscapes::{Cityscapes, CityscapesConfig};
 use super::image_folder::ImageFolder;
 use super::kitti::{Kitti, KittiConfig};
+use super::waymo::Waymo;
+use super::waymo_config::WaymoConfig;
+use super::waymo_v2::WaymoV2;
 use crate::annotation::{Annotation, Image};
 use crate::error::Result;
 
@@ -80,6 +84,10 @@ pub enum Format {
     Cifar10,
     /// One folder for each class (8.2).
     ImageFolder,
+    /// Waymo Open Dataset v1: TFRecord (8.6).
+    WaymoV1,
+    /// Waymo Open Dataset v2: Parquet (8.6).
+    WaymoV2,
 }
 
 /// Which data set to open, and how.
@@ -98,6 +106,12 @@ pub struct DatasetConfig {
     pub kitti: KittiConfig,
     /// Rules of the Cityscapes format.
     pub cityscapes: CityscapesConfig,
+    /// Classes of formats whose objects have types by name; empty for those of the format.
+    pub classes: Vec<String>,
+    /// Types of these formats that count as a class of another name.
+    pub merge: BTreeMap<String, String>,
+    /// Which frames of Waymo Open Dataset.
+    pub waymo: WaymoConfig,
 }
 
 impl Default for DatasetConfig {
@@ -109,6 +123,9 @@ impl Default for DatasetConfig {
             val: "val".into(),
             kitti: KittiConfig::default(),
             cityscapes: CityscapesConfig::default(),
+            classes: vec![],
+            merge: BTreeMap::new(),
+            waymo: WaymoConfig::default(),
         }
     }
 }
@@ -141,6 +158,14 @@ impl DatasetConfig {
             Format::Cityscapes => Box::new(Cityscapes::open(&self.root, split, &self.cityscapes)?),
             Format::Cifar10 => Box::new(Cifar10::open(&self.root, split)?),
             Format::ImageFolder => Box::new(ImageFolder::open(&self.root, split)?),
+            Format::WaymoV1 => {
+                let types = Waymo::types(&self.classes, &self.merge)?;
+                Box::new(Waymo::open(&self.root, split, &self.waymo, types)?)
+            }
+            Format::WaymoV2 => {
+                let types = Waymo::types(&self.classes, &self.merge)?;
+                Box::new(WaymoV2::open(&self.root, split, &self.waymo, types)?)
+            }
         })
     }
 }

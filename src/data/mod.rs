@@ -29,6 +29,7 @@ pub mod loader;
 #[cfg(test)]
 mod mutation_tests;
 pub mod normalise;
+pub mod parquet_file;
 pub mod photometric;
 mod png_file;
 pub mod preview;
@@ -39,4 +40,10 @@ pub mod split;
 pub mod stats;
 pub mod synth;
 pub mod text_file;
+pub mod tfrecord;
 pub mod transform;
+pub mod type_map;
+pub mod waymo;
+pub mod waymo_config;
+pub mod waymo_frame;
+pub mod waymo_v2;

@@ -7,6 +7,7 @@ use crate::data::class_map::ClassMap;
 use crate::data::config::DataSetConfig;
 use crate::data::dataset::Format;
 use crate::data::image_folder;
+use crate::data::waymo::Waymo;
 use crate::error::{Code, Error, Result};
 use crate::task::config::{TaskConfig, TaskKind};
 
@@ -30,6 +31,9 @@ pub fn known(data: &DataSetConfig) -> Result<Option<Vec<String>>> {
                 true => Some(image_folder::class_folders(&train)?),
                 false => None,
             }
+        }
+        Format::WaymoV1 | Format::WaymoV2 => {
+            Some(Waymo::types(&set.classes, &set.merge)?.names().to_vec())
         }
     })
 }

@@ -8,6 +8,7 @@ pub mod kind;
 mod kitti;
 #[cfg(test)]
 mod tests;
+mod waymo;
 
 use std::path::{Path, PathBuf};
 
@@ -102,10 +103,22 @@ pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
         let binary = || super::cifar::files_of(dir, "train").is_ok_and(|f| !f.is_empty());
         let classes =
             || super::image_folder::class_folders(&dir.join("train")).is_ok_and(|c| !c.is_empty());
+        let records = || {
+            ["train", "val"]
+                .iter()
+                .any(|split| super::waymo::files_of(dir, split).is_ok())
+        };
+        let tables = || {
+            ["train", "val"]
+                .iter()
+                .any(|split| super::waymo_v2::files_of(dir, split).is_ok())
+        };
         match () {
             _ if has("training/image_2") || has("image_2") => Some(Format::Kitti),
             _ if has("leftImg8bit") => Some(Format::Cityscapes),
             _ if binary() => Some(Format::Cifar10),
+            _ if records() => Some(Format::WaymoV1),
+            _ if tables() => Some(Format::WaymoV2),
             _ if classes() => Some(Format::ImageFolder),
             _ => None,
         }
@@ -129,7 +142,7 @@ pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
     if found.is_empty() {
         return Err(Error::new(Code::NotFound, "no data set of a known format is here")
             .at(root.display())
-            .help("expected training/image_2, leftImg8bit, data_batch_1.bin, or train/CLASS/ folders"));
+            .help("expected training/image_2, leftImg8bit, data_batch_1.bin, train/CLASS/ folders, training/*.tfrecord, or training/camera_image/*.parquet"));
     }
     Ok(found)
 }
@@ -148,6 +161,7 @@ pub fn check(config: &DatasetConfig) -> Result<Report> {
         Format::Cityscapes => cityscapes::walk(config, &mut report)?,
         Format::Cifar10 => cifar::walk(config, &mut report)?,
         Format::ImageFolder => image_folder::walk(config, &mut report)?,
+        Format::WaymoV1 | Format::WaymoV2 => waymo::walk(config, &mut report)?,
     };
     report.images = items.len();
     content::compare(&items, &mut report);

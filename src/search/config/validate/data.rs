@@ -65,7 +65,11 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
         let share = (0.0..=1.0).contains(&set.max_corrupt);
         c.within(share, key("max_corrupt"), set.max_corrupt, "[0, 1]");
         c.that(
-            set.merge.is_empty() || set.format == Format::Kitti,
+            set.merge.is_empty()
+                || matches!(
+                    set.format,
+                    Format::Kitti | Format::WaymoV1 | Format::WaymoV2
+                ),
             key("merge"),
             format!(
                 "a data set of format {:?} has no types to merge",
