@@ -9,6 +9,7 @@ use super::cifar::Cifar10;
 use super::cityscapes::{Cityscapes, CityscapesConfig};
 use super::image_folder::ImageFolder;
 use super::kitti::{Kitti, KittiConfig};
+use super::mixed::{Mixed, MixedRules};
 use super::waymo::Waymo;
 use super::waymo_config::WaymoConfig;
 use super::waymo_v2::WaymoV2;
@@ -88,6 +89,8 @@ pub enum Format {
     WaymoV1,
     /// Waymo Open Dataset v2: Parquet (8.6).
     WaymoV2,
+    /// Several data sets as one (8.8).
+    Mixed,
 }
 
 /// Which data set to open, and how.
@@ -112,6 +115,8 @@ pub struct DatasetConfig {
     pub merge: BTreeMap<String, String>,
     /// Which frames of Waymo Open Dataset.
     pub waymo: WaymoConfig,
+    /// Of what a mixed set is made.
+    pub mixed: MixedRules,
 }
 
 impl Default for DatasetConfig {
@@ -126,6 +131,7 @@ impl Default for DatasetConfig {
             classes: vec![],
             merge: BTreeMap::new(),
             waymo: WaymoConfig::default(),
+            mixed: MixedRules::default(),
         }
     }
 }
@@ -162,6 +168,7 @@ impl DatasetConfig {
                 let types = Waymo::types(&self.classes, &self.merge)?;
                 Box::new(Waymo::open(&self.root, split, &self.waymo, types)?)
             }
+            Format::Mixed => Box::new(Mixed::open(self, split)?),
             Format::WaymoV2 => {
                 let types = Waymo::types(&self.classes, &self.merge)?;
                 Box::new(WaymoV2::open(&self.root, split, &self.waymo, types)?)

@@ -38,6 +38,7 @@ fn format_of(path: &Path, bytes: &[u8]) -> Result<Format> {
         _ if bytes.is_empty() => "an empty file",
         _ if is(b"GIF8") => "a GIF",
         _ if is(b"BM") => "a BMP",
+        _ if is(b"II*\0") || is(b"MM\0*") => "a TIFF",
         _ if is(b"RIFF") => "a RIFF file (WebP)",
         _ if is(b"version https://git-lfs") => "a Git LFS pointer, not the file itself",
         _ => "something else",

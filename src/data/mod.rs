@@ -26,6 +26,8 @@ pub mod kitti;
 pub mod kitti_classes;
 pub mod kitti_label;
 pub mod loader;
+pub mod mixed;
+pub mod mixed_config;
 #[cfg(test)]
 mod mutation_tests;
 pub mod normalise;

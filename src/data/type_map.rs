@@ -98,7 +98,7 @@ mod tests {
         let slips: [(&[&str], &[(&str, &str)], &str); 5] = [
             (&[], &[], "no detection classes"),
             (&["van", "van"], &[], "\"van\" is listed twice"),
-            (&["vna"], &[], "did you mean \"van\""),
+            (&["vann"], &[], "did you mean \"van\""),
             (&["van"], &[("dog", "van")], "no type \"dog\""),
             (&["van"], &[("cat", "dog")], "\"dog\", which is not in"),
         ];

@@ -77,6 +77,13 @@ pub struct Report {
 }
 
 impl Report {
+    fn join(&mut self, other: Report) {
+        self.sets.extend(other.sets);
+        self.images += other.images;
+        self.defects.extend(other.defects);
+        self.notes.extend(other.notes);
+    }
+
     fn add(&mut self, kind: Kind, place: impl std::fmt::Display, message: impl Into<String>) {
         self.defects.push(Defect::new(kind, place, message));
     }
@@ -156,12 +163,19 @@ pub fn check(config: &DatasetConfig) -> Result<Report> {
         sets: vec![config.root.display().to_string()],
         ..Default::default()
     };
+    if config.format == Format::Mixed {
+        for (_, source) in &config.mixed.sources {
+            report.join(check(source)?);
+        }
+        return Ok(report);
+    }
     let items = match config.format {
         Format::Kitti => kitti::walk(config, &mut report)?,
         Format::Cityscapes => cityscapes::walk(config, &mut report)?,
         Format::Cifar10 => cifar::walk(config, &mut report)?,
         Format::ImageFolder => image_folder::walk(config, &mut report)?,
         Format::WaymoV1 | Format::WaymoV2 => waymo::walk(config, &mut report)?,
+        Format::Mixed => vec![],
     };
     report.images = items.len();
     content::compare(&items, &mut report);
@@ -175,11 +189,7 @@ pub fn check(config: &DatasetConfig) -> Result<Report> {
 pub fn check_folder(root: &Path) -> Result<Report> {
     let mut all = Report::default();
     for config in detect(root)? {
-        let one = check(&config)?;
-        all.sets.extend(one.sets);
-        all.images += one.images;
-        all.defects.extend(one.defects);
-        all.notes.extend(one.notes);
+        all.join(check(&config)?);
     }
     Ok(all)
 }
