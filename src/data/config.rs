@@ -7,6 +7,9 @@ use super::cityscapes::CityscapesConfig;
 use super::class_map::Coding;
 use super::dataset::{DatasetConfig, Format, Kind};
 use super::kitti_classes::KittiConfig;
+use super::mixed::MixedRules;
+use super::mixed_config::MixedConfig;
+use super::waymo_config::WaymoConfig;
 use crate::settings::{Describe, choice};
 use crate::{choices, settings};
 
@@ -40,7 +43,7 @@ choices! {
 
 impl Describe for Format {
     fn kind() -> String {
-        choice(["kitti", "cityscapes", "cifar10", "image-folder"])
+        choice(Self::choices().into_iter().map(|c| c.0))
     }
     fn choices() -> Vec<(&'static str, &'static str)> {
         vec![
@@ -48,6 +51,18 @@ impl Describe for Format {
             ("cityscapes", "Cityscapes, `leftImg8bit` and `gtFine`."),
             ("cifar10", "CIFAR-10, binary version."),
             ("image-folder", "One folder for each class."),
+            (
+                "waymo-v1",
+                "Waymo Open Dataset v1, TFRecord files with camera labels.",
+            ),
+            (
+                "waymo-v2",
+                "Waymo Open Dataset v2, Parquet files of the components `camera_image` and `camera_box`.",
+            ),
+            (
+                "mixed",
+                "Several data sets as one: `mixed.sources`; `root` is the folder of list files, if there are any.",
+            ),
         ]
     }
 }
@@ -80,9 +95,9 @@ settings! {
         pub val: String = "val".into(),
         /// Class names in the order of their ids. Empty: those that the format defines (KITTI: car, pedestrian, cyclist; Cityscapes:
         /// the 19 train ids, also spelled ["cityscapes-19"]; ["mixed-16"] is the merged set of MTNAS; CIFAR-10: its ten; folder names
-        /// in alphabetical order).
+        /// in alphabetical order; Waymo: vehicle, pedestrian, cyclist; mixed boxes: ["mixed-3"]).
         pub classes: Vec<String> = vec![],
-        /// KITTI types that count as a class of another name, for example { Truck = "car" }.
+        /// Object types (KITTI, Waymo) that count as a class of another name, for example { Truck = "car" }.
         pub merge: BTreeMap<String, String> = BTreeMap::new(),
         /// KITTI types that become ignored objects of a class (`*`: of every class), as the official evaluation does.
         pub ignore: BTreeMap<String, String> = KittiConfig::default().ignore,
@@ -107,6 +122,10 @@ settings! {
         pub on_corrupt: OnCorrupt = OnCorrupt::Error,
         /// Largest share of samples that `on_corrupt = "skip"` leaves out.
         pub max_corrupt: f64 = 0.001,
+        /// Which frames of Waymo Open Dataset.
+        pub waymo: WaymoConfig = WaymoConfig::default(),
+        /// Of what a data set of `format = "mixed"` is made.
+        pub mixed: MixedConfig = MixedConfig::default(),
     }
 }
 
@@ -133,13 +152,41 @@ impl DataSetConfig {
             val: self.val.clone(),
             kitti,
             cityscapes,
+            classes: self.classes.clone(),
+            merge: self.merge.clone(),
+            waymo: self.waymo.clone(),
+            mixed: MixedRules {
+                config: self.mixed.clone(),
+                sources: self.mixed_sources(),
+            },
         }
+    }
+
+    /// Is it made of other data sets?
+    pub fn is_mixed(&self) -> bool {
+        self.format == Format::Mixed
+    }
+
+    /// The sources of a mixed set; those with label maps have its classes unless they name their own.
+    fn mixed_sources(&self) -> Vec<(String, DatasetConfig)> {
+        let one = |(name, table): &(String, DataSetConfig)| {
+            let mut table = table.clone();
+            if table.classes.is_empty() && table.kind() == Kind::Segmentation {
+                table.classes = self.classes.clone();
+            }
+            (name.clone(), table.dataset())
+        };
+        self.mixed.sources.tables.iter().map(one).collect()
     }
 
     /// Kind of annotation that the format carries.
     pub fn kind(&self) -> Kind {
         match self.format {
-            Format::Kitti => Kind::Detection,
+            Format::Kitti | Format::WaymoV1 | Format::WaymoV2 => Kind::Detection,
+            Format::Mixed => {
+                let first = self.mixed.sources.tables.first();
+                first.map_or(Kind::Detection, |(_, t)| t.kind())
+            }
             Format::Cityscapes => Kind::Segmentation,
             Format::Cifar10 | Format::ImageFolder => Kind::Classification,
         }

@@ -1,5 +1,6 @@
 //! What every data set offers: a fixed order of samples, each with an id, a picture and its annotation.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,10 @@ use super::cifar::Cifar10;
 use super::cityscapes::{Cityscapes, CityscapesConfig};
 use super::image_folder::ImageFolder;
 use super::kitti::{Kitti, KittiConfig};
+use super::mixed::{Mixed, MixedRules};
+use super::waymo::Waymo;
+use super::waymo_config::WaymoConfig;
+use super::waymo_v2::WaymoV2;
 use crate::annotation::{Annotation, Image};
 use crate::error::Result;
 
@@ -80,6 +85,12 @@ pub enum Format {
     Cifar10,
     /// One folder for each class (8.2).
     ImageFolder,
+    /// Waymo Open Dataset v1: TFRecord (8.6).
+    WaymoV1,
+    /// Waymo Open Dataset v2: Parquet (8.6).
+    WaymoV2,
+    /// Several data sets as one (8.8).
+    Mixed,
 }
 
 /// Which data set to open, and how.
@@ -98,6 +109,14 @@ pub struct DatasetConfig {
     pub kitti: KittiConfig,
     /// Rules of the Cityscapes format.
     pub cityscapes: CityscapesConfig,
+    /// Classes of formats whose objects have types by name; empty for those of the format.
+    pub classes: Vec<String>,
+    /// Types of these formats that count as a class of another name.
+    pub merge: BTreeMap<String, String>,
+    /// Which frames of Waymo Open Dataset.
+    pub waymo: WaymoConfig,
+    /// Of what a mixed set is made.
+    pub mixed: MixedRules,
 }
 
 impl Default for DatasetConfig {
@@ -109,6 +128,10 @@ impl Default for DatasetConfig {
             val: "val".into(),
             kitti: KittiConfig::default(),
             cityscapes: CityscapesConfig::default(),
+            classes: vec![],
+            merge: BTreeMap::new(),
+            waymo: WaymoConfig::default(),
+            mixed: MixedRules::default(),
         }
     }
 }
@@ -141,6 +164,15 @@ impl DatasetConfig {
             Format::Cityscapes => Box::new(Cityscapes::open(&self.root, split, &self.cityscapes)?),
             Format::Cifar10 => Box::new(Cifar10::open(&self.root, split)?),
             Format::ImageFolder => Box::new(ImageFolder::open(&self.root, split)?),
+            Format::WaymoV1 => {
+                let types = Waymo::types(&self.classes, &self.merge)?;
+                Box::new(Waymo::open(&self.root, split, &self.waymo, types)?)
+            }
+            Format::Mixed => Box::new(Mixed::open(self, split)?),
+            Format::WaymoV2 => {
+                let types = Waymo::types(&self.classes, &self.merge)?;
+                Box::new(WaymoV2::open(&self.root, split, &self.waymo, types)?)
+            }
         })
     }
 }

@@ -38,6 +38,7 @@ fn format_of(path: &Path, bytes: &[u8]) -> Result<Format> {
         _ if bytes.is_empty() => "an empty file",
         _ if is(b"GIF8") => "a GIF",
         _ if is(b"BM") => "a BMP",
+        _ if is(b"II*\0") || is(b"MM\0*") => "a TIFF",
         _ if is(b"RIFF") => "a RIFF file (WebP)",
         _ if is(b"version https://git-lfs") => "a Git LFS pointer, not the file itself",
         _ => "something else",
@@ -89,10 +90,17 @@ pub(super) fn truncated(path: &Path, why: &str) -> Error {
 /// `NotFound`, `Io`; `BadImage` for a file that is neither format, damaged or cut off; `TooLarge` above
 /// [`MAX_PIXELS`] or [`MAX_BYTES`]. The error names the file.
 pub fn read_image(path: &Path) -> Result<Image> {
-    let bytes = read_limited(path, MAX_BYTES)?;
-    match format_of(path, &bytes)? {
-        Format::Png => png_file::to_rgb(path, &bytes),
-        Format::Jpeg => jpeg_file::to_rgb(path, &bytes),
+    decode_image(path, &read_limited(path, MAX_BYTES)?)
+}
+
+/// [`read_image`] of bytes that are there; `path` is for messages.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn decode_image(path: &Path, bytes: &[u8]) -> Result<Image> {
+    match format_of(path, bytes)? {
+        Format::Png => png_file::to_rgb(path, bytes),
+        Format::Jpeg => jpeg_file::to_rgb(path, bytes),
     }
 }
 

@@ -8,8 +8,9 @@ use super::text_file::sorted_names;
 use crate::annotation::Annotation;
 use crate::error::{Code, Error, Result, nearest};
 
-/// Extensions of pictures, in any case. What a file really is, its content decides.
-pub const EXTENSIONS: [&str; 3] = ["jpeg", "jpg", "png"];
+/// Extensions of pictures, in any case. What a file really is, its content decides: a PNG called `.JPEG` or `.bmp` is read, and a
+/// true BMP is an error that says so, not a picture that is silently missing.
+pub const EXTENSIONS: [&str; 8] = ["jpeg", "jpg", "png", "bmp", "gif", "tif", "tiff", "webp"];
 
 /// Does the name look like a picture?
 pub fn is_picture(name: &str) -> bool {
@@ -176,17 +177,40 @@ mod tests {
             ("train/ant/2.jpg", &png),
             ("train/bee/3.png", &png),
             ("train/bee/notes.txt", b"x"),
+            ("train/bee/4.bmp", &jpeg),
             ("val/cat/9.png", &png),
         ]);
         let train = ImageFolder::open(dir.path(), "train").unwrap();
         assert_eq!(train.classes(), ["ant", "bee", "cat"]);
         assert_eq!(
-            (0..3).map(|i| train.id(i)).collect::<Vec<_>>(),
-            ["ant/2.jpg", "bee/3.png", "cat/1.JPEG"]
+            (0..train.len()).map(|i| train.id(i)).collect::<Vec<_>>(),
+            ["ant/2.jpg", "bee/3.png", "bee/4.bmp", "cat/1.JPEG"]
         );
-        assert!((0..3).all(|i| train.load(i).unwrap().image.width == 9));
+        assert!((0..4).all(|i| train.load(i).unwrap().image.width == 9));
         let val = ImageFolder::open(dir.path(), "val").unwrap();
         assert_eq!(val.load(0).unwrap().annotation, Annotation::Class(2));
+    }
+
+    #[test]
+    fn other_formats_are_named_whatever_their_extension() {
+        let other: [(&[u8], &str); 5] = [
+            (b"BM\x46\0\0\0", "a BMP"),
+            (b"GIF89a", "a GIF"),
+            (b"II*\0\x08\0\0\0", "a TIFF"),
+            (b"MM\0*\0\0\0\x08", "a TIFF"),
+            (b"RIFF\x04\0\0\0WEBP", "WebP"),
+        ];
+        for name in ["train/a/x.JPEG", "train/a/x.bmp", "train/a/x.gif"] {
+            for (bytes, found) in other {
+                let dir = set(&[(name, bytes)]);
+                let folder = ImageFolder::open(dir.path(), "train").unwrap();
+                let e = folder.load(0).unwrap_err();
+                assert_eq!(e.code(), Code::BadImage);
+                assert!(e.message().contains(found), "{name}: {e}");
+                assert!(e.place().unwrap().ends_with(name), "{e}");
+                assert!(e.remedy().unwrap().contains("convert"), "{e}");
+            }
+        }
     }
 
     #[test]

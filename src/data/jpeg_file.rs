@@ -107,39 +107,79 @@ pub(super) fn to_rgb(path: &Path, bytes: &[u8]) -> Result<Image> {
 
 #[cfg(test)]
 mod tests {
+    use crate::data::image_file::read_image;
+
+    /// What Pillow makes of the same bytes. Adobe writes inks inverted: 255 is none.
     #[test]
-    fn cmyk_jpeg_is_converted() {
-        // A 4-component Adobe JPEG: made from a grey one by repeating its component in header and scan is not possible
-        // without an encoder, so the smallest such file is built by hand: one 8x8 block per component, all DC only.
-        let bytes = cmyk_jpeg();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("c.jpg");
-        std::fs::write(&path, bytes).unwrap();
-        let got = crate::data::image_file::read_image(&path).unwrap();
-        assert_eq!((got.height, got.width, got.data.len()), (8, 8, 192));
+    fn inks_become_the_colours_that_pillow_shows() {
+        for (transform, inks, rgb) in [
+            (0, [200, 100, 50, 220], [173, 86, 43]),
+            (0, [90, 130, 140, 255], [90, 130, 140]),
+            (0, [250, 120, 135, 100], [98, 47, 53]),
+            (2, [200, 100, 50, 220], [141, 0, 91]),
+            (2, [90, 130, 140, 255], [148, 174, 161]),
+            (2, [128; 4], [64, 64, 64]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.JPEG");
+            std::fs::write(&path, four_components(transform, inks)).unwrap();
+            let got = read_image(&path).unwrap();
+            assert_eq!((got.height, got.width, got.data.len()), (8, 8, 192));
+            for (k, v) in got.data.iter().enumerate() {
+                let off = v.abs_diff(rgb[k % 3]);
+                assert!(off <= 3, "{transform} {inks:?}: {v} for {}", rgb[k % 3]);
+            }
+        }
     }
 
-    fn cmyk_jpeg() -> Vec<u8> {
+    /// A picture of 8 x 8 pixels of one colour, four components: CMYK (transform 0) or YCCK (2) of Adobe. One block a component,
+    /// the mean alone.
+    fn four_components(transform: u8, values: [u8; 4]) -> Vec<u8> {
         let mut b = vec![0xff, 0xd8];
         b.extend([0xff, 0xee, 0, 14]);
-        b.extend(b"Adobe\0\x64\0\0\0\0\0");
+        b.extend(b"Adobe\0\x64\0\0\0\0");
+        b.push(transform);
+        // Quantised by 8: the DC value is then the mean.
         b.extend([0xff, 0xdb, 0, 67, 0]);
-        b.extend([1; 64]);
+        b.extend([8; 64]);
         b.extend([0xff, 0xc0, 0, 20, 8, 0, 8, 0, 8, 4]);
         for c in 1..=4 {
             b.extend([c, 0x11, 0]);
         }
-        // One code in each table: DC category 0 and AC end-of-block, both the one-bit code 0.
-        for class in [0x00, 0x10] {
-            b.extend([0xff, 0xc4, 0, 20, class, 1]);
-            b.extend([0; 15]);
-            b.push(0);
-        }
+        // DC: the categories 0 to 7, four bits each. AC: the end of a block, one bit.
+        b.extend([0xff, 0xc4, 0, 27, 0x00, 0, 0, 0, 8]);
+        b.extend([0; 12]);
+        b.extend(0..8);
+        b.extend([0xff, 0xc4, 0, 20, 0x10, 1]);
+        b.extend([0; 15]);
+        b.push(0);
         b.extend([0xff, 0xda, 0, 14, 4]);
         for c in 1..=4 {
             b.extend([c, 0]);
         }
-        b.extend([0, 63, 0, 0x00, 0xff, 0xd9]);
+        b.extend([0, 63, 0]);
+        let mut bits = String::new();
+        for v in values {
+            let d = v as i32 - 128;
+            let size = 32 - d.unsigned_abs().leading_zeros();
+            bits += &format!("{size:04b}");
+            if size > 0 {
+                let code = if d > 0 { d } else { d + (1 << size) - 1 };
+                bits += &format!("{code:0width$b}", width = size as usize);
+            }
+            bits += "0";
+        }
+        while !bits.len().is_multiple_of(8) {
+            bits += "1";
+        }
+        for byte in bits.as_bytes().chunks(8) {
+            let byte = byte.iter().fold(0u8, |v, &c| (v << 1) | (c - b'0'));
+            b.push(byte);
+            if byte == 0xff {
+                b.push(0);
+            }
+        }
+        b.extend([0xff, 0xd9]);
         b
     }
 }

@@ -8,9 +8,12 @@ use super::dataset::Dataset;
 use super::image_file::{encode_jpeg, encode_labels, encode_png};
 use super::image_folder::ImageFolder;
 use super::kitti::{Kitti, KittiConfig};
+use super::waymo::Waymo;
+use super::waymo_config::{Camera, WaymoConfig};
+use super::waymo_v2::WaymoV2;
 use crate::annotation::{Image, LabelMap};
 use crate::error::Result;
-use crate::mutation::{CASES, MANY, Target, mend_png, run_all};
+use crate::mutation::{CASES, MANY, Target, mend_png, mend_tfrecord, run_all};
 use crate::rng::Rng;
 
 fn load_all(set: &dyn Dataset) -> Result<()> {
@@ -38,6 +41,29 @@ fn cifar(root: &Path) -> Result<()> {
     let set = Cifar10::open(root, "train")?;
     (0..set.len()).try_for_each(|i| set.class_of(i).map(drop))?;
     load_all(&set)
+}
+
+/// All cameras, so that every part of a frame is read; then the frames with boxes, found by walking over the file.
+fn all_cameras(only_with_boxes: bool) -> WaymoConfig {
+    WaymoConfig {
+        cameras: Camera::ALL.to_vec(),
+        only_with_boxes,
+        ..Default::default()
+    }
+}
+
+fn waymo_v1(root: &Path) -> Result<()> {
+    let types = || Waymo::types(&[], &Default::default());
+    let open = |only| Waymo::open(root, "a.tfrecord", &all_cameras(only), types()?);
+    load_all(&open(false)?)?;
+    load_all(&open(true)?)
+}
+
+fn waymo_v2(root: &Path) -> Result<()> {
+    let types = || Waymo::types(&[], &Default::default());
+    let open = |only| WaymoV2::open(root, "v2", &all_cameras(only), types()?);
+    load_all(&open(false)?)?;
+    load_all(&open(true)?)
 }
 
 const fn target(name: &'static str, file: &'static str, read: fn(&Path) -> Result<()>) -> Target {
@@ -68,6 +94,25 @@ const PICTURES: [Target; 5] = [
     png("PNG of an image folder", "train/cat/c.png", folder),
     target("JPEG of an image folder", "train/ant/a.jpg", folder),
     target("grey JPEG", "train/bee/b.jpeg", folder),
+];
+
+const RECORDS: [Target; 3] = [
+    Target {
+        name: "Waymo v1 records",
+        file: "a.tfrecord",
+        mend: Some(|b| mend_tfrecord(b)),
+        read: waymo_v1,
+    },
+    target(
+        "Waymo v2 pictures",
+        "v2/camera_image/2222_000_1_000.parquet",
+        waymo_v2,
+    ),
+    target(
+        "Waymo v2 boxes",
+        "v2/camera_box/2222_000_1_000.parquet",
+        waymo_v2,
+    ),
 ];
 
 const LABELS: [Target; 4] = [
@@ -134,6 +179,14 @@ fn valid(root: &Path) {
     let record = |class| encode_record(&image, class).unwrap();
     write("data_batch_1.bin", &[record(1), record(2)].concat());
     assert_eq!(record(1).len(), RECORD);
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/waymo");
+    let copy = |name: &str, from: &str| write(name, &std::fs::read(tests.join(from)).unwrap());
+    let segment = "v1/training/segment-2222_000_1_000_with_camera_labels.tfrecord";
+    copy("a.tfrecord", segment);
+    for part in ["camera_image", "camera_box"] {
+        let file = format!("{part}/2222_000_1_000.parquet");
+        copy(&format!("v2/{file}"), &format!("v2/training/{file}"));
+    }
 }
 
 #[test]
@@ -144,6 +197,17 @@ fn damaged_pictures_are_refused_by_name() {
 #[test]
 fn damaged_labels_are_refused_by_name() {
     run_all(&LABELS, CASES, valid);
+}
+
+#[test]
+fn damaged_records_are_refused_by_name() {
+    run_all(&RECORDS, CASES, valid);
+}
+
+#[test]
+#[ignore = "10,000 damaged files of each kind"]
+fn ten_thousand_damaged_records() {
+    run_all(&RECORDS, MANY, valid);
 }
 
 #[test]

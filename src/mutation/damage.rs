@@ -149,6 +149,31 @@ pub fn mend_png(b: &mut [u8]) {
     }
 }
 
+/// Corrects the checksums of TFRecord files, so that damage gets past them.
+pub fn mend_tfrecord(b: &mut [u8]) {
+    let crc = |bytes: &[u8]| {
+        let turn = |c: u32, _| (c >> 1) ^ (0x82f6_3b78 * (c & 1));
+        let step = |c: u32, &v: &u8| (0..8).fold(c ^ v as u32, turn);
+        let c = !bytes.iter().fold(!0u32, step);
+        (c.rotate_right(15).wrapping_add(0xa282_ead8)).to_le_bytes()
+    };
+    let mut at = 0;
+    while at + 16 <= b.len() {
+        let length: [u8; 8] = b[at..at + 8].try_into().expect("8 bytes");
+        let sum = crc(&length);
+        b[at + 8..at + 12].copy_from_slice(&sum);
+        let length = u64::from_le_bytes(length);
+        let left = (b.len() - at - 16) as u64;
+        if length > left {
+            return;
+        }
+        let end = at + 12 + length as usize;
+        let sum = crc(&b[at + 12..end]);
+        b[end..end + 4].copy_from_slice(&sum);
+        at = end + 4;
+    }
+}
+
 /// The checksum of PNG.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |c, &b| {

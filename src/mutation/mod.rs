@@ -6,7 +6,7 @@
 mod damage;
 mod tests;
 
-pub use damage::{mend_png, mutate};
+pub use damage::{mend_png, mend_tfrecord, mutate};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -5,8 +5,10 @@ use super::networks::Heads;
 use crate::data::cifar;
 use crate::data::class_map::ClassMap;
 use crate::data::config::DataSetConfig;
-use crate::data::dataset::Format;
+use crate::data::dataset::{Format, Kind};
 use crate::data::image_folder;
+use crate::data::mixed;
+use crate::data::waymo::Waymo;
 use crate::error::{Code, Error, Result};
 use crate::task::config::{TaskConfig, TaskKind};
 
@@ -31,7 +33,29 @@ pub fn known(data: &DataSetConfig) -> Result<Option<Vec<String>>> {
                 false => None,
             }
         }
+        Format::Mixed => mixed_classes(data)?,
+        Format::WaymoV1 | Format::WaymoV2 => {
+            Some(Waymo::types(&set.classes, &set.merge)?.names().to_vec())
+        }
     })
+}
+
+/// The class names of a data set that is made of others.
+///
+/// # Errors
+/// As [`known`].
+pub fn mixed_classes(data: &DataSetConfig) -> Result<Option<Vec<String>>> {
+    let first = data.mixed.sources.tables.first();
+    match first.filter(|(_, t)| t.kind() != Kind::Detection) {
+        None => Ok(Some(mixed::detection_classes(&data.classes))),
+        Some((_, source)) => {
+            let mut source = source.clone();
+            if source.classes.is_empty() {
+                source.classes = data.classes.clone();
+            }
+            known(&source)
+        }
+    }
 }
 
 /// The class names of a task, as [`known`].

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::classes::mixed_classes;
 use super::config::Config;
 use super::networks;
 use super::workbench::prior_layout;
 use crate::data::class_map::ClassMap;
 use crate::data::dataset::Format;
+use crate::data::waymo::Waymo;
 use crate::error::{Code, Error, Result};
 use crate::model::config::{Branches, Frame};
 use crate::model::{Cells, DetHead, NetworkSpec};
@@ -87,6 +89,10 @@ pub(super) fn class_names(c: &Config, t: &TaskConfig) -> Result<Vec<String>> {
         Format::Cifar10 => numbered(10),
         Format::ImageFolder if data.classes.is_empty() => numbered(FOLDER_CLASSES),
         Format::ImageFolder => data.classes.clone(),
+        Format::Mixed => mixed_classes(data)?.unwrap_or_default(),
+        Format::WaymoV1 | Format::WaymoV2 => {
+            Waymo::types(&data.classes, &data.merge)?.names().to_vec()
+        }
     })
 }
 

@@ -62,6 +62,8 @@ pub enum Kind {
     RecordSize,
     /// Anything that the system refuses to read.
     Unreadable,
+    /// Bytes that do not have their checksum.
+    Checksum,
 }
 
 impl Kind {
@@ -85,6 +87,7 @@ impl Kind {
             Kind::EmptyClass => Code::EmptyClass,
             Kind::Leakage | Kind::DuplicateImage => Code::CheckFailed,
             Kind::Unreadable => Code::Io,
+            Kind::Checksum => Code::BadFormat,
         }
     }
 
@@ -121,6 +124,7 @@ impl Kind {
             Kind::StrayFile => "move it out of the data set",
             Kind::RecordSize => "the file is cut off or not the binary version: fetch it again",
             Kind::Unreadable => "see that the file can be read",
+            Kind::Checksum => "the file is damaged: fetch it again",
         }
     }
 
@@ -130,6 +134,8 @@ impl Kind {
         match e.code() {
             Code::BadImage if says("cut off") => Kind::Truncated,
             Code::BadImage => Kind::Undecodable,
+            Code::BadFormat if says("cut off") => Kind::RecordSize,
+            Code::BadFormat if says("checksum") => Kind::Checksum,
             Code::BadFormat => Kind::WrongFormat,
             Code::TooLarge => Kind::TooLarge,
             Code::BadLabelId => Kind::LabelId,

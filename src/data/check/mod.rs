@@ -8,6 +8,7 @@ pub mod kind;
 mod kitti;
 #[cfg(test)]
 mod tests;
+mod waymo;
 
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,13 @@ pub struct Report {
 }
 
 impl Report {
+    fn join(&mut self, other: Report) {
+        self.sets.extend(other.sets);
+        self.images += other.images;
+        self.defects.extend(other.defects);
+        self.notes.extend(other.notes);
+    }
+
     fn add(&mut self, kind: Kind, place: impl std::fmt::Display, message: impl Into<String>) {
         self.defects.push(Defect::new(kind, place, message));
     }
@@ -102,10 +110,22 @@ pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
         let binary = || super::cifar::files_of(dir, "train").is_ok_and(|f| !f.is_empty());
         let classes =
             || super::image_folder::class_folders(&dir.join("train")).is_ok_and(|c| !c.is_empty());
+        let records = || {
+            ["train", "val"]
+                .iter()
+                .any(|split| super::waymo::files_of(dir, split).is_ok())
+        };
+        let tables = || {
+            ["train", "val"]
+                .iter()
+                .any(|split| super::waymo_v2::files_of(dir, split).is_ok())
+        };
         match () {
             _ if has("training/image_2") || has("image_2") => Some(Format::Kitti),
             _ if has("leftImg8bit") => Some(Format::Cityscapes),
             _ if binary() => Some(Format::Cifar10),
+            _ if records() => Some(Format::WaymoV1),
+            _ if tables() => Some(Format::WaymoV2),
             _ if classes() => Some(Format::ImageFolder),
             _ => None,
         }
@@ -129,7 +149,7 @@ pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
     if found.is_empty() {
         return Err(Error::new(Code::NotFound, "no data set of a known format is here")
             .at(root.display())
-            .help("expected training/image_2, leftImg8bit, data_batch_1.bin, or train/CLASS/ folders"));
+            .help("expected training/image_2, leftImg8bit, data_batch_1.bin, train/CLASS/ folders, training/*.tfrecord, or training/camera_image/*.parquet"));
     }
     Ok(found)
 }
@@ -143,11 +163,19 @@ pub fn check(config: &DatasetConfig) -> Result<Report> {
         sets: vec![config.root.display().to_string()],
         ..Default::default()
     };
+    if config.format == Format::Mixed {
+        for (_, source) in &config.mixed.sources {
+            report.join(check(source)?);
+        }
+        return Ok(report);
+    }
     let items = match config.format {
         Format::Kitti => kitti::walk(config, &mut report)?,
         Format::Cityscapes => cityscapes::walk(config, &mut report)?,
         Format::Cifar10 => cifar::walk(config, &mut report)?,
         Format::ImageFolder => image_folder::walk(config, &mut report)?,
+        Format::WaymoV1 | Format::WaymoV2 => waymo::walk(config, &mut report)?,
+        Format::Mixed => vec![],
     };
     report.images = items.len();
     content::compare(&items, &mut report);
@@ -161,11 +189,7 @@ pub fn check(config: &DatasetConfig) -> Result<Report> {
 pub fn check_folder(root: &Path) -> Result<Report> {
     let mut all = Report::default();
     for config in detect(root)? {
-        let one = check(&config)?;
-        all.sets.extend(one.sets);
-        all.images += one.images;
-        all.defects.extend(one.defects);
-        all.notes.extend(one.notes);
+        all.join(check(&config)?);
     }
     Ok(all)
 }

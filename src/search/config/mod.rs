@@ -71,6 +71,10 @@ impl Config {
         if !self.model.classifies() {
             self.model.det_levels = Some(self.model.detection_levels());
         }
+        let simple = self.data.clone();
+        for set in self.data.values_mut() {
+            set.mixed.sources.look_up(&simple);
+        }
         for task in self.tasks.values_mut() {
             match task.kind {
                 TaskKind::Detection => _ = task.detection.get_or_insert_default(),

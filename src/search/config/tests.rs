@@ -5,7 +5,7 @@ use crate::error::{Code, Error};
 use crate::settings::{Describe, Key};
 use proptest::prelude::*;
 
-pub(super) const FILES: [(&str, &str); 9] = [
+pub(super) const FILES: [(&str, &str); 10] = [
     ("demo", include_str!("../../../configs/demo.toml")),
     (
         "driving-small",
@@ -38,6 +38,10 @@ pub(super) const FILES: [(&str, &str); 9] = [
     (
         "imagenet-eval",
         include_str!("../../../configs/imagenet-eval.toml"),
+    ),
+    (
+        "mtnas-mixed",
+        include_str!("../../../configs/mtnas-mixed.toml"),
     ),
 ];
 
@@ -258,6 +262,27 @@ const SLIPS: &[(&str, &str, Code, &str, &str)] = &[
         Code::ConfigValue,
         "`data.kitti.centre`",
         "data sets of classes",
+    ),
+    (
+        "[data.kitti]\n",
+        "[data.kitti]\nmixed = { sources = [\"objects\"] }\n",
+        Code::ConfigValue,
+        "`data.kitti.mixed.sources`",
+        "only for it",
+    ),
+    (
+        "[data.kitti]\nformat = \"kitti\"",
+        "[data.kitti]\nmixed = { sources = [\"citiscapes\"] }\nformat = \"mixed\"",
+        Code::ConfigValue,
+        "there is no data set \"citiscapes\"",
+        "\"cityscapes\"",
+    ),
+    (
+        "[data.kitti]\nformat = \"kitti\"",
+        "[data.kitti]\nmixed = { sources = [\"kitti\"] }\nformat = \"mixed\"",
+        Code::ConfigValue,
+        "`data.kitti.mixed.sources`",
+        "mix boxes with boxes",
     ),
     (
         "version = 1",

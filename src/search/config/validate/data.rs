@@ -2,8 +2,8 @@
 
 use super::Checks;
 use crate::data::augment::Augmentation;
-use crate::data::config::InputConfig;
-use crate::data::dataset::{Format, Kind};
+use crate::data::config::{DataSetConfig, InputConfig};
+use crate::data::dataset::Kind;
 use crate::model::config::Stem;
 use crate::search::config::Config;
 use crate::task::config::{DetectionConfig, TaskConfig, TaskKind};
@@ -65,7 +65,7 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
         let share = (0.0..=1.0).contains(&set.max_corrupt);
         c.within(share, key("max_corrupt"), set.max_corrupt, "[0, 1]");
         c.that(
-            set.merge.is_empty() || set.format == Format::Kitti,
+            set.merge.is_empty() || set.kind() == Kind::Detection,
             key("merge"),
             format!(
                 "a data set of format {:?} has no types to merge",
@@ -73,6 +73,7 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
             ),
             "remove it",
         );
+        mixed_check(config, name, set, c);
         unique(c, &key("classes"), &set.classes);
         unique(c, &key("augment"), &set.augment);
         if let Err(e) = Augmentation::new(&set.augment) {
@@ -87,6 +88,54 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
     );
     for (name, task) in &config.tasks {
         task_check(config, name, task, c);
+    }
+}
+
+/// Sources that are there, of one kind, and named where their numbers stand.
+fn mixed_check(config: &Config, name: &str, set: &DataSetConfig, c: &mut Checks) {
+    let key = |k: &str| format!("data.{name}.mixed.{k}");
+    let m = &set.mixed;
+    let names = &m.sources.names;
+    c.that(
+        set.is_mixed() != names.is_empty(),
+        key("sources"),
+        format!(
+            "{} sources of a set of format {:?}",
+            names.len(),
+            set.format
+        ),
+        "name data sets for `format = \"mixed\"`, and only for it",
+    );
+    unique(c, &key("sources"), names);
+    for source in names {
+        let known = config.data.keys().map(String::as_str);
+        let help = match crate::error::nearest(source, known) {
+            Some(n) => format!("a data set with a similar name exists: \"{n}\""),
+            None => format!("add a table [data.{source}]"),
+        };
+        let Some(table) = config.data.get(source) else {
+            let what = format!("there is no data set {source:?}");
+            c.that(false, key("sources"), what, help);
+            continue;
+        };
+        let fits = match table.kind() {
+            Kind::Classification => false,
+            kind => !table.is_mixed() && kind == set.kind(),
+        };
+        c.that(
+            fits,
+            key("sources"),
+            format!(
+                "{source:?} is mixed itself, of image classes, or of another kind than the first"
+            ),
+            "mix boxes with boxes, or label maps with label maps",
+        );
+    }
+    for (k, table) in [("take", &m.take), ("take_val", &m.take_val)] {
+        for source in table.keys().filter(|s| !names.contains(s)) {
+            let what = format!("{source:?} is not a source");
+            c.that(false, key(k), what, "name it in `sources`, or remove it");
+        }
     }
 }
 
