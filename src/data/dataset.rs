@@ -4,10 +4,18 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::bdd100k;
+use super::bdd100k_masks::Bdd100kMasks;
 use super::cifar::Cifar10;
 use super::cityscapes::{Cityscapes, CityscapesConfig};
+use super::class_rules::ClassRules;
+use super::coco;
 use super::image_folder::ImageFolder;
 use super::kitti::{Kitti, KittiConfig};
+use super::listed::{ListBoxes, ListClasses, ListMasks};
+use super::mtnas_layout::{MtnasBoxes, MtnasMasks};
+use super::voc::Voc;
+use super::voc_masks::VocMasks;
 use crate::annotation::{Annotation, Image};
 use crate::error::Result;
 
@@ -80,6 +88,26 @@ pub enum Format {
     Cifar10,
     /// One folder for each class (8.2).
     ImageFolder,
+    /// BDD100K, boxes of 2018 or 2020 (8.5).
+    Bdd100k,
+    /// BDD100K, semantic segmentation (8.5).
+    Bdd100kMasks,
+    /// COCO detection, `instances_*.json`.
+    Coco,
+    /// Pascal VOC, boxes (8.7).
+    Voc,
+    /// Pascal VOC, semantic segmentation, with SBD (8.7).
+    VocMasks,
+    /// Boxes in the layout of the released MTNAS code (4.5).
+    MtnasBoxes,
+    /// Label maps in that layout.
+    MtnasMasks,
+    /// A list of pictures with files of boxes.
+    ListBoxes,
+    /// A list of pictures with label maps.
+    ListMasks,
+    /// A list of pictures with classes.
+    ListClasses,
 }
 
 /// Which data set to open, and how.
@@ -98,6 +126,8 @@ pub struct DatasetConfig {
     pub kitti: KittiConfig,
     /// Rules of the Cityscapes format.
     pub cityscapes: CityscapesConfig,
+    /// Rules of the other formats with boxes; of those with label maps the classes.
+    pub rules: ClassRules,
 }
 
 impl Default for DatasetConfig {
@@ -109,6 +139,7 @@ impl Default for DatasetConfig {
             val: "val".into(),
             kitti: KittiConfig::default(),
             cityscapes: CityscapesConfig::default(),
+            rules: ClassRules::default(),
         }
     }
 }
@@ -141,6 +172,20 @@ impl DatasetConfig {
             Format::Cityscapes => Box::new(Cityscapes::open(&self.root, split, &self.cityscapes)?),
             Format::Cifar10 => Box::new(Cifar10::open(&self.root, split)?),
             Format::ImageFolder => Box::new(ImageFolder::open(&self.root, split)?),
+            Format::Bdd100k => Box::new(bdd100k::open(&self.root, split, &self.rules)?),
+            Format::MtnasBoxes => Box::new(MtnasBoxes::open(&self.root, split, &self.rules)?),
+            Format::MtnasMasks => {
+                Box::new(MtnasMasks::open(&self.root, split, &self.rules.classes)?)
+            }
+            Format::ListBoxes => Box::new(ListBoxes::open(&self.root, split, &self.rules)?),
+            Format::ListMasks => Box::new(ListMasks::open(&self.root, split, &self.rules)?),
+            Format::ListClasses => Box::new(ListClasses::open(&self.root, split, &self.rules)?),
+            Format::Coco => Box::new(coco::open(&self.root, split, &self.rules)?),
+            Format::Voc => Box::new(Voc::open(&self.root, split, &self.rules)?),
+            Format::VocMasks => Box::new(VocMasks::open(&self.root, split, &self.rules.classes)?),
+            Format::Bdd100kMasks => {
+                Box::new(Bdd100kMasks::open(&self.root, split, &self.rules.classes)?)
+            }
         })
     }
 }

@@ -31,6 +31,7 @@ pub fn known(data: &DataSetConfig) -> Result<Option<Vec<String>>> {
                 false => None,
             }
         }
+        _ => set.class_names()?,
     })
 }
 

@@ -87,6 +87,10 @@ pub(super) fn class_names(c: &Config, t: &TaskConfig) -> Result<Vec<String>> {
         Format::Cifar10 => numbered(10),
         Format::ImageFolder if data.classes.is_empty() => numbered(FOLDER_CLASSES),
         Format::ImageFolder => data.classes.clone(),
+        _ => match set.class_names()? {
+            Some(names) => names,
+            None => numbered(FOLDER_CLASSES),
+        },
     })
 }
 

@@ -3,7 +3,7 @@
 use super::Checks;
 use crate::data::augment::Augmentation;
 use crate::data::config::InputConfig;
-use crate::data::dataset::{Format, Kind};
+use crate::data::dataset::Kind;
 use crate::model::config::Stem;
 use crate::search::config::Config;
 use crate::task::config::{DetectionConfig, TaskConfig, TaskKind};
@@ -65,7 +65,7 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
         let share = (0.0..=1.0).contains(&set.max_corrupt);
         c.within(share, key("max_corrupt"), set.max_corrupt, "[0, 1]");
         c.that(
-            set.merge.is_empty() || set.format == Format::Kitti,
+            set.merge.is_empty() || set.kind() == Kind::Detection,
             key("merge"),
             format!(
                 "a data set of format {:?} has no types to merge",
