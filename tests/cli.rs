@@ -17,6 +17,8 @@ mod hand;
 mod memory;
 #[path = "cli/net.rs"]
 mod net;
+#[path = "cli/published.rs"]
+mod published;
 
 fn mtnas(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mtnas"))

@@ -115,6 +115,43 @@ impl ClassMap {
         Ok(ClassMap { names, table })
     }
 
+    /// The map of a format whose files hold indices of `own`, to `classes` out of them (all of them if empty); classes that
+    /// are not named are ignored.
+    ///
+    /// # Errors
+    /// `ConfigValue` for an unknown or repeated name, or more than 255 of them.
+    pub fn of_indices(format: &str, own: &[String], classes: &[String]) -> Result<ClassMap> {
+        let names = if classes.is_empty() { own } else { classes };
+        if names.is_empty() || own.len() > IGNORE as usize {
+            let text = format!("{} segmentation classes", own.len());
+            return Err(Error::new(Code::ConfigValue, text).help("name 1 to 255 of them"));
+        }
+        let mut table = vec![None; 256];
+        table[..own.len()].fill(Some(IGNORE));
+        table[IGNORE as usize] = Some(IGNORE);
+        for (class, name) in names.iter().enumerate() {
+            let bad =
+                |text: String, help: String| Err(Error::new(Code::ConfigValue, text).help(help));
+            let Some(value) = own.iter().position(|n| n == name) else {
+                let near = nearest(name, own.iter().map(String::as_str));
+                let help = match near {
+                    Some(n) => format!("did you mean {n:?}"),
+                    None => format!("the classes are {}", own.join(", ")),
+                };
+                return bad(format!("{format} has no class {name:?}"), help);
+            };
+            if table[value] != Some(IGNORE) {
+                let text = format!("the class {name:?} is listed twice");
+                return bad(text, "list it once".into());
+            }
+            table[value] = Some(class as u8);
+        }
+        Ok(ClassMap {
+            names: names.to_vec(),
+            table,
+        })
+    }
+
     /// Names of the classes.
     pub fn names(&self) -> &[String] {
         &self.names
@@ -236,5 +273,26 @@ mod tests {
             Code::ConfigValue
         );
         assert!(map(&[], Coding::LabelIds).is_err());
+    }
+
+    #[test]
+    fn indices_of_other_formats() {
+        let own = ["void", "cat", "dog"].map(String::from);
+        let of = |classes: &[&str]| {
+            let classes: Vec<String> = classes.iter().map(|s| s.to_string()).collect();
+            ClassMap::of_indices("pets", &own, &classes)
+        };
+        let all = of(&[]).unwrap();
+        assert_eq!(
+            [0, 1, 2, 3, 255].map(|v| all.get(v)),
+            [Some(0), Some(1), Some(2), None, Some(IGNORE)]
+        );
+        let some = of(&["dog", "cat"]).unwrap();
+        assert_eq!(
+            [0, 1, 2, 3].map(|v| some.get(v)),
+            [Some(IGNORE), Some(1), Some(0), None]
+        );
+        assert!(of(&["dogg"]).unwrap_err().to_string().contains("\"dog\""));
+        assert!(of(&["dog", "dog"]).is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::cityscapes::CityscapesConfig;
 use super::class_map::Coding;
+use super::class_rules::ClassRules;
 use super::dataset::{DatasetConfig, Format, Kind};
 use super::kitti_classes::KittiConfig;
 use super::mixed::MixedRules;
@@ -63,6 +64,19 @@ impl Describe for Format {
                 "mixed",
                 "Several data sets as one: `mixed.sources`; `root` is the folder of list files, if there are any.",
             ),
+            ("bdd100k", "BDD100K, boxes of 2018 or 2020."),
+            ("bdd100k-masks", "BDD100K, semantic segmentation."),
+            ("coco", "COCO detection, `instances_*.json`."),
+            ("voc", "Pascal VOC, boxes."),
+            ("voc-masks", "Pascal VOC, semantic segmentation, with SBD."),
+            (
+                "mtnas-boxes",
+                "Boxes in the layout of the released MTNAS code.",
+            ),
+            ("mtnas-masks", "Label maps in that layout."),
+            ("list-boxes", "A list of pictures with files of boxes."),
+            ("list-masks", "A list of pictures with label maps."),
+            ("list-classes", "A list of pictures with classes."),
         ]
     }
 }
@@ -89,17 +103,19 @@ settings! {
         pub format: Format = Format::Kitti,
         /// Its folder; a relative path starts at the working directory.
         pub root: PathBuf = PathBuf::new(),
-        /// Training split: a list file or its name, `all` for every picture (KITTI), or a folder (the others).
+        /// Training split: a list file or its name, `all` for every picture (KITTI), or a folder (the others); docs/data.md has the names
+        /// that each format takes.
         pub train: String = "train".into(),
         /// Held-out split, likewise.
         pub val: String = "val".into(),
         /// Class names in the order of their ids. Empty: those that the format defines (KITTI: car, pedestrian, cyclist; Cityscapes:
         /// the 19 train ids, also spelled ["cityscapes-19"]; ["mixed-16"] is the merged set of MTNAS; CIFAR-10: its ten; folder names
-        /// in alphabetical order; Waymo: vehicle, pedestrian, cyclist; mixed boxes: ["mixed-3"]).
+        /// in alphabetical order; mixed boxes: ["mixed-3"]; the others: docs/data.md).
         pub classes: Vec<String> = vec![],
-        /// Object types (KITTI, Waymo) that count as a class of another name, for example { Truck = "car" }.
+        /// Object types that count as a class of another name, for example { Truck = "car" } (KITTI).
         pub merge: BTreeMap<String, String> = BTreeMap::new(),
-        /// KITTI types that become ignored objects of a class (`*`: of every class), as the official evaluation does.
+        /// Object types that become ignored objects of a class (`*`: of every class), as the official evaluation does. The default is
+        /// KITTI's; the other formats have their own.
         pub ignore: BTreeMap<String, String> = KittiConfig::default().ignore,
         /// Which label files of Cityscapes to read.
         pub labels: Coding = Coding::LabelIds,
@@ -152,12 +168,16 @@ impl DataSetConfig {
             val: self.val.clone(),
             kitti,
             cityscapes,
-            classes: self.classes.clone(),
-            merge: self.merge.clone(),
             waymo: self.waymo.clone(),
             mixed: MixedRules {
                 config: self.mixed.clone(),
                 sources: self.mixed_sources(),
+            },
+            rules: ClassRules {
+                classes: self.classes.clone(),
+                merge: self.merge.clone(),
+                // The default is KITTI's: the other formats have their own.
+                ignore: (self.ignore != KittiConfig::default().ignore).then(|| self.ignore.clone()),
             },
         }
     }
@@ -189,6 +209,13 @@ impl DataSetConfig {
             }
             Format::Cityscapes => Kind::Segmentation,
             Format::Cifar10 | Format::ImageFolder => Kind::Classification,
+            Format::Bdd100k => Kind::Detection,
+            Format::Bdd100kMasks => Kind::Segmentation,
+            Format::Coco | Format::Voc => Kind::Detection,
+            Format::VocMasks => Kind::Segmentation,
+            Format::MtnasBoxes | Format::ListBoxes => Kind::Detection,
+            Format::MtnasMasks | Format::ListMasks => Kind::Segmentation,
+            Format::ListClasses => Kind::Classification,
         }
     }
 }

@@ -1,15 +1,22 @@
 //! What every data set offers: a fixed order of samples, each with an id, a picture and its annotation.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::bdd100k;
+use super::bdd100k_masks::Bdd100kMasks;
 use super::cifar::Cifar10;
 use super::cityscapes::{Cityscapes, CityscapesConfig};
+use super::class_rules::ClassRules;
+use super::coco;
 use super::image_folder::ImageFolder;
 use super::kitti::{Kitti, KittiConfig};
+use super::listed::{ListBoxes, ListClasses, ListMasks};
 use super::mixed::{Mixed, MixedRules};
+use super::mtnas_layout::{MtnasBoxes, MtnasMasks};
+use super::voc::Voc;
+use super::voc_masks::VocMasks;
 use super::waymo::Waymo;
 use super::waymo_config::WaymoConfig;
 use super::waymo_v2::WaymoV2;
@@ -91,6 +98,26 @@ pub enum Format {
     WaymoV2,
     /// Several data sets as one (8.8).
     Mixed,
+    /// BDD100K, boxes of 2018 or 2020 (8.5).
+    Bdd100k,
+    /// BDD100K, semantic segmentation (8.5).
+    Bdd100kMasks,
+    /// COCO detection, `instances_*.json`.
+    Coco,
+    /// Pascal VOC, boxes (8.7).
+    Voc,
+    /// Pascal VOC, semantic segmentation, with SBD (8.7).
+    VocMasks,
+    /// Boxes in the layout of the released MTNAS code (4.5).
+    MtnasBoxes,
+    /// Label maps in that layout.
+    MtnasMasks,
+    /// A list of pictures with files of boxes.
+    ListBoxes,
+    /// A list of pictures with label maps.
+    ListMasks,
+    /// A list of pictures with classes.
+    ListClasses,
 }
 
 /// Which data set to open, and how.
@@ -109,14 +136,12 @@ pub struct DatasetConfig {
     pub kitti: KittiConfig,
     /// Rules of the Cityscapes format.
     pub cityscapes: CityscapesConfig,
-    /// Classes of formats whose objects have types by name; empty for those of the format.
-    pub classes: Vec<String>,
-    /// Types of these formats that count as a class of another name.
-    pub merge: BTreeMap<String, String>,
     /// Which frames of Waymo Open Dataset.
     pub waymo: WaymoConfig,
     /// Of what a mixed set is made.
     pub mixed: MixedRules,
+    /// Rules of the other formats with boxes; of those with label maps the classes.
+    pub rules: ClassRules,
 }
 
 impl Default for DatasetConfig {
@@ -128,10 +153,9 @@ impl Default for DatasetConfig {
             val: "val".into(),
             kitti: KittiConfig::default(),
             cityscapes: CityscapesConfig::default(),
-            classes: vec![],
-            merge: BTreeMap::new(),
             waymo: WaymoConfig::default(),
             mixed: MixedRules::default(),
+            rules: ClassRules::default(),
         }
     }
 }
@@ -165,13 +189,27 @@ impl DatasetConfig {
             Format::Cifar10 => Box::new(Cifar10::open(&self.root, split)?),
             Format::ImageFolder => Box::new(ImageFolder::open(&self.root, split)?),
             Format::WaymoV1 => {
-                let types = Waymo::types(&self.classes, &self.merge)?;
+                let types = Waymo::types(&self.rules.classes, &self.rules.merge)?;
                 Box::new(Waymo::open(&self.root, split, &self.waymo, types)?)
             }
             Format::Mixed => Box::new(Mixed::open(self, split)?),
             Format::WaymoV2 => {
-                let types = Waymo::types(&self.classes, &self.merge)?;
+                let types = Waymo::types(&self.rules.classes, &self.rules.merge)?;
                 Box::new(WaymoV2::open(&self.root, split, &self.waymo, types)?)
+            }
+            Format::Bdd100k => Box::new(bdd100k::open(&self.root, split, &self.rules)?),
+            Format::MtnasBoxes => Box::new(MtnasBoxes::open(&self.root, split, &self.rules)?),
+            Format::MtnasMasks => {
+                Box::new(MtnasMasks::open(&self.root, split, &self.rules.classes)?)
+            }
+            Format::ListBoxes => Box::new(ListBoxes::open(&self.root, split, &self.rules)?),
+            Format::ListMasks => Box::new(ListMasks::open(&self.root, split, &self.rules)?),
+            Format::ListClasses => Box::new(ListClasses::open(&self.root, split, &self.rules)?),
+            Format::Coco => Box::new(coco::open(&self.root, split, &self.rules)?),
+            Format::Voc => Box::new(Voc::open(&self.root, split, &self.rules)?),
+            Format::VocMasks => Box::new(VocMasks::open(&self.root, split, &self.rules.classes)?),
+            Format::Bdd100kMasks => {
+                Box::new(Bdd100kMasks::open(&self.root, split, &self.rules.classes)?)
             }
         })
     }

@@ -127,7 +127,11 @@ impl Mixed {
                 });
             }
         }
-        mixed.set_classes(&config.classes, &config.merge, rules.config.cycles)?;
+        mixed.set_classes(
+            &config.rules.classes,
+            &config.rules.merge,
+            rules.config.cycles,
+        )?;
         mixed.samples = match (list, val) {
             (Some(list), _) => mixed.listed(&list)?,
             (None, Some(true)) => mixed.drawn(&rules.config.take_val, rules.config.seed, "val")?,

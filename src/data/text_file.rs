@@ -91,6 +91,18 @@ pub fn id_defect(id: &str) -> Option<&'static str> {
     }
 }
 
+/// What is wrong with the path of a file in a data set, if anything: no path may leave the data set.
+pub fn path_defect(path: &str) -> Option<&'static str> {
+    let parts = || path.split('/');
+    if path.is_empty() || path.contains(['\\', '\0']) || parts().any(|p| p.is_empty()) {
+        Some("expected the path of a file, with / between folders")
+    } else if parts().any(|p| p == "..") {
+        Some("a path must not leave the data set")
+    } else {
+        None
+    }
+}
+
 /// The ids of a list file, one a line; empty lines are skipped.
 ///
 /// # Errors

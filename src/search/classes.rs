@@ -34,9 +34,7 @@ pub fn known(data: &DataSetConfig) -> Result<Option<Vec<String>>> {
             }
         }
         Format::Mixed => mixed_classes(data)?,
-        Format::WaymoV1 | Format::WaymoV2 => {
-            Some(Waymo::types(&set.classes, &set.merge)?.names().to_vec())
-        }
+        _ => set.class_names()?,
     })
 }
 

@@ -90,9 +90,10 @@ pub(super) fn class_names(c: &Config, t: &TaskConfig) -> Result<Vec<String>> {
         Format::ImageFolder if data.classes.is_empty() => numbered(FOLDER_CLASSES),
         Format::ImageFolder => data.classes.clone(),
         Format::Mixed => mixed_classes(data)?.unwrap_or_default(),
-        Format::WaymoV1 | Format::WaymoV2 => {
-            Waymo::types(&data.classes, &data.merge)?.names().to_vec()
-        }
+        _ => match set.class_names()? {
+            Some(names) => names,
+            None => numbered(FOLDER_CLASSES),
+        },
     })
 }
 

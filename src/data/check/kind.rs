@@ -145,6 +145,7 @@ impl Kind {
             Code::BadBox if says("empty") => Kind::BoxEmpty,
             Code::BadBox => Kind::BoxOutside,
             Code::BadLine if says("UTF-8") => Kind::NotText,
+            Code::BadLine if says("is already in line") => Kind::DuplicateId,
             Code::BadLine if says("unknown object type") => Kind::UnknownType,
             Code::BadLine if says("fields") => Kind::FieldCount,
             Code::BadLine => Kind::BadNumber,

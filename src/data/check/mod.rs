@@ -1,21 +1,29 @@
 //! `data check`: walks a whole data set and names every defect with its file and line or pixel. Nothing is changed.
 
+mod boxes;
 mod cifar;
 mod cityscapes;
 mod content;
 mod image_folder;
 pub mod kind;
 mod kitti;
+mod list_classes;
+mod masks;
+mod named;
+#[cfg(test)]
+mod published_tests;
 #[cfg(test)]
 mod tests;
 mod waymo;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::dataset::{DatasetConfig, Format};
+use super::image_folder::is_picture;
 use super::text_file::{at_line, id_defect, read_text};
 use crate::error::{Code, Error, Result};
 use content::Digest;
@@ -105,7 +113,7 @@ struct Item {
 /// # Errors
 /// `NotFound` if there is none.
 pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
-    let format_of = |dir: &Path| {
+    let formats_of = |dir: &Path| {
         let has = |p: &str| dir.join(p).is_dir();
         let binary = || super::cifar::files_of(dir, "train").is_ok_and(|f| !f.is_empty());
         let classes =
@@ -121,35 +129,43 @@ pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
                 .any(|split| super::waymo_v2::files_of(dir, split).is_ok())
         };
         match () {
-            _ if has("training/image_2") || has("image_2") => Some(Format::Kitti),
-            _ if has("leftImg8bit") => Some(Format::Cityscapes),
-            _ if binary() => Some(Format::Cifar10),
-            _ if records() => Some(Format::WaymoV1),
-            _ if tables() => Some(Format::WaymoV2),
-            _ if classes() => Some(Format::ImageFolder),
-            _ => None,
+            _ if has("training/image_2") || has("image_2") => vec![Format::Kitti],
+            _ if has("leftImg8bit") => vec![Format::Cityscapes],
+            _ if binary() => vec![Format::Cifar10],
+            _ if records() => vec![Format::WaymoV1],
+            _ if tables() => vec![Format::WaymoV2],
+            _ if classes() => vec![Format::ImageFolder],
+            _ => vec![],
         }
     };
-    let config = |dir: PathBuf| {
-        let format = format_of(&dir)?;
-        Some(DatasetConfig {
+    let configs = |dir: PathBuf| {
+        let config = |format| DatasetConfig {
             format,
-            root: dir,
+            root: dir.clone(),
             ..Default::default()
-        })
+        };
+        // The folders of these formats say what they are; those above are more general.
+        let own = named::formats(&dir);
+        let formats = if own.is_empty() {
+            formats_of(&dir)
+        } else {
+            own
+        };
+        formats.into_iter().map(config).collect::<Vec<_>>()
     };
-    if let Some(one) = config(root.into()) {
-        return Ok(vec![one]);
+    let here = configs(root.into());
+    if !here.is_empty() {
+        return Ok(here);
     }
     let names = super::text_file::sorted_names(root)?;
     let found: Vec<_> = names
         .into_iter()
-        .filter_map(|n| config(root.join(n)))
+        .flat_map(|n| configs(root.join(n)))
         .collect();
     if found.is_empty() {
         return Err(Error::new(Code::NotFound, "no data set of a known format is here")
             .at(root.display())
-            .help("expected training/image_2, leftImg8bit, data_batch_1.bin, train/CLASS/ folders, training/*.tfrecord, or training/camera_image/*.parquet"));
+            .help("expected training/image_2, leftImg8bit, data_batch_1.bin, train/CLASS/ folders, or a folder of docs/data.md"));
     }
     Ok(found)
 }
@@ -176,6 +192,13 @@ pub fn check(config: &DatasetConfig) -> Result<Report> {
         Format::ImageFolder => image_folder::walk(config, &mut report)?,
         Format::WaymoV1 | Format::WaymoV2 => waymo::walk(config, &mut report)?,
         Format::Mixed => vec![],
+        Format::Bdd100k | Format::Coco | Format::Voc | Format::MtnasBoxes | Format::ListBoxes => {
+            boxes::walk(config, &mut report)?
+        }
+        Format::Bdd100kMasks | Format::VocMasks | Format::MtnasMasks | Format::ListMasks => {
+            masks::walk(config, &mut report)?
+        }
+        Format::ListClasses => list_classes::walk(config, &mut report)?,
     };
     report.images = items.len();
     content::compare(&items, &mut report);
@@ -192,6 +215,25 @@ pub fn check_folder(root: &Path) -> Result<Report> {
         all.join(check(&config)?);
     }
     Ok(all)
+}
+
+/// The splits of a set, each with whether it is for training; one that serves as both is walked once.
+fn splits(config: &DatasetConfig) -> Vec<(&str, bool)> {
+    let (train, val) = (config.train.as_str(), config.val.as_str());
+    let mut all = vec![(train, true)];
+    all.extend((train != val).then_some((val, false)));
+    all
+}
+
+/// The pictures of a folder that are not among `named`, sorted.
+fn unnamed(dir: &Path, named: &BTreeSet<PathBuf>) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        return Ok(vec![]);
+    }
+    let names = super::text_file::sorted_names(dir)?;
+    let pictures = names.into_iter().filter(|n| is_picture(n));
+    let paths = pictures.map(|n| dir.join(n));
+    Ok(paths.filter(|p| !named.contains(p)).collect())
 }
 
 /// Runs `job` on every entry in threads; results and their defects in order.

@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// Reads everything; returns the pictures.
 pub fn walk(config: &DatasetConfig, report: &mut Report) -> Result<Vec<Item>> {
-    let types = Waymo::types(&config.classes, &config.merge)?;
+    let types = Waymo::types(&config.rules.classes, &config.rules.merge)?;
     let mut items = vec![];
     let mut seen = vec![false; types.names().len()];
     for (split, is_train) in [(&config.train, true), (&config.val, false)] {
