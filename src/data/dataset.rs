@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cifar::Cifar10;
 use super::cityscapes::{Cityscapes, CityscapesConfig};
+use super::dense::DenseConfig;
 use super::image_folder::ImageFolder;
 use super::kitti::{Kitti, KittiConfig};
 use crate::annotation::{Annotation, Image};
@@ -21,6 +22,16 @@ pub enum Kind {
     Segmentation,
     /// [`Annotation::Class`].
     Classification,
+    /// [`Annotation::Values`] of depth.
+    Depth,
+    /// [`Annotation::Values`] of normals.
+    Normals,
+    /// [`Annotation::Values`] of keypoints.
+    Keypoints,
+    /// [`Annotation::Values`] of edges.
+    Edges,
+    /// [`Annotation::Joint`].
+    Joint,
 }
 
 /// One image of a data set with what is known of it, in the pixels of the original picture.
@@ -30,7 +41,7 @@ pub struct Sample {
     pub id: String,
     /// The picture at its own size.
     pub image: Image,
-    /// Boxes in pixels, a label map of the same size, or a class.
+    /// Boxes in pixels, a label map or values of the same size, a class, or several of these.
     pub annotation: Annotation,
 }
 
@@ -80,6 +91,16 @@ pub enum Format {
     Cifar10,
     /// One folder for each class (8.2).
     ImageFolder,
+    /// NYUv2, lists of picture and label (5.7).
+    Nyuv2Lists,
+    /// NYUv2, JSON listing, PNG and arrays (8.9).
+    Nyuv2Json,
+    /// NYUv2, arrays (8.9).
+    Nyuv2Npy,
+    /// Cityscapes with several targets, arrays (8.10).
+    CityscapesNpy,
+    /// Tiny-Taskonomy (8.11).
+    Taskonomy,
 }
 
 /// Which data set to open, and how.
@@ -98,6 +119,8 @@ pub struct DatasetConfig {
     pub kitti: KittiConfig,
     /// Rules of the Cityscapes format.
     pub cityscapes: CityscapesConfig,
+    /// Rules of the formats with a target for every pixel, Cityscapes included.
+    pub dense: DenseConfig,
 }
 
 impl Default for DatasetConfig {
@@ -109,6 +132,7 @@ impl Default for DatasetConfig {
             val: "val".into(),
             kitti: KittiConfig::default(),
             cityscapes: CityscapesConfig::default(),
+            dense: DenseConfig::default(),
         }
     }
 }
@@ -138,9 +162,17 @@ impl DatasetConfig {
     pub fn open(&self, split: &str) -> Result<Box<dyn Dataset>> {
         Ok(match self.format {
             Format::Kitti => Box::new(Kitti::open(&self.root, split, &self.kitti)?),
-            Format::Cityscapes => Box::new(Cityscapes::open(&self.root, split, &self.cityscapes)?),
+            Format::Cityscapes => {
+                let set = Cityscapes::open(&self.root, split, &self.cityscapes)?;
+                Box::new(set.with_targets(&self.dense.targets)?)
+            }
             Format::Cifar10 => Box::new(Cifar10::open(&self.root, split)?),
             Format::ImageFolder => Box::new(ImageFolder::open(&self.root, split)?),
+            Format::Nyuv2Lists
+            | Format::Nyuv2Json
+            | Format::Nyuv2Npy
+            | Format::CityscapesNpy
+            | Format::Taskonomy => Box::new(self.open_dense(split)?),
         })
     }
 }

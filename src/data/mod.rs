@@ -1,6 +1,6 @@
 //! Data from disk: one file a format, then splits, augmentation and the loader; a generator of made-up data sets; checks.
 //!
-//! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`] (formats);
+//! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`], [`dense`] (formats);
 //! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`input`] (what it looks like), [`batch`],
 //! [`sight`] (a batch without its pixels), [`loader`];
 //! [`source`] opens what a configuration names. [`synth`] makes data sets; [`check`], [`stats`], [`preview`] look at them.
@@ -18,6 +18,7 @@ pub mod cityscapes;
 pub mod class_map;
 pub mod config;
 pub mod dataset;
+pub mod dense;
 pub mod image_file;
 pub mod image_folder;
 pub mod input;
@@ -29,6 +30,7 @@ pub mod loader;
 #[cfg(test)]
 mod mutation_tests;
 pub mod normalise;
+pub mod npy_file;
 pub mod photometric;
 mod png_file;
 pub mod preview;

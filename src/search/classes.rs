@@ -31,6 +31,11 @@ pub fn known(data: &DataSetConfig) -> Result<Option<Vec<String>>> {
                 false => None,
             }
         }
+        Format::Nyuv2Lists
+        | Format::Nyuv2Json
+        | Format::Nyuv2Npy
+        | Format::CityscapesNpy
+        | Format::Taskonomy => set.form()?.map(|(_, classes)| classes),
     })
 }
 

@@ -87,6 +87,11 @@ pub(super) fn class_names(c: &Config, t: &TaskConfig) -> Result<Vec<String>> {
         Format::Cifar10 => numbered(10),
         Format::ImageFolder if data.classes.is_empty() => numbered(FOLDER_CLASSES),
         Format::ImageFolder => data.classes.clone(),
+        Format::Nyuv2Lists
+        | Format::Nyuv2Json
+        | Format::Nyuv2Npy
+        | Format::CityscapesNpy
+        | Format::Taskonomy => set.form()?.map(|(_, classes)| classes).unwrap_or_default(),
     })
 }
 

@@ -3,6 +3,9 @@
 mod cifar;
 mod cityscapes;
 mod content;
+mod dense;
+#[cfg(test)]
+mod dense_tests;
 mod image_folder;
 pub mod kind;
 mod kitti;
@@ -105,16 +108,24 @@ pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
         match () {
             _ if has("training/image_2") || has("image_2") => Some(Format::Kitti),
             _ if has("leftImg8bit") => Some(Format::Cityscapes),
+            _ => dense_format(dir),
+        }
+        .or_else(|| match () {
             _ if binary() => Some(Format::Cifar10),
             _ if classes() => Some(Format::ImageFolder),
             _ => None,
-        }
+        })
     };
     let config = |dir: PathBuf| {
         let format = format_of(&dir)?;
+        let mut dense = super::dense::DenseConfig::default();
+        if format == Format::CityscapesNpy {
+            dense.classes = super::dense::cityscapes_npy::lists_of(&dir);
+        }
         Some(DatasetConfig {
             format,
             root: dir,
+            dense,
             ..Default::default()
         })
     };
@@ -129,9 +140,26 @@ pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
     if found.is_empty() {
         return Err(Error::new(Code::NotFound, "no data set of a known format is here")
             .at(root.display())
-            .help("expected training/image_2, leftImg8bit, data_batch_1.bin, or train/CLASS/ folders"));
+            .help("expected training/image_2, leftImg8bit, data_batch_1.bin, list/training_seg.txt, nyu_v2_3task.json, taskonomy.json, train/image/*.npy, or train/CLASS/ folders"));
     }
     Ok(found)
+}
+
+/// The format of dense targets that lies in a folder.
+fn dense_format(dir: &Path) -> Option<Format> {
+    use super::dense::{nyuv2_json, taskonomy};
+    let file = |p: &str| dir.join(p).is_file();
+    let arrays = |p: &str| dir.join("train").join(p).is_dir();
+    match () {
+        _ if file("list/training_seg.txt") || file("list/training_normal_mask.txt") => {
+            Some(Format::Nyuv2Lists)
+        }
+        _ if file(nyuv2_json::LISTING) => Some(Format::Nyuv2Json),
+        _ if file(taskonomy::LISTING) => Some(Format::Taskonomy),
+        _ if arrays("image") && arrays("normal") => Some(Format::Nyuv2Npy),
+        _ if arrays("image") && arrays("depth") => Some(Format::CityscapesNpy),
+        _ => None,
+    }
 }
 
 /// Checks one data set.
@@ -148,6 +176,11 @@ pub fn check(config: &DatasetConfig) -> Result<Report> {
         Format::Cityscapes => cityscapes::walk(config, &mut report)?,
         Format::Cifar10 => cifar::walk(config, &mut report)?,
         Format::ImageFolder => image_folder::walk(config, &mut report)?,
+        Format::Nyuv2Lists
+        | Format::Nyuv2Json
+        | Format::Nyuv2Npy
+        | Format::CityscapesNpy
+        | Format::Taskonomy => dense::walk(config, &mut report)?,
     };
     report.images = items.len();
     content::compare(&items, &mut report);
