@@ -30,7 +30,7 @@ fn planted_defects_are_named() {
         let bytes = std::fs::read(path).unwrap();
         std::fs::write(path, &bytes[..bytes.len() - 7]).unwrap();
     };
-    let move_in = |from: &str, to: &std::path::Path| drop(std::fs::copy(root(from), to).unwrap());
+    let move_in = |from: &str, to: &std::path::Path| _ = std::fs::copy(root(from), to).unwrap();
     let gone = |path: &std::path::Path| std::fs::remove_file(path).unwrap();
     let edit = |path: &std::path::Path, from: &str, to: &str| {
         let text = std::fs::read_to_string(path).unwrap();

@@ -272,7 +272,7 @@ fn tiny_taskonomy() {
 fn defects_are_named_with_their_file() {
     let dir = tempfile::tempdir().unwrap();
     copy("nyuv2-json", dir.path());
-    let mut c = config(Format::Nyuv2Json, dir.path());
+    let c = config(Format::Nyuv2Json, dir.path());
     let load = || c.open_train().and_then(|s| s.load(0)).unwrap_err();
     std::fs::copy(
         root("nyuv2-npy/train/normal/0.npy"),
@@ -342,10 +342,50 @@ fn lists_that_disagree() {
         e.place().unwrap().ends_with("training_normal_mask.txt"),
         "{e}"
     );
+    std::fs::write(&normals, [line(0, "norm"), line(0, "seg")].concat()).unwrap();
+    let e = c.open_train().err().unwrap();
+    assert!(
+        e.code() == Code::BadLine && e.place().unwrap().ends_with("normal_mask.txt:2"),
+        "{e}"
+    );
+    std::fs::write(&normals, line(1, "norm") + &line(0, "norm")).unwrap();
     std::fs::remove_file(&seg).unwrap();
     assert_eq!(c.open_train().err().unwrap().code(), Code::NotFound);
     c.dense.targets = vec![Target::Normals];
     assert_eq!(c.open_train().unwrap().len(), 2);
+}
+
+#[test]
+fn all_targets_are_counted_and_shown() {
+    use crate::data::preview::{shaded, sheet};
+    use crate::data::stats::stats;
+    let set = config(Format::Taskonomy, root("taskonomy"))
+        .open_train()
+        .unwrap();
+    let s = stats(&*set, &[0, 1]).unwrap();
+    let names: Vec<&str> = s.values.keys().copied().collect();
+    assert_eq!(names, ["depth", "edges", "keypoints", "normals"]);
+    // Two pixels of each picture were not scanned.
+    assert_eq!(
+        (s.values["depth"].pixels, s.values["depth"].valid),
+        (48, 44)
+    );
+    assert_eq!(
+        (s.values["normals"].valid, s.values["edges"].valid),
+        (44, 48)
+    );
+    assert_eq!(s.values["keypoints"].range, Some([-1.0, 1.0]));
+    assert_eq!(s.classes[0].images, 2);
+    // Picture, classes and four maps of values, beside one another.
+    let shown = sheet(&*set, &[0], 6, 24).unwrap();
+    assert_eq!((shown.height, shown.width), (16 + 6, 6 * 27 + 3));
+    let mut map = ValueMap::unknown(Quantity::Depth, 1, 3);
+    map.data = vec![7.0, 2.0, 4.5];
+    map.valid = vec![false, true, true];
+    assert_eq!(shaded(&map).data, [0, 0, 0, 0, 0, 0, 255, 255, 255]);
+    let mut map = ValueMap::unknown(TRUE, 1, 1);
+    (map.data, map.valid) = (vec![-1.0, 0.0, 1.0], vec![true]);
+    assert_eq!(shaded(&map).data, [0, 127, 255]);
 }
 
 #[test]

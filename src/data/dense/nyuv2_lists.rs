@@ -84,10 +84,15 @@ impl Form for Nyuv2Lists {
                 }
                 continue;
             }
-            let labels: BTreeMap<String, (usize, &str)> = found
-                .iter()
-                .map(|(line, image, label)| (id_of(image), (*line, label.as_str())))
-                .collect();
+            let mut labels: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+            for (line, image, label) in &found {
+                if let Some((first, _)) = labels.insert(id_of(image), (*line, label)) {
+                    let text = format!("the picture {image:?} is already in line {first}");
+                    return Err(Error::new(Code::BadLine, text)
+                        .at(at_line(&path, *line))
+                        .help("keep one of the two"));
+                }
+            }
             for row in &mut rows {
                 let Some((line, label)) = labels.get(&row.id) else {
                     let text = format!("the picture {:?} is not in {}", row.id, path.display());
@@ -96,6 +101,7 @@ impl Form for Nyuv2Lists {
                         .help("both lists must name the same pictures"));
                 };
                 row.files[column(target)] = file(*line, label)?;
+                row.place += &format!(" and {}", at_line(&path, *line));
             }
             if labels.len() > rows.len() {
                 let first = list_file(root, split, wanted[0]);
