@@ -1,4 +1,4 @@
-//! What data yields and tasks and metrics read: images, boxes, label maps. A leaf: it depends on nothing.
+//! What data yields and tasks and metrics read: images, boxes, label maps, maps of values. A leaf: it depends on nothing.
 
 /// An 8-bit RGB image, rows first, interleaved: `data[(y * width + x) * 3 + channel]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,79 @@ pub struct LabelMap {
 /// The class id of pixels that no loss and no metric looks at.
 pub const IGNORE: u8 = 255;
 
+/// How the components of normals are coded (systems.md 9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormalSpace {
+    /// Components of -1 to 1: angles are angles between surfaces.
+    #[default]
+    True,
+    /// Components as files store them, offset to 0 to 1, hence all positive: angles come out far smaller. The published NYUv2 tables
+    /// are in this space.
+    Encoded,
+}
+
+/// What the values of a [`ValueMap`] say about a pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantity {
+    /// Distance in metres or the unit of the data set (Cityscapes: disparity in pixels), one plane.
+    Depth,
+    /// Surface normal, three planes: x to the right, y, z.
+    Normals(NormalSpace),
+    /// Strength of a 2-D keypoint, one plane.
+    Keypoints,
+    /// Strength of a texture edge, one plane.
+    Edges,
+}
+
+impl Quantity {
+    /// Planes of a map of it.
+    pub fn planes(self) -> usize {
+        match self {
+            Quantity::Normals(_) => 3,
+            _ => 1,
+        }
+    }
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quantity::Depth => "depth",
+            Quantity::Normals(_) => "normals",
+            Quantity::Keypoints => "keypoints",
+            Quantity::Edges => "edges",
+        }
+    }
+}
+
+/// Real values for every pixel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValueMap {
+    /// What the values are.
+    pub quantity: Quantity,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `planes * height * width` finite values, plane after plane; 0 where nothing is known.
+    pub data: Vec<f32>,
+    /// `height * width` flags; no loss and no metric looks at a pixel that is not valid.
+    pub valid: Vec<bool>,
+}
+
+impl ValueMap {
+    /// A map of which nothing is known.
+    pub fn unknown(quantity: Quantity, height: usize, width: usize) -> ValueMap {
+        ValueMap {
+            quantity,
+            height,
+            width,
+            data: vec![0.0; quantity.planes() * height * width],
+            valid: vec![false; height * width],
+        }
+    }
+}
+
 /// What is known of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Annotation {
@@ -76,4 +149,26 @@ pub enum Annotation {
     Labels(LabelMap),
     /// One class for the whole image (classification).
     Class(usize),
+    /// Values for every pixel (depth, normals, keypoints, edges).
+    Values(ValueMap),
+    /// Several of the above for the same picture, none of them joint (NYUv2: classes, normals and depth).
+    Joint(Vec<Annotation>),
+}
+
+impl Annotation {
+    /// Every target: the parts of a joint annotation, or the annotation itself.
+    pub fn parts(&self) -> &[Annotation] {
+        match self {
+            Annotation::Joint(parts) => parts,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// The annotation of several targets; of one, that one.
+    pub fn of_parts(mut parts: Vec<Annotation>) -> Annotation {
+        match parts.len() {
+            1 => parts.remove(0),
+            _ => Annotation::Joint(parts),
+        }
+    }
 }

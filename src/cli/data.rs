@@ -163,6 +163,15 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
                         c.name, c.images, c.count
                     ));
                 }
+                for (quantity, v) in &s.values {
+                    let share = 100.0 * v.valid as f64 / v.pixels.max(1) as f64;
+                    let range = v
+                        .range
+                        .map_or(String::new(), |[a, b]| format!("  {a} to {b}"));
+                    text.push_str(&format!(
+                        "  {quantity:16} known in {share:.1} % of pixels{range}\n"
+                    ));
+                }
                 context.print(&text)?;
             }
             Ok(0)

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::config::Augment;
 use super::transform::Window;
-use crate::annotation::{Annotation, BBox, Object};
+use crate::annotation::{Annotation, BBox, Object, Quantity};
 use crate::error::{Code, Error, Result};
 use crate::rng::Rng;
 
@@ -24,6 +24,10 @@ pub enum Crop {
     Pad4,
     /// A part of random area and aspect (ImageNet).
     RandomResized,
+    /// Scaled by 0.5 to 1.5, then cut or padded to the input size (AutoMTL, MTL-NAS).
+    Scale,
+    /// A part of the picture's aspect, enlarged by 1, 1.2 or 1.5 (MTAN).
+    Zoom,
 }
 
 /// Which changes are made.
@@ -33,6 +37,8 @@ pub struct Augmentation {
     pub flip: bool,
     /// Brightness, contrast, saturation, hue, channel order.
     pub photometric: bool,
+    /// Saturation and hue by up to 5 %; `photometric` goes before.
+    pub jitter: bool,
     /// A square of this side, centred anywhere, is set to the mean; 0 for none.
     pub cutout: usize,
     /// The window.
@@ -43,6 +49,8 @@ pub struct Augmentation {
     pub min_side: f64,
     /// Smallest area of a random-resized crop as a share of the picture's.
     pub min_area: f64,
+    /// Divide depth by what the window enlarges.
+    pub divide_depth: bool,
 }
 
 impl Default for Augmentation {
@@ -50,11 +58,13 @@ impl Default for Augmentation {
         Augmentation {
             flip: false,
             photometric: false,
+            jitter: false,
             cutout: 0,
             crop: Crop::None,
             expand: 4.0,
             min_side: 0.3,
             min_area: 0.08,
+            divide_depth: false,
         }
     }
 }
@@ -75,9 +85,12 @@ impl Augmentation {
                 Augment::Flip => a.flip = true,
                 Augment::Photometric => a.photometric = true,
                 Augment::Cutout => a.cutout = 16,
+                Augment::Jitter => a.jitter = true,
                 Augment::SsdCrop => crops.push(Crop::Ssd),
                 Augment::PadCrop => crops.push(Crop::Pad4),
                 Augment::ResizedCrop => crops.push(Crop::RandomResized),
+                Augment::ScaleCrop => crops.push(Crop::Scale),
+                Augment::ZoomCrop => crops.push(Crop::Zoom),
             }
         }
         if crops.len() > 1 {
@@ -130,6 +143,8 @@ impl Augmentation {
                 }
             }
             Crop::RandomResized => self.random_resized(rng, whole),
+            Crop::Scale => scale(rng, whole, size),
+            Crop::Zoom => zoom(rng, whole),
         };
         Window {
             flip: self.flip && rng.coin(0.5),
@@ -205,9 +220,46 @@ impl Augmentation {
         }
     }
 
-    /// Colour of the network input where the window reaches outside the picture, 0 to 255; `None` for the mean.
+    /// How many times larger than without augmentation things appear in a window: in the pixels of the picture for a random scale, whose
+    /// network input is a part at the picture's own resolution, else in relation to the whole picture.
+    pub fn enlarged(&self, window: &Window, source: (usize, usize), size: (usize, usize)) -> f64 {
+        let by = match self.crop {
+            Crop::Scale => size,
+            _ => source,
+        };
+        ((by.0 as f64 / window.height) * (by.1 as f64 / window.width)).sqrt()
+    }
+
+    /// What the network shall know of a window: the objects that are kept, depth in the distance that the window suggests.
+    pub fn seen(
+        &self,
+        annotation: &Annotation,
+        window: &Window,
+        source: (usize, usize),
+        size: (usize, usize),
+    ) -> Annotation {
+        let mut seen = self.kept(annotation, window);
+        if self.divide_depth {
+            let share = 1.0 / self.enlarged(window, source, size) as f32;
+            let parts = match &mut seen {
+                Annotation::Joint(parts) => parts.as_mut_slice(),
+                one => std::slice::from_mut(one),
+            };
+            for part in parts {
+                if let Annotation::Values(map) = part
+                    && map.quantity == Quantity::Depth
+                {
+                    map.data.iter_mut().for_each(|v| *v *= share);
+                }
+            }
+        }
+        seen
+    }
+
+    /// Colour of the network input where the window reaches outside the picture, 0 to 255; `None` for the mean. AutoMTL pads before it
+    /// subtracts the mean, too.
     pub fn border(&self) -> Option<f32> {
-        (self.crop == Crop::Pad4).then_some(0.0)
+        matches!(self.crop, Crop::Pad4 | Crop::Scale).then_some(0.0)
     }
 
     /// Rows and columns of the network input that cutout sets to the mean; clipped at the border, as DARTS does.
@@ -221,6 +273,48 @@ impl Augmentation {
             centre.saturating_sub(half)..(centre + half).min(n)
         };
         Some([span(size.0), span(size.1)])
+    }
+}
+
+/// A picture scaled by 0.5 to 1.5 to whole pixels, of which `size` are seen: anywhere if it is larger, with an even border if it is
+/// smaller, each axis for itself (AutoMTL, AdaShare).
+fn scale(rng: &mut Rng, whole: Window, size: (usize, usize)) -> Window {
+    let factor = rng.range(0.5, 1.5);
+    let mut axis = |extent: f64, seen: usize| {
+        let scaled = ((extent * factor) as usize).max(1);
+        let start = match scaled >= seen {
+            true => rng.below(scaled - seen + 1) as f64,
+            false => -(((seen - scaled) / 2) as f64),
+        };
+        let pixel = extent / scaled as f64;
+        (start * pixel, seen as f64 * pixel)
+    };
+    let (x, width) = axis(whole.width, size.1);
+    let (y, height) = axis(whole.height, size.0);
+    Window {
+        x,
+        y,
+        width,
+        height,
+        flip: false,
+    }
+}
+
+/// A part of whole pixels, 1, 1.2 or 1.5 times smaller than the picture (MTAN).
+fn zoom(rng: &mut Rng, whole: Window) -> Window {
+    let by = [1.0, 1.2, 1.5][rng.below(3)];
+    let mut axis = |extent: f64| {
+        let part = (extent / by).floor().max(1.0);
+        (rng.below((extent - part) as usize + 1) as f64, part)
+    };
+    let (y, height) = axis(whole.height);
+    let (x, width) = axis(whole.width);
+    Window {
+        x,
+        y,
+        width,
+        height,
+        flip: false,
     }
 }
 
@@ -244,5 +338,7 @@ fn holds_centre(w: &Window, b: &BBox) -> bool {
     w.x < x && x < w.x + w.width && w.y < y && y < w.y + w.height
 }
 
+#[cfg(test)]
+mod dense_tests;
 #[cfg(test)]
 mod tests;

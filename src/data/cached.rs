@@ -46,11 +46,13 @@ impl Cached {
 }
 
 fn bytes_of(sample: &Sample) -> usize {
-    let annotation = match &sample.annotation {
+    let part = |a: &Annotation| match a {
         Annotation::Objects(o) => std::mem::size_of_val(o.as_slice()),
         Annotation::Labels(l) => l.data.len(),
-        Annotation::Class(_) => 0,
+        Annotation::Values(m) => 4 * m.data.len() + m.valid.len(),
+        Annotation::Class(_) | Annotation::Joint(_) => 0,
     };
+    let annotation: usize = sample.annotation.parts().iter().map(part).sum();
     sample.image.data.len() + annotation
 }
 

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::class_map::{ClassMap, Coding};
 use super::dataset::{Dataset, Kind, Sample};
+use super::dense::read::{disparity_png, other_size};
+use super::dense::target::{Target, chosen, kind_of};
 use super::image_file::{read_image, read_labels};
 use super::text_file::sorted_names;
-use crate::annotation::{Annotation, LabelMap};
+use crate::annotation::{Annotation, Image, LabelMap};
 use crate::error::{Code, Error, Result};
 
 /// End of the name of a picture.
@@ -52,9 +54,52 @@ pub struct Cityscapes {
     frames: Vec<(String, String)>,
     map: ClassMap,
     coding: Coding,
+    targets: Vec<Target>,
 }
 
+/// End of the name of a disparity file.
+pub const DISPARITY_SUFFIX: &str = "_disparity.png";
+
 impl Cityscapes {
+    /// The same split with other targets: classes, disparity (as depth, in pixels), or both.
+    ///
+    /// # Errors
+    /// `ConfigValue` for a target that Cityscapes does not have.
+    pub fn with_targets(self, wanted: &[Target]) -> Result<Cityscapes> {
+        let has = [Target::Segmentation, Target::Depth];
+        let targets = chosen(wanted, &has, &has[..1])?;
+        Ok(Cityscapes { targets, ..self })
+    }
+
+    /// What each sample yields.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// The file of the disparity of a picture, whether it exists or not.
+    pub fn disparity_path(&self, index: usize) -> PathBuf {
+        let (city, id) = &self.frames[index];
+        let folder = self.root.join("disparity").join(&self.split).join(city);
+        folder.join(format!("{id}{DISPARITY_SUFFIX}"))
+    }
+
+    fn disparity(&self, index: usize, image: &Image) -> Result<Annotation> {
+        let path = self.disparity_path(index);
+        let map = disparity_png(&path).map_err(|e| match e.code() {
+            Code::NotFound => {
+                e.help("unpack disparity_trainvaltest.zip of Cityscapes beside `leftImg8bit`")
+            }
+            _ => e,
+        })?;
+        let (got, size) = ((map.height, map.width), (image.height, image.width));
+        if got != size {
+            return Err(
+                other_size("the disparity", got, &self.image_path(index), size).at(path.display()),
+            );
+        }
+        Ok(Annotation::Values(map))
+    }
+
     /// Lists the pictures of a split (`train`, `val`, `test`): cities, then names, in alphabetical order.
     ///
     /// # Errors
@@ -97,6 +142,7 @@ impl Cityscapes {
             frames,
             map,
             coding: config.labels,
+            targets: vec![Target::Segmentation],
         })
     }
 
@@ -147,7 +193,7 @@ impl Dataset for Cityscapes {
         &self.name
     }
     fn kind(&self) -> Kind {
-        Kind::Segmentation
+        kind_of(&self.targets)
     }
     fn classes(&self) -> &[String] {
         self.map.names()
@@ -162,8 +208,23 @@ impl Dataset for Cityscapes {
         self.image_path(index).display().to_string()
     }
     fn load(&self, index: usize) -> Result<Sample> {
+        let image = read_image(&self.image_path(index))?;
+        let part = |t: &Target| match t {
+            Target::Depth => self.disparity(index, &image),
+            _ => self.labels(index, &image),
+        };
+        let parts = self.targets.iter().map(part).collect::<Result<_>>()?;
+        Ok(Sample {
+            id: self.id(index),
+            image,
+            annotation: Annotation::of_parts(parts),
+        })
+    }
+}
+
+impl Cityscapes {
+    fn labels(&self, index: usize, image: &Image) -> Result<Annotation> {
         let path = self.image_path(index);
-        let image = read_image(&path)?;
         let label_path = self.label_path(index);
         let labels = read_labels(&label_path).map_err(|e| match e.code() {
             Code::NotFound => e.note(format!("it belongs to {}", path.display())).help(
@@ -186,18 +247,14 @@ impl Dataset for Cityscapes {
             );
         }
         let labels = map_labels(&label_path, labels, &self.map)?;
-        Ok(Sample {
-            id: self.id(index),
-            image,
-            annotation: Annotation::Labels(labels),
-        })
+        Ok(Annotation::Labels(labels))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::annotation::{IGNORE, Image};
+    use crate::annotation::IGNORE;
     use crate::data::image_file::{encode_labels, encode_png};
 
     fn set(labels: LabelMap) -> (tempfile::TempDir, Cityscapes) {

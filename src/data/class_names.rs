@@ -30,6 +30,11 @@ impl DatasetConfig {
                 Ok(Some(types.names().to_vec()))
             }
             Format::Mixed => Ok(None),
+            Format::Nyuv2Lists
+            | Format::Nyuv2Json
+            | Format::Nyuv2Npy
+            | Format::CityscapesNpy
+            | Format::Taskonomy => Ok(self.form()?.map(|(_, classes)| classes)),
             Format::Bdd100k => boxes(&bdd100k::VOCABULARY),
             Format::Bdd100kMasks => match self.rules.classes.as_slice() {
                 [] => maps(ClassMap::new(&["cityscapes-19".into()], Coding::TrainIds)?),

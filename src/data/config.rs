@@ -7,10 +7,13 @@ use super::cityscapes::CityscapesConfig;
 use super::class_map::Coding;
 use super::class_rules::ClassRules;
 use super::dataset::{DatasetConfig, Format, Kind};
+use super::dense::DenseConfig;
+use super::dense::target::{Target, kind_of};
 use super::kitti_classes::KittiConfig;
 use super::mixed::MixedRules;
 use super::mixed_config::MixedConfig;
 use super::waymo_config::WaymoConfig;
+use crate::annotation::NormalSpace;
 use crate::settings::{Describe, choice};
 use crate::{choices, settings};
 
@@ -29,6 +32,13 @@ choices! {
         ResizedCrop = "resized-crop",
         /// One square of zeros, 16 pixels wide (CIFAR).
         Cutout = "cutout",
+        /// Scaled by 0.5 to 1.5, then cut to the input size at the picture's own resolution; what is smaller gets a black border (AutoMTL,
+        /// MTL-NAS).
+        ScaleCrop = "scale-crop",
+        /// A part of the picture's aspect, 1, 1.2 or 1.5 times smaller, resized to the input (MTAN).
+        ZoomCrop = "zoom-crop",
+        /// Saturation and hue by up to 5 % (MTL-NAS).
+        Jitter = "jitter",
     }
 }
 
@@ -77,6 +87,26 @@ impl Describe for Format {
             ("list-boxes", "A list of pictures with files of boxes."),
             ("list-masks", "A list of pictures with label maps."),
             ("list-classes", "A list of pictures with classes."),
+            (
+                "nyuv2-lists",
+                "NYUv2 of MTL-NAS: lists of picture and label; classes, normals.",
+            ),
+            (
+                "nyuv2-json",
+                "NYUv2 of AutoMTL: `nyu_v2_3task.json`; classes, normals, depth.",
+            ),
+            (
+                "nyuv2-npy",
+                "NYUv2 of MTAN: arrays; 13 classes, normals, depth.",
+            ),
+            (
+                "cityscapes-npy",
+                "Cityscapes of MTAN and AutoMTL: arrays; classes, disparity.",
+            ),
+            (
+                "taskonomy",
+                "Tiny-Taskonomy: `taskonomy.json`; classes, normals, depth, keypoints, edges.",
+            ),
         ]
     }
 }
@@ -110,7 +140,8 @@ settings! {
         pub val: String = "val".into(),
         /// Class names in the order of their ids. Empty: those that the format defines (KITTI: car, pedestrian, cyclist; Cityscapes:
         /// the 19 train ids, also spelled ["cityscapes-19"]; ["mixed-16"] is the merged set of MTNAS; CIFAR-10: its ten; folder names
-        /// in alphabetical order; mixed boxes: ["mixed-3"]; the others: docs/data.md).
+        /// in alphabetical order; mixed boxes: ["mixed-3"]; `cityscapes-npy`: also ["cityscapes-7"] and ["cityscapes-2"]; the others:
+        /// docs/data.md).
         pub classes: Vec<String> = vec![],
         /// Object types that count as a class of another name, for example { Truck = "car" } (KITTI).
         pub merge: BTreeMap<String, String> = BTreeMap::new(),
@@ -119,6 +150,14 @@ settings! {
         pub ignore: BTreeMap<String, String> = KittiConfig::default().ignore,
         /// Which label files of Cityscapes to read.
         pub labels: Coding = Coding::LabelIds,
+        /// What a sample yields of all that the format has, in this order; one target serves one task. Empty: all (Cityscapes: segmentation).
+        pub targets: Vec<Target> = vec![],
+        /// How normals are coded (systems.md 9.3).
+        pub normal_space: NormalSpace = NormalSpace::True,
+        /// Taskonomy: ignore pixels whose class is uncertain; AutoMTL trains them as background.
+        pub ignore_uncertain: bool = false,
+        /// Divide depth by what a crop enlarges, as MTAN does and AutoMTL does not. Right for metres, wrong for disparities.
+        pub divide_depth: bool = false,
         /// Random changes of training samples, at most one of the crops. Both halves of the bi-level split get them (as DARTS).
         pub augment: Vec<Augment> = vec![Augment::Flip],
         /// Images with a class, when they are not augmented: the side of the middle square that is seen, as a share of the shorter side, at
@@ -161,7 +200,14 @@ impl DataSetConfig {
             kitti.classes = self.classes.clone();
             cityscapes.classes = self.classes.clone();
         }
+        let dense = DenseConfig {
+            targets: self.targets.clone(),
+            classes: self.classes.clone(),
+            normal_space: self.normal_space,
+            ignore_uncertain: self.ignore_uncertain,
+        };
         DatasetConfig {
+            dense,
             format: self.format,
             root: self.root.clone(),
             train: self.train.clone(),
@@ -207,7 +253,7 @@ impl DataSetConfig {
                 let first = self.mixed.sources.tables.first();
                 first.map_or(Kind::Detection, |(_, t)| t.kind())
             }
-            Format::Cityscapes => Kind::Segmentation,
+            Format::Cityscapes if self.targets.is_empty() => Kind::Segmentation,
             Format::Cifar10 | Format::ImageFolder => Kind::Classification,
             Format::Bdd100k => Kind::Detection,
             Format::Bdd100kMasks => Kind::Segmentation,
@@ -216,6 +262,13 @@ impl DataSetConfig {
             Format::MtnasBoxes | Format::ListBoxes => Kind::Detection,
             Format::MtnasMasks | Format::ListMasks => Kind::Segmentation,
             Format::ListClasses => Kind::Classification,
+            // With none named they have several.
+            Format::Cityscapes
+            | Format::Nyuv2Lists
+            | Format::Nyuv2Json
+            | Format::Nyuv2Npy
+            | Format::CityscapesNpy
+            | Format::Taskonomy => kind_of(&self.targets),
         }
     }
 }

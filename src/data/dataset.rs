@@ -10,6 +10,7 @@ use super::cifar::Cifar10;
 use super::cityscapes::{Cityscapes, CityscapesConfig};
 use super::class_rules::ClassRules;
 use super::coco;
+use super::dense::DenseConfig;
 use super::image_folder::ImageFolder;
 use super::kitti::{Kitti, KittiConfig};
 use super::listed::{ListBoxes, ListClasses, ListMasks};
@@ -33,6 +34,16 @@ pub enum Kind {
     Segmentation,
     /// [`Annotation::Class`].
     Classification,
+    /// [`Annotation::Values`] of depth.
+    Depth,
+    /// [`Annotation::Values`] of normals.
+    Normals,
+    /// [`Annotation::Values`] of keypoints.
+    Keypoints,
+    /// [`Annotation::Values`] of edges.
+    Edges,
+    /// [`Annotation::Joint`].
+    Joint,
 }
 
 /// One image of a data set with what is known of it, in the pixels of the original picture.
@@ -42,7 +53,7 @@ pub struct Sample {
     pub id: String,
     /// The picture at its own size.
     pub image: Image,
-    /// Boxes in pixels, a label map of the same size, or a class.
+    /// Boxes in pixels, a label map or values of the same size, a class, or several of these.
     pub annotation: Annotation,
 }
 
@@ -118,6 +129,16 @@ pub enum Format {
     ListMasks,
     /// A list of pictures with classes.
     ListClasses,
+    /// NYUv2, lists of picture and label (5.7).
+    Nyuv2Lists,
+    /// NYUv2, JSON listing, PNG and arrays (8.9).
+    Nyuv2Json,
+    /// NYUv2, arrays (8.9).
+    Nyuv2Npy,
+    /// Cityscapes with several targets, arrays (8.10).
+    CityscapesNpy,
+    /// Tiny-Taskonomy (8.11).
+    Taskonomy,
 }
 
 /// Which data set to open, and how.
@@ -142,6 +163,8 @@ pub struct DatasetConfig {
     pub mixed: MixedRules,
     /// Rules of the other formats with boxes; of those with label maps the classes.
     pub rules: ClassRules,
+    /// Rules of the formats with a target for every pixel, Cityscapes included.
+    pub dense: DenseConfig,
 }
 
 impl Default for DatasetConfig {
@@ -156,6 +179,7 @@ impl Default for DatasetConfig {
             waymo: WaymoConfig::default(),
             mixed: MixedRules::default(),
             rules: ClassRules::default(),
+            dense: DenseConfig::default(),
         }
     }
 }
@@ -185,7 +209,10 @@ impl DatasetConfig {
     pub fn open(&self, split: &str) -> Result<Box<dyn Dataset>> {
         Ok(match self.format {
             Format::Kitti => Box::new(Kitti::open(&self.root, split, &self.kitti)?),
-            Format::Cityscapes => Box::new(Cityscapes::open(&self.root, split, &self.cityscapes)?),
+            Format::Cityscapes => {
+                let set = Cityscapes::open(&self.root, split, &self.cityscapes)?;
+                Box::new(set.with_targets(&self.dense.targets)?)
+            }
             Format::Cifar10 => Box::new(Cifar10::open(&self.root, split)?),
             Format::ImageFolder => Box::new(ImageFolder::open(&self.root, split)?),
             Format::WaymoV1 => {
@@ -211,6 +238,11 @@ impl DatasetConfig {
             Format::Bdd100kMasks => {
                 Box::new(Bdd100kMasks::open(&self.root, split, &self.rules.classes)?)
             }
+            Format::Nyuv2Lists
+            | Format::Nyuv2Json
+            | Format::Nyuv2Npy
+            | Format::CityscapesNpy
+            | Format::Taskonomy => Box::new(self.open_dense(split)?),
         })
     }
 }

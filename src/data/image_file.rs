@@ -137,6 +137,56 @@ pub fn read_labels(path: &Path) -> Result<LabelMap> {
     })
 }
 
+/// Reads a picture of numbers: a greyscale PNG of 16 bits, as (height, width, values).
+///
+/// # Errors
+/// As [`read_image`]; `BadFormat` for a JPEG and for other depths and colour types.
+pub fn read_grey16(path: &Path) -> Result<(usize, usize, Vec<u16>)> {
+    let want = (ColorType::Grayscale, BitDepth::Sixteen);
+    let (height, width, data) = read_raw(path, want, "one channel of 16 bits")?;
+    let pairs = data.chunks_exact(2);
+    let values = pairs.map(|b| u16::from_be_bytes([b[0], b[1]])).collect();
+    Ok((height, width, values))
+}
+
+/// Reads a picture of three numbers a pixel: an RGB PNG of 8 bits.
+///
+/// # Errors
+/// As [`read_grey16`].
+pub fn read_rgb8(path: &Path) -> Result<Image> {
+    let want = (ColorType::Rgb, BitDepth::Eight);
+    let (height, width, data) = read_raw(path, want, "three channels of 8 bits")?;
+    Ok(Image {
+        height,
+        width,
+        data,
+    })
+}
+
+/// The samples of a PNG as they are stored: (height, width, bytes).
+fn read_raw(
+    path: &Path,
+    want: (ColorType, BitDepth),
+    words: &str,
+) -> Result<(usize, usize, Vec<u8>)> {
+    let bytes = read_limited(path, MAX_BYTES)?;
+    let wrong = |found: &str| {
+        let text = format!("expected a PNG with {words}, found {found}");
+        Error::new(Code::BadFormat, text)
+            .at(path.display())
+            .help("fetch the file again, or export the values as such a PNG")
+    };
+    if format_of(path, &bytes)? == Format::Jpeg {
+        return Err(wrong("a JPEG, which changes values"));
+    }
+    let (width, height, color, depth, data) =
+        png_file::read(path, &bytes, Transformations::IDENTITY)?;
+    if (color, depth) != want {
+        return Err(wrong(&format!("{color:?} with {} bits", depth as u8)));
+    }
+    Ok((height, width, data))
+}
+
 /// An RGB picture as the bytes of a PNG file.
 pub fn encode_png(image: &Image) -> Result<Vec<u8>> {
     png_file::encode(image.width, image.height, ColorType::Rgb, &image.data)

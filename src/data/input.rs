@@ -88,10 +88,14 @@ impl Input {
             }
             Some((config, rng)) => {
                 let window = config.window(rng, source, self.size, annotation);
-                photometric = config.photometric.then(|| Photometric::draw(rng));
+                photometric = match (config.photometric, config.jitter) {
+                    (true, _) => Some(Photometric::draw(rng)),
+                    (false, true) => Some(Photometric::jitter(rng)),
+                    _ => None,
+                };
                 border = config.border();
                 hole = config.hole(rng, self.size);
-                (window, config.kept(annotation, &window))
+                (window, config.seen(annotation, &window, source, self.size))
             }
         };
         Seen {

@@ -1,6 +1,6 @@
 //! Data from disk: one file a format, then splits, augmentation and the loader; a generator of made-up data sets; checks.
 //!
-//! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`] (formats),
+//! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`], [`dense`] (formats),
 //! [`box_set`] and [`mask_set`] with [`bdd100k`], [`coco`], [`voc`], [`listed`] (formats that share their checks);
 //! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`input`] (what it looks like), [`batch`],
 //! [`sight`] (a batch without its pixels), [`loader`];
@@ -27,6 +27,7 @@ pub mod coco;
 pub mod coco_json;
 pub mod config;
 pub mod dataset;
+pub mod dense;
 pub mod image_file;
 pub mod image_folder;
 pub mod input;
@@ -45,6 +46,7 @@ pub mod mtnas_layout;
 #[cfg(test)]
 mod mutation_tests;
 pub mod normalise;
+pub mod npy_file;
 pub mod parquet_file;
 pub mod photometric;
 mod png_file;

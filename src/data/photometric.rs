@@ -43,6 +43,16 @@ impl Photometric {
         }
     }
 
+    /// The mild colours of MTL-NAS (systems.md 5.6): saturation by up to 5 %, hue by up to 5 % of the circle, always. Its saturation mixes with
+    /// grey instead of scaling that of HSV; for so little the two are near.
+    pub fn jitter(rng: &mut Rng) -> Photometric {
+        Photometric {
+            saturation: Some(rng.range(0.95, 1.05) as f32),
+            hue: Some(rng.range(-18.0, 18.0) as f32),
+            ..Default::default()
+        }
+    }
+
     /// Changes one pixel. Values stay within 0 to 255.
     pub fn pixel(&self, mut p: [f32; 3]) -> [f32; 3] {
         if let Some(b) = self.brightness {
@@ -98,6 +108,21 @@ fn to_rgb([h, s, v]: [f32; 3]) -> [f32; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jitter_is_mild_and_leaves_grey_alone() {
+        for i in 0..200 {
+            let mut r = Rng::new(i, &[]);
+            let j = Photometric::jitter(&mut r);
+            assert!(j.brightness.is_none() && j.contrast.is_none() && j.order.is_none());
+            assert!((0.95..1.05).contains(&j.saturation.unwrap()) && j.hue.unwrap().abs() <= 18.0);
+            assert_eq!(j.pixel([90.0; 3]), [90.0; 3]);
+            let p = j.pixel([200.0, 100.0, 100.0]);
+            assert!(
+                (p[0] - 200.0).abs() < 1e-3 && p[1].min(p[2]) > 94.0 && p != [200.0, 100.0, 100.0]
+            );
+        }
+    }
 
     #[test]
     fn hsv_and_back() {

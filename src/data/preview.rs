@@ -2,7 +2,9 @@
 
 use super::dataset::{Dataset, Sample};
 use super::transform::{View, Window, resize};
-use crate::annotation::{Annotation, BBox, IGNORE, Image, LabelMap};
+use crate::annotation::{
+    Annotation, BBox, IGNORE, Image, LabelMap, NormalSpace, Quantity, ValueMap,
+};
 use crate::error::Result;
 
 /// Colours of the 19 Cityscapes classes; further classes go round again.
@@ -76,6 +78,39 @@ fn pictures(sample: &Sample, height: usize, width: usize) -> Result<Vec<Image>> 
         }
         Annotation::Labels(labels) => Ok(vec![image, coloured(&labels)]),
         Annotation::Class(_) => Ok(vec![image]),
+        Annotation::Values(map) => Ok(vec![image, shaded(&map)]),
+        Annotation::Joint(parts) => {
+            let shown = parts.iter().filter_map(|p| match p {
+                Annotation::Labels(labels) => Some(coloured(labels)),
+                Annotation::Values(map) => Some(shaded(map)),
+                _ => None,
+            });
+            Ok([image].into_iter().chain(shown).collect())
+        }
+    }
+}
+
+/// A map of values as a picture, what is not known black: normals as red, green and blue; others grey, the largest white.
+pub fn shaded(map: &ValueMap) -> Image {
+    let pixels = map.valid.len();
+    let known = || (0..map.data.len()).filter(|i| map.valid[i % pixels]);
+    let range = match map.quantity {
+        Quantity::Normals(NormalSpace::True) => (-1.0, 1.0),
+        Quantity::Normals(NormalSpace::Encoded) => (0.0, 1.0),
+        _ => known().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), i| {
+            (low.min(map.data[i]), high.max(map.data[i]))
+        }),
+    };
+    let level = |v: f32| ((v - range.0) / (range.1 - range.0).max(1e-12) * 255.0) as u8;
+    let pixel = |i: usize| match (map.valid[i], map.quantity.planes()) {
+        (false, _) => [0; 3],
+        (true, 3) => std::array::from_fn(|c| level(map.data[c * pixels + i])),
+        (true, _) => [level(map.data[i]); 3],
+    };
+    Image {
+        height: map.height,
+        width: map.width,
+        data: (0..pixels).flat_map(pixel).collect(),
     }
 }
 

@@ -24,6 +24,17 @@ pub struct ClassStats {
     pub heights: Option<[f32; 3]>,
 }
 
+/// Values of one quantity (depth, normals, keypoints, edges).
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ValueStats {
+    /// Pixels.
+    pub pixels: u64,
+    /// Pixels whose value is known.
+    pub valid: u64,
+    /// Smallest and largest known value, of any component.
+    pub range: Option<[f32; 2]>,
+}
+
 /// Statistics of a data set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Stats {
@@ -37,6 +48,9 @@ pub struct Stats {
     pub classes: Vec<ClassStats>,
     /// Objects, pixels or images without a class or ignored.
     pub ignored: u64,
+    /// Maps of values, by quantity.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<&'static str, ValueStats>,
     /// Mean of R, G, B in 0 to 1.
     pub mean: [f64; 3],
     /// Standard deviation of R, G, B over all pixels.
@@ -48,6 +62,7 @@ struct Part {
     size: String,
     classes: BTreeMap<usize, (u64, u64, Vec<f32>)>,
     ignored: u64,
+    values: BTreeMap<&'static str, ValueStats>,
     /// Pixels, sums and sums of squares: integers, so that the order of threads does not matter.
     colours: [[u64; 3]; 3],
 }
@@ -65,7 +80,14 @@ fn part(sample: &Sample) -> Part {
             p.colours[2][c] += v * v;
         }
     }
-    match &sample.annotation {
+    for annotation in sample.annotation.parts() {
+        count(&mut p, annotation);
+    }
+    p
+}
+
+fn count(p: &mut Part, annotation: &Annotation) {
+    match annotation {
         Annotation::Objects(objects) => {
             for o in objects {
                 let class = p.classes.entry(o.class).or_default();
@@ -87,8 +109,20 @@ fn part(sample: &Sample) -> Part {
             }
         }
         Annotation::Class(c) => p.classes.entry(*c).or_default().0 += 1,
+        Annotation::Values(map) => {
+            let pixels = map.valid.len();
+            let s = p.values.entry(map.quantity.name()).or_default();
+            s.pixels += pixels as u64;
+            for (i, &v) in map.data.iter().enumerate() {
+                if map.valid[i % pixels] {
+                    s.valid += (i < pixels) as u64;
+                    s.range = Some(s.range.map_or([v; 2], |[a, b]| [a.min(v), b.max(v)]));
+                }
+            }
+        }
+        // Its parts are counted one by one.
+        Annotation::Joint(_) => {}
     }
-    p
 }
 
 /// Reads the samples at `indices` and counts.
@@ -119,6 +153,15 @@ pub fn stats(set: &dyn Dataset, indices: &[usize]) -> Result<Stats> {
         let p = p?;
         *s.sizes.entry(p.size).or_default() += 1;
         s.ignored += p.ignored;
+        for (quantity, part) in p.values {
+            let all = s.values.entry(quantity).or_default();
+            all.pixels += part.pixels;
+            all.valid += part.valid;
+            all.range = match (all.range, part.range) {
+                (Some([a, b]), Some([c, d])) => Some([a.min(c), b.max(d)]),
+                (a, b) => a.or(b),
+            };
+        }
         for (c, (count, ignored, h)) in p.classes {
             let class = &mut s.classes[c];
             class.images += (count > 0) as u64;

@@ -7,7 +7,9 @@ use fast_image_resize as fir;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 
-use crate::annotation::{Annotation, BBox, IGNORE, Image, LabelMap, Object};
+use crate::annotation::{
+    Annotation, BBox, IGNORE, Image, LabelMap, NormalSpace, Object, Quantity, ValueMap,
+};
 use crate::error::{Code, Error, Result};
 
 /// A rectangle of a source picture, in its pixels; may reach outside.
@@ -185,6 +187,35 @@ impl View {
         }
     }
 
+    /// A map of values at network size, nearest neighbour; of pixels outside the picture nothing is known. A mirror turns the x of
+    /// normals around; not of encoded ones, as the loaders of the papers do not (systems.md 9.3).
+    pub fn values(&self, map: &ValueMap) -> ValueMap {
+        let (height, width) = self.size;
+        let mut out = ValueMap::unknown(map.quantity, height, width);
+        let Some((ax, ay)) = self.axes else {
+            return out;
+        };
+        let columns: Vec<usize> = (ax.d0..ax.d1)
+            .map(|d| ax.to_source(d, self.source.1))
+            .collect();
+        let turned = self.flip && map.quantity == Quantity::Normals(NormalSpace::True);
+        for d in ay.d0..ay.d1 {
+            let row = ay.to_source(d, self.source.0) * map.width;
+            for (i, &s) in columns.iter().enumerate() {
+                let x = ax.d0 + i;
+                let to = d * width + if self.flip { width - 1 - x } else { x };
+                let from = row + s;
+                out.valid[to] = map.valid[from];
+                for plane in 0..map.quantity.planes() {
+                    let v = map.data[plane * map.valid.len() + from];
+                    let turn = turned && plane == 0;
+                    out.data[plane * height * width + to] = if turn { -v } else { v };
+                }
+            }
+        }
+        out
+    }
+
     /// A box in network pixels, clipped; `None` if less than one pixel of either side is left.
     pub fn bbox(&self, b: &BBox) -> Option<BBox> {
         let (ax, ay) = self.axes?;
@@ -218,6 +249,10 @@ impl View {
             }
             Annotation::Labels(labels) => Annotation::Labels(self.labels(labels)),
             Annotation::Class(c) => Annotation::Class(*c),
+            Annotation::Values(map) => Annotation::Values(self.values(map)),
+            Annotation::Joint(parts) => {
+                Annotation::Joint(parts.iter().map(|p| self.annotation(p)).collect())
+            }
         }
     }
 }

@@ -7,10 +7,18 @@ pub mod ap;
 pub mod classification;
 mod coco;
 mod curve;
+pub mod normals;
+pub mod pixel_mean;
+pub mod relative;
 pub mod segmentation;
 mod sets;
+pub mod values;
 mod voc;
 
 pub use ap::{ApReport, AreaAp, ClassAp, CocoStats, PrPoint, Protocol, evaluate};
 pub use classification::TopK;
+pub use normals::NormalErrors;
+pub use pixel_mean::PixelAverage;
+pub use relative::{Compared, delta_m, delta_task};
 pub use segmentation::{Average, Confusion};
+pub use values::{AbsoluteError, DepthErrors};

@@ -184,7 +184,10 @@ impl Workbench {
             source,
             weight: t.loss_weight,
             input: viewer::input(config, data, size)?,
-            augment: Augmentation::new(&data.augment)?,
+            augment: Augmentation {
+                divide_depth: data.divide_depth,
+                ..Augmentation::new(&data.augment)?
+            },
             max_corrupt: data.max_corrupt,
             threads: config.loader.threads,
             prefetch: config.loader.prefetch,

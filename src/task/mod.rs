@@ -204,6 +204,8 @@ fn annotation_kind(a: &Annotation) -> &'static str {
         Annotation::Objects(_) => "boxes",
         Annotation::Labels(_) => "a label map",
         Annotation::Class(_) => "a class",
+        Annotation::Values(m) => m.quantity.name(),
+        Annotation::Joint(_) => "several targets",
     }
 }
 

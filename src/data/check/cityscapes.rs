@@ -6,12 +6,13 @@ use std::path::Path;
 use super::content::digest;
 use super::{Defect, Item, Kind, Report, each};
 use crate::annotation::IGNORE;
-use crate::data::cityscapes::{IMAGE_SUFFIX, label_suffix, map_labels};
+use crate::data::cityscapes::{DISPARITY_SUFFIX, IMAGE_SUFFIX, label_suffix, map_labels};
 use crate::data::class_map::ClassMap;
 use crate::data::dataset::DatasetConfig;
+use crate::data::dense::read::disparity_png;
 use crate::data::image_file::{read_image, read_labels};
 use crate::data::text_file::sorted_names;
-use crate::error::Result;
+use crate::error::{Code, Result};
 
 /// `city/id` of the files of a folder tree that end with `suffix`; others are stray unless they end with one of `known`.
 fn frames(
@@ -49,6 +50,26 @@ fn frames(
     Ok(ids)
 }
 
+/// The disparity of a picture of `size`, where the set has disparities.
+fn disparity(file: &Path, size: (usize, usize), picture: &str, defects: &mut Vec<Defect>) {
+    match disparity_png(file) {
+        Ok(map) if (map.height, map.width) == size => {}
+        Ok(map) => {
+            let text = format!(
+                "{} x {}, its picture {} x {}",
+                map.width, map.height, size.1, size.0
+            );
+            let text = format!("the disparity is {text}");
+            defects.push(Defect::new(Kind::SizeMismatch, file.display(), text));
+        }
+        Err(e) if e.code() == Code::NotFound => {
+            let text = format!("its disparity {} is missing", file.display());
+            defects.push(Defect::new(Kind::MissingLabel, picture, text));
+        }
+        Err(e) => defects.push(Defect::of(&e, file.display())),
+    }
+}
+
 /// Reads everything; returns the pictures.
 pub fn walk(config: &DatasetConfig, report: &mut Report) -> Result<Vec<Item>> {
     let map = ClassMap::new(&config.cityscapes.classes, config.cityscapes.labels)?;
@@ -83,6 +104,7 @@ pub fn walk(config: &DatasetConfig, report: &mut Report) -> Result<Vec<Item>> {
                 format!("the picture {id}{IMAGE_SUFFIX} is missing"),
             );
         }
+        let distances = config.root.join("disparity").join(split);
         let all: Vec<&String> = pictures.iter().collect();
         let (found, defects) = each(&all, |id, defects| {
             let path = base.join(format!("{id}{IMAGE_SUFFIX}"));
@@ -96,6 +118,11 @@ pub fn walk(config: &DatasetConfig, report: &mut Report) -> Result<Vec<Item>> {
                 train: is_train,
                 val: !is_train,
             };
+            if let (true, Some(image)) = (distances.is_dir(), &image) {
+                let size = (image.height, image.width);
+                let file = distances.join(format!("{id}{DISPARITY_SUFFIX}"));
+                disparity(&file, size, &item.place, defects);
+            }
             let mut count = vec![0u64; map.names().len()];
             let label = truth.join(format!("{id}{suffix}"));
             if !labels.contains(*id) {

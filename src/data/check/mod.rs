@@ -4,6 +4,9 @@ mod boxes;
 mod cifar;
 mod cityscapes;
 mod content;
+mod dense;
+#[cfg(test)]
+mod dense_tests;
 mod image_folder;
 pub mod kind;
 mod kitti;
@@ -23,6 +26,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::dataset::{DatasetConfig, Format};
+use super::dense::DenseConfig;
 use super::image_folder::is_picture;
 use super::text_file::{at_line, id_defect, read_text};
 use crate::error::{Code, Error, Result};
@@ -131,17 +135,27 @@ pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
         match () {
             _ if has("training/image_2") || has("image_2") => vec![Format::Kitti],
             _ if has("leftImg8bit") => vec![Format::Cityscapes],
-            _ if binary() => vec![Format::Cifar10],
-            _ if records() => vec![Format::WaymoV1],
-            _ if tables() => vec![Format::WaymoV2],
-            _ if classes() => vec![Format::ImageFolder],
-            _ => vec![],
+            _ => match dense_format(dir) {
+                Some(format) => vec![format],
+                None if binary() => vec![Format::Cifar10],
+                None if records() => vec![Format::WaymoV1],
+                None if tables() => vec![Format::WaymoV2],
+                None if classes() => vec![Format::ImageFolder],
+                None => vec![],
+            },
         }
     };
     let configs = |dir: PathBuf| {
         let config = |format| DatasetConfig {
             format,
             root: dir.clone(),
+            dense: DenseConfig {
+                classes: match format {
+                    Format::CityscapesNpy => super::dense::cityscapes_npy::lists_of(&dir),
+                    _ => vec![],
+                },
+                ..Default::default()
+            },
             ..Default::default()
         };
         // The folders of these formats say what they are; those above are more general.
@@ -168,6 +182,23 @@ pub fn detect(root: &Path) -> Result<Vec<DatasetConfig>> {
             .help("expected training/image_2, leftImg8bit, data_batch_1.bin, train/CLASS/ folders, or a folder of docs/data.md"));
     }
     Ok(found)
+}
+
+/// The format of dense targets that lies in a folder.
+fn dense_format(dir: &Path) -> Option<Format> {
+    use super::dense::{nyuv2_json, taskonomy};
+    let file = |p: &str| dir.join(p).is_file();
+    let arrays = |p: &str| dir.join("train").join(p).is_dir();
+    match () {
+        _ if file("list/training_seg.txt") || file("list/training_normal_mask.txt") => {
+            Some(Format::Nyuv2Lists)
+        }
+        _ if file(nyuv2_json::LISTING) => Some(Format::Nyuv2Json),
+        _ if file(taskonomy::LISTING) => Some(Format::Taskonomy),
+        _ if arrays("image") && arrays("normal") => Some(Format::Nyuv2Npy),
+        _ if arrays("image") && arrays("depth") => Some(Format::CityscapesNpy),
+        _ => None,
+    }
 }
 
 /// Checks one data set.
@@ -199,6 +230,11 @@ pub fn check(config: &DatasetConfig) -> Result<Report> {
             masks::walk(config, &mut report)?
         }
         Format::ListClasses => list_classes::walk(config, &mut report)?,
+        Format::Nyuv2Lists
+        | Format::Nyuv2Json
+        | Format::Nyuv2Npy
+        | Format::CityscapesNpy
+        | Format::Taskonomy => dense::walk(config, &mut report)?,
     };
     report.images = items.len();
     content::compare(&items, &mut report);

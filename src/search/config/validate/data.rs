@@ -74,6 +74,17 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
             "remove it",
         );
         mixed_check(config, name, set, c);
+        let dense = !matches!(set.kind(), Kind::Detection | Kind::Classification);
+        c.that(
+            set.targets.is_empty() || dense,
+            key("targets"),
+            format!(
+                "a data set of format {:?} has no targets to choose",
+                set.format
+            ),
+            "remove it",
+        );
+        unique(c, &key("targets"), &set.targets);
         unique(c, &key("classes"), &set.classes);
         unique(c, &key("augment"), &set.augment);
         if let Err(e) = Augmentation::new(&set.augment) {

@@ -1,0 +1,62 @@
+//! Averages over the known pixels of many images, under both rules that published code uses (systems.md 9.4).
+
+use serde::{Deserialize, Serialize};
+
+/// How an error of pixels is averaged. The figures differ where images have different numbers of known pixels, so every table names its
+/// rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PixelAverage {
+    /// Every known pixel of the set counts alike.
+    Pixels,
+    /// The mean of each batch, weighted by its number of images (AutoMTL). Depends on how images fall into batches. A batch without a
+    /// known pixel, for which the published code gives NaN, does not count.
+    BatchMeans,
+}
+
+impl PixelAverage {
+    /// Both rules.
+    pub const ALL: [PixelAverage; 2] = [PixelAverage::Pixels, PixelAverage::BatchMeans];
+
+    /// The name that tables use.
+    pub fn name(self) -> &'static str {
+        match self {
+            PixelAverage::Pixels => "pixels",
+            PixelAverage::BatchMeans => "batch-means",
+        }
+    }
+}
+
+/// A mean under both rules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PixelMean {
+    sum: f64,
+    pixels: u64,
+    weighted: f64,
+    images: u64,
+}
+
+impl PixelMean {
+    /// Adds a batch of so many images: the sum over its known pixels, and their number.
+    pub fn add(&mut self, sum: f64, pixels: u64, images: u64) {
+        if pixels > 0 {
+            self.sum += sum;
+            self.pixels += pixels;
+            self.weighted += sum / pixels as f64 * images as f64;
+            self.images += images;
+        }
+    }
+
+    /// The mean; `None` without a known pixel.
+    pub fn get(&self, rule: PixelAverage) -> Option<f64> {
+        (self.pixels > 0).then(|| match rule {
+            PixelAverage::Pixels => self.sum / self.pixels as f64,
+            PixelAverage::BatchMeans => self.weighted / self.images as f64,
+        })
+    }
+
+    /// Known pixels so far.
+    pub fn pixels(&self) -> u64 {
+        self.pixels
+    }
+}
