@@ -3,7 +3,8 @@
 //! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`] (formats);
 //! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`input`] (what it looks like), [`batch`],
 //! [`sight`] (a batch without its pixels), [`loader`];
-//! [`source`] opens what a configuration names. [`synth`] makes data sets; [`check`], [`stats`], [`preview`] look at them.
+//! [`source`] opens what a configuration names. [`synth`] makes data sets; [`check`], [`stats`], [`preview`] look at them;
+//! [`convert`] writes them in another format.
 //!
 //! **Invariant.** No data set folder is ever written to, except by the generator, which only fills a folder of its own.
 
@@ -17,6 +18,7 @@ pub mod cifar;
 pub mod cityscapes;
 pub mod class_map;
 pub mod config;
+pub mod convert;
 pub mod dataset;
 pub mod image_file;
 pub mod image_folder;
