@@ -121,21 +121,6 @@ impl Cityscapes {
     }
 }
 
-impl Cityscapes {
-    /// Values of the label file.
-    fn ids(&self, index: usize) -> Result<LabelMap> {
-        read_labels(&self.label_path(index)).map_err(|e| match e.code() {
-            Code::NotFound => {
-                let picture = self.image_path(index);
-                e.note(format!("it belongs to {}", picture.display())).help(
-                    "add the label map, or take the picture away; `labels` says how label files are named",
-                )
-            }
-            _ => e,
-        })
-    }
-}
-
 /// Replaces file values by classes.
 ///
 /// # Errors
@@ -176,15 +161,16 @@ impl Dataset for Cityscapes {
     fn place(&self, index: usize) -> String {
         self.image_path(index).display().to_string()
     }
-    fn annotation(&self, index: usize) -> Result<Annotation> {
-        let labels = map_labels(&self.label_path(index), self.ids(index)?, &self.map)?;
-        Ok(Annotation::Labels(labels))
-    }
     fn load(&self, index: usize) -> Result<Sample> {
         let path = self.image_path(index);
         let image = read_image(&path)?;
         let label_path = self.label_path(index);
-        let labels = self.ids(index)?;
+        let labels = read_labels(&label_path).map_err(|e| match e.code() {
+            Code::NotFound => e.note(format!("it belongs to {}", path.display())).help(
+                "add the label map, or take the picture away; `labels` says how label files are named",
+            ),
+            _ => e,
+        })?;
         if (labels.height, labels.width) != (image.height, image.width) {
             let sizes = format!(
                 "{} x {}, its picture {} x {}",
@@ -252,7 +238,6 @@ mod tests {
             data: vec![0, 1, 13, IGNORE, 18, IGNORE],
         };
         assert_eq!(s.annotation, Annotation::Labels(expect));
-        assert_eq!(c.annotation(0).unwrap(), s.annotation);
         assert_eq!(c.classes().len(), 19);
     }
 

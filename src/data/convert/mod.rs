@@ -1,7 +1,7 @@
 //! `data convert`: writes a data set in another format, always into a new folder. The source is only read.
 //!
-//! Boxes: KITTI object, VOC annotations and COCO detection JSON ([`boxes`] reads, [`write`] writes). Label maps of Cityscapes: label
-//! ids, train ids, colours ([`masks`]).
+//! Boxes: KITTI object, VOC annotations and COCO detection JSON (`boxes` reads, `write` writes). Label maps of Cityscapes: label
+//! ids, train ids, colours (`masks`).
 //!
 //! The result is built beside its place and renamed at the end: an interrupted conversion leaves no half of one.
 
