@@ -42,6 +42,30 @@ pub struct Object {
     pub ignore: bool,
 }
 
+/// An object as the official KITTI evaluation sees it, with facts of its label line that no other protocol asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KittiTruth {
+    /// What it is to which class.
+    pub role: KittiRole,
+    /// Its box as labelled, in pixels of the picture itself whatever size a network sees.
+    pub bbox: BBox,
+    /// Share of the object outside the picture, 0 to 1.
+    pub truncated: f32,
+    /// 0 visible, 1 partly, 2 largely occluded, 3 unknown.
+    pub occluded: i32,
+}
+
+/// What an object of KITTI is to a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KittiRole {
+    /// An object of this class.
+    Object(usize),
+    /// Of a class so near to this one that finding it is neither right nor wrong (`Van` to car).
+    Neighbour(usize),
+    /// A region in which nothing was labelled; for all classes.
+    DontCare,
+}
+
 /// One detection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detection {

@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 mod arch;
 #[path = "cli/constraint.rs"]
 mod constraint;
+#[path = "cli/data.rs"]
+mod data;
 #[path = "cli/dense.rs"]
 mod dense;
 #[path = "cli/export.rs"]

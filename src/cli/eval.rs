@@ -2,20 +2,23 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Context, running};
+use crate::data::dataset::Format;
 use crate::error::{Code, Error, Result};
+use crate::metrics::Protocol;
 use crate::model::Mixing;
 use crate::report::records::Which;
 use crate::search::config::Config;
 use crate::search::evaluate::{Evaluator, record};
 use crate::search::model_file;
 use crate::search::pipeline::Benches;
+use crate::task::config::TaskKind;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mtnas eval runs/driving-small --json\n  mtnas eval runs/driving-small --fail-under mAP=0.4 --fail-under mIoU=0.5"
+    after_help = "Examples:\n  mtnas eval runs/driving-small --json\n  mtnas eval runs/driving-small --fail-under mAP=0.4 --fail-under mIoU=0.5\n  mtnas eval runs/driving-small --protocol kitti-r40,coco --size own"
 )]
 pub(super) struct Arguments {
     /// Directory of a finished run
@@ -23,6 +26,45 @@ pub(super) struct Arguments {
     /// End with status 1 if a headline figure is lower: mAP, mIoU or top-1
     #[arg(long, value_name = "NAME=VALUE")]
     fail_under: Vec<String>,
+    /// Rules of average precision, the first one for the headline. Default: those of the run, and on KITTI data the official ones too
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    protocol: Vec<String>,
+    /// Size at which boxes and classes are compared (KITTI's rules: always own)
+    #[arg(long, value_enum, default_value_t = Size::Network)]
+    size: Size,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Size {
+    /// That of the network's input, as during training
+    Network,
+    /// That of each picture file
+    Own,
+}
+
+/// The protocols asked for, or the official ones beside those of the run where the data are KITTI's.
+fn set_protocols(config: &mut Config, asked: &[Protocol]) {
+    let format_of = |c: &Config, data: &str| c.data.get(data).map(|d| d.format);
+    for name in config.tasks.keys().cloned().collect::<Vec<_>>() {
+        let task = &config.tasks[&name];
+        if task.kind != TaskKind::Detection {
+            continue;
+        }
+        let kitti = format_of(config, &task.data) == Some(Format::Kitti);
+        let Some(task) = config.tasks.get_mut(&name) else {
+            continue;
+        };
+        let protocols = &mut task.detection.get_or_insert_default().protocols;
+        if !asked.is_empty() {
+            *protocols = asked.to_vec();
+        } else if kitti {
+            for p in [Protocol::KittiR40, Protocol::KittiR11] {
+                if !protocols.contains(&p) {
+                    protocols.push(p);
+                }
+            }
+        }
+    }
 }
 
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
@@ -31,15 +73,34 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         .iter()
         .map(|t| limit(t))
         .collect::<Result<Vec<_>>>()?;
-    let config = Config::load(arguments.run.join("run.toml"), &context.overrides()?)?;
+    let mut asked = vec![];
+    for name in &arguments.protocol {
+        let p = Protocol::parse(name)
+            .map_err(|e| Error::new(Code::Usage, e.message().to_string()).at("--protocol"))
+            .map_err(|e| {
+                e.help(format!(
+                    "known are {}",
+                    Protocol::ALL.map(Protocol::name).join(", ")
+                ))
+            })?;
+        if !asked.contains(&p) {
+            asked.push(p);
+        }
+    }
+    let mut config = Config::load(arguments.run.join("run.toml"), &context.overrides()?)?;
+    set_protocols(&mut config, &asked);
     running::threads(config.run.threads)?;
     let f = model_file::open(&arguments.run, config)?;
     let benches = Benches::held_out(&f.config)?.all();
     f.check_classes(&benches)?;
     let benches: Vec<_> = benches.iter().map(|b| &**b).collect();
     let genotypes = f.genotypes();
+    let evaluator = Evaluator {
+        own_size: arguments.size == Size::Own,
+        ..Evaluator::new(&f.config)?
+    };
     let r = record(
-        &Evaluator::new(&f.config)?,
+        &evaluator,
         Which::Searched,
         &benches,
         &f.net,

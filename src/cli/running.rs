@@ -72,6 +72,15 @@ pub(super) fn summary(r: &EvalRecord) -> String {
                 percent(p.mean),
                 d.images
             ));
+            // The official KITTI evaluation is quoted by class and difficulty.
+            for class in d.classes.iter().filter(|_| name.starts_with("kitti")) {
+                let levels = ["easy", "moderate", "hard"];
+                let ap = levels.map(|l| percent(p.more.get(&format!("{class} {l}")).copied()));
+                text.push_str(&format!(
+                    "  {class:14} {:>7} easy  {:>7} moderate  {:>7} hard\n",
+                    ap[0], ap[1], ap[2]
+                ));
+            }
         }
     }
     if let Some(s) = &r.segmentation {
@@ -82,8 +91,11 @@ pub(super) fn summary(r: &EvalRecord) -> String {
                 s.images
             ));
         }
+        let size = s
+            .size
+            .map_or("the pictures' own size".into(), |[h, w]| format!("{h}x{w}"));
         text.push_str(&format!(
-            "pixels  {:>7}  right\n",
+            "pixels  {:>7}  right, compared at {size}\n",
             percent(Some(s.pixel_accuracy))
         ));
     }

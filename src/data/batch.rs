@@ -271,7 +271,8 @@ impl Batches {
             annotations.push(annotation);
             ids.push(sample.id);
             indices.push(index);
-            sizes.push((sample.image.height, sample.image.width));
+            let loaded = (sample.image.height, sample.image.width);
+            sizes.push(self.dataset.own_size(index, loaded));
         }
         if ids.is_empty() {
             let first = skipped.swap_remove(0).error;

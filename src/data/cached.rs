@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::dataset::{Dataset, Kind, Sample};
 use super::transform::{View, Window, resize};
-use crate::annotation::Annotation;
+use crate::annotation::{Annotation, KittiTruth};
 use crate::error::Result;
 
 /// A data set whose samples are resized once, to 8-bit pictures of one size, and kept up to a limit of memory.
@@ -16,6 +16,8 @@ pub struct Cached {
     inner: Arc<dyn Dataset>,
     size: (usize, usize),
     kept: Vec<OnceLock<Sample>>,
+    /// Height and width of each picture file that was read.
+    sizes: Vec<OnceLock<(usize, usize)>>,
     bytes: AtomicUsize,
     limit: usize,
 }
@@ -24,10 +26,12 @@ impl Cached {
     /// Samples of `inner` at (height, width), keeping at most about `limit` bytes.
     pub fn new(inner: Arc<dyn Dataset>, size: (usize, usize), limit: usize) -> Cached {
         let kept = (0..inner.len()).map(|_| OnceLock::new()).collect();
+        let sizes = (0..inner.len()).map(|_| OnceLock::new()).collect();
         Cached {
             inner,
             size,
             kept,
+            sizes,
             bytes: AtomicUsize::new(0),
             limit,
         }
@@ -36,6 +40,7 @@ impl Cached {
     fn resized(&self, index: usize) -> Result<Sample> {
         let sample = self.inner.load(index)?;
         let source = (sample.image.height, sample.image.width);
+        let _ = self.sizes[index].set(source);
         let view = View::new(&Window::whole(source.0, source.1), source, self.size);
         Ok(Sample {
             id: sample.id,
@@ -77,6 +82,15 @@ impl Dataset for Cached {
     }
     fn class_of(&self, index: usize) -> Result<Option<usize>> {
         self.inner.class_of(index)
+    }
+    fn annotation(&self, index: usize) -> Result<Annotation> {
+        self.inner.annotation(index)
+    }
+    fn own_size(&self, index: usize, loaded: (usize, usize)) -> (usize, usize) {
+        self.sizes[index].get().copied().unwrap_or(loaded)
+    }
+    fn kitti_truth(&self, index: usize) -> Result<Option<Vec<KittiTruth>>> {
+        self.inner.kitti_truth(index)
     }
     fn load(&self, index: usize) -> Result<Sample> {
         if let Some(sample) = self.kept[index].get() {
@@ -174,5 +188,11 @@ mod tests {
             }
         );
         assert_eq!((s.image.height, s.image.width), (5, 10));
+        // What it was before.
+        assert_eq!(keep.own_size(2, (5, 10)), (10, 20));
+        let Annotation::Objects(own) = keep.annotation(2).unwrap() else {
+            panic!()
+        };
+        assert_eq!((own[0].bbox.x2, own[0].bbox.y2), (6.0, 8.0));
     }
 }

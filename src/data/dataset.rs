@@ -21,7 +21,7 @@ use super::voc_masks::VocMasks;
 use super::waymo::Waymo;
 use super::waymo_config::WaymoConfig;
 use super::waymo_v2::WaymoV2;
-use crate::annotation::{Annotation, Image};
+use crate::annotation::{Annotation, Image, KittiTruth};
 use crate::error::Result;
 
 /// Which kind of annotation a data set has, hence which task it serves.
@@ -80,6 +80,24 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// `Io`, `BadLabelId`.
     fn class_of(&self, _index: usize) -> Result<Option<usize>> {
+        Ok(None)
+    }
+    /// Annotation of sample `index` in pixels of its picture itself, also where [`load`](Self::load) gives a smaller picture.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    fn annotation(&self, index: usize) -> Result<Annotation> {
+        Ok(self.load(index)?.annotation)
+    }
+    /// Height and width of the picture file of sample `index`, which [`load`](Self::load) gave as `loaded`.
+    fn own_size(&self, _index: usize, loaded: (usize, usize)) -> (usize, usize) {
+        loaded
+    }
+    /// The objects of sample `index` with the facts that the official KITTI evaluation asks for; `None` where the format has none.
+    ///
+    /// # Errors
+    /// Those of its label file.
+    fn kitti_truth(&self, _index: usize) -> Result<Option<Vec<KittiTruth>>> {
         Ok(None)
     }
     /// Reads sample `index`.

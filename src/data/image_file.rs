@@ -202,6 +202,33 @@ pub fn encode_labels(labels: &LabelMap) -> Result<Vec<u8>> {
     )
 }
 
+/// A label map as the bytes of an 8-bit palette PNG file: the raw values are the ids, viewers show the colours.
+pub fn encode_palette(labels: &LabelMap, colours: &[[u8; 3]; 256]) -> Result<Vec<u8>> {
+    png_file::encode_palette(
+        labels.width,
+        labels.height,
+        &labels.data,
+        colours.as_flattened(),
+    )
+}
+
+/// Height and width of a PNG or JPEG file by its header; the pixels are not looked at.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_size(path: &Path) -> Result<(usize, usize)> {
+    let io = |e| Error::io(path, e);
+    let reader = image::ImageReader::open(path).map_err(io)?;
+    let reader = reader.with_guessed_format().map_err(io)?;
+    let (width, height) = reader.into_dimensions().map_err(|e| {
+        Error::new(Code::BadImage, format!("no PNG or JPEG picture: {e}"))
+            .at(path.display())
+            .help("fetch the file again or take it out of the list")
+    })?;
+    check_size(path, width.into(), height.into())?;
+    Ok((height as usize, width as usize))
+}
+
 /// An RGB picture as the bytes of a JPEG file of `quality` 1 to 100.
 pub fn encode_jpeg(image: &Image, quality: u8) -> Result<Vec<u8>> {
     let mut out = Vec::new();
@@ -271,6 +298,16 @@ mod tests {
             read_labels(&write(&dir, "l.png", &encode_labels(&labels).unwrap())).unwrap(),
             labels
         );
+        let mut colours = [[0; 3]; 256];
+        colours[11] = [1, 2, 3];
+        let path = write(&dir, "p.png", &encode_palette(&labels, &colours).unwrap());
+        assert_eq!(read_labels(&path).unwrap(), labels);
+        assert_eq!(read_image(&path).unwrap().data[33..], [1, 2, 3]);
+        assert_eq!(read_size(&path).unwrap(), (3, 4));
+        let path = write(&dir, "s.jpg", &encode_jpeg(&image, 90).unwrap());
+        assert_eq!(read_size(&path).unwrap(), (7, 5));
+        let text = write(&dir, "t.png", b"hello");
+        assert_eq!(read_size(&text).unwrap_err().code(), Code::BadImage);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::image_file::read_image;
 pub use super::kitti_classes::KittiConfig;
 use super::kitti_label::{clip_box, read_label};
 use super::text_file::{at_line, first_existing, read_list, sorted_names};
-use crate::annotation::Annotation;
+use crate::annotation::{Annotation, KittiTruth};
 use crate::error::{Code, Error, Result};
 
 /// Folders of a KITTI data set; `root` may be the data set, or its `training` folder.
@@ -127,6 +127,13 @@ impl Dataset for Kitti {
     }
     fn place(&self, index: usize) -> String {
         self.image_path(index).display().to_string()
+    }
+    fn kitti_truth(&self, index: usize) -> Result<Option<Vec<KittiTruth>>> {
+        let mut truth = vec![];
+        for (_, object) in read_label(&self.label_path(index))? {
+            self.config.truth(&object, &mut truth);
+        }
+        Ok(Some(truth))
     }
     /// A picture without objects is a valid sample. Boxes are clipped to the picture.
     fn load(&self, index: usize) -> Result<Sample> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::kitti_label::TYPES;
-use crate::annotation::{BBox, Object};
+use super::kitti_label::{KittiObject, TYPES};
+use crate::annotation::{BBox, KittiRole, KittiTruth, Object};
 use crate::error::{Code, Error, Result, nearest};
 
 /// Which types count, as what.
@@ -113,5 +113,28 @@ impl KittiConfig {
             })),
             None => {}
         }
+    }
+
+    /// What the line is to the official evaluation: an object, a neighbour of classes, a region that is not looked at, or nothing.
+    pub(super) fn truth(&self, o: &KittiObject, out: &mut Vec<KittiTruth>) {
+        let truth = |role| KittiTruth {
+            role,
+            bbox: o.bbox,
+            truncated: o.truncated,
+            occluded: o.occluded,
+        };
+        if o.kind == "DontCare" {
+            out.push(truth(KittiRole::DontCare));
+            return;
+        }
+        let mut objects = vec![];
+        self.objects(o.kind, o.bbox, &mut objects);
+        out.extend(objects.into_iter().map(|o| {
+            truth(if o.ignore {
+                KittiRole::Neighbour(o.class)
+            } else {
+                KittiRole::Object(o.class)
+            })
+        }));
     }
 }

@@ -1,7 +1,7 @@
 //! Types, classes and defects of KITTI files.
 
 use super::*;
-use crate::annotation::{BBox, Image};
+use crate::annotation::{BBox, Image, KittiRole};
 use crate::data::image_file::encode_png;
 use crate::data::kitti_label::TYPES;
 
@@ -54,6 +54,33 @@ fn types_become_objects_ignored_objects_or_nothing() {
         },
         "clipped to the picture"
     );
+}
+
+#[test]
+fn the_official_evaluation_gets_the_labels_as_they_are() {
+    let (dir, _) = set("Car 0.40 2 0 -3 2 8.5 40 1 1 1 1 1 1 0\n\
+         Van 0.1 1 0 1 2 8 40 1 1 1 1 1 1 0\n\
+         Tram 0 0 0 1 2 8 40 1 1 1 1 1 1 0\n\
+         DontCare -1 -1 -10 1 2 8 9 -1 -1 -1 -1000 -1000 -1000 -10\n");
+    let set = Kitti::open(dir.path(), "train", &KittiConfig::default()).unwrap();
+    let truth = set.kitti_truth(0).unwrap().unwrap();
+    let roles: Vec<KittiRole> = truth.iter().map(|t| t.role).collect();
+    assert_eq!(
+        roles,
+        [
+            KittiRole::Object(0),
+            KittiRole::Neighbour(0),
+            KittiRole::DontCare
+        ]
+    );
+    assert_eq!((truth[0].truncated, truth[0].occluded), (0.4, 2));
+    let own = BBox {
+        x1: -3.0,
+        y1: 2.0,
+        x2: 8.5,
+        y2: 40.0,
+    };
+    assert_eq!(truth[0].bbox, own, "not clipped");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! [`box_set`] and [`mask_set`] with [`bdd100k`], [`coco`], [`voc`], [`listed`] (formats that share their checks);
 //! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`input`] (what it looks like), [`batch`],
 //! [`sight`] (a batch without its pixels), [`loader`];
-//! [`source`] opens what a configuration names. [`synth`] makes data sets; [`check`], [`stats`], [`preview`] look at them.
+//! [`source`] opens what a configuration names. [`synth`] makes data sets; [`check`], [`stats`], [`preview`] look at them;
+//! [`convert`] writes them in another format.
 //!
 //! **Invariant.** No data set folder is ever written to, except by the generator, which only fills a folder of its own.
 
@@ -26,6 +27,7 @@ pub mod class_rules;
 pub mod coco;
 pub mod coco_json;
 pub mod config;
+pub mod convert;
 pub mod dataset;
 pub mod dense;
 pub mod image_file;

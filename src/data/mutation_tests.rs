@@ -4,10 +4,12 @@ use std::path::Path;
 
 use super::cifar::{Cifar10, RECORD, encode_record};
 use super::cityscapes::{Cityscapes, CityscapesConfig, IMAGE_SUFFIX};
+use super::convert::read_colours;
 use super::dataset::Dataset;
-use super::image_file::{encode_jpeg, encode_labels, encode_png};
+use super::image_file::{encode_jpeg, encode_labels, encode_palette, encode_png};
 use super::image_folder::ImageFolder;
 use super::kitti::{Kitti, KittiConfig};
+use super::preview::PALETTE;
 use super::waymo::Waymo;
 use super::waymo_config::{Camera, WaymoConfig};
 use super::waymo_v2::WaymoV2;
@@ -115,7 +117,12 @@ const RECORDS: [Target; 3] = [
     ),
 ];
 
-const LABELS: [Target; 4] = [
+fn colours(root: &Path) -> Result<()> {
+    read_colours(&root.join("colours.png")).map(drop)
+}
+
+const LABELS: [Target; 5] = [
+    png("Cityscapes colours", "colours.png", colours),
     png(
         "Cityscapes label map",
         "gtFine/train/ulm/u_gtFine_labelIds.png",
@@ -161,6 +168,16 @@ fn valid(root: &Path) {
     write(
         "gtFine/train/ulm/u_gtFine_labelIds.png",
         &encode_labels(&labels).unwrap(),
+    );
+    let train_ids = LabelMap {
+        data: (0..12 * 17).map(|i| (i % 19) as u8).collect(),
+        ..labels
+    };
+    let mut colours = [[0; 3]; 256];
+    colours[..19].copy_from_slice(&PALETTE);
+    write(
+        "colours.png",
+        &encode_palette(&train_ids, &colours).unwrap(),
     );
     write("train/cat/c.png", &png);
     write(

@@ -124,6 +124,29 @@ pub(super) fn encode(
     Ok(out)
 }
 
+/// The bytes of an 8-bit palette file; `colours` are R G B of each value.
+pub(super) fn encode_palette(
+    width: usize,
+    height: usize,
+    data: &[u8],
+    colours: &[u8],
+) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, width as u32, height as u32);
+    encoder.set_color(ColorType::Indexed);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_palette(colours);
+    let write = encoder.write_header().and_then(|mut w| {
+        w.write_image_data(data)?;
+        w.finish()
+    });
+    write.map_err(|e| {
+        let text = format!("cannot encode a {width} x {height} palette PNG: {e}");
+        Error::new(Code::Argument, text)
+    })?;
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

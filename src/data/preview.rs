@@ -31,7 +31,7 @@ pub const PALETTE: [[u8; 3]; 19] = [
 ];
 
 /// Colours of boxes that differ also without colour vision (Okabe and Ito).
-const BOXES: [[u8; 3]; 6] = [
+pub const BOXES: [[u8; 3]; 6] = [
     [230, 159, 0],
     [86, 180, 233],
     [0, 158, 115],

@@ -22,6 +22,12 @@ pub struct ClassStats {
     pub ignored: u64,
     /// Smallest, median and largest height of its boxes in pixels (detection).
     pub heights: Option<[f32; 3]>,
+    /// Smallest, median and largest width of its boxes in pixels.
+    pub widths: Option<[f32; 3]>,
+    /// Boxes with an area below 32 x 32 pixels, below 96 x 96, and others (small, medium and large of COCO).
+    pub areas: Option<[u64; 3]>,
+    /// Share of the pixels that have a class (segmentation).
+    pub share: Option<f64>,
 }
 
 /// Values of one quantity (depth, normals, keypoints, edges).
@@ -60,9 +66,11 @@ pub struct Stats {
 #[derive(Default)]
 struct Part {
     size: String,
-    classes: BTreeMap<usize, (u64, u64, Vec<f32>)>,
+    classes: BTreeMap<usize, (u64, u64, Vec<[f32; 2]>)>,
     ignored: u64,
     values: BTreeMap<&'static str, ValueStats>,
+    /// Pixels of label maps that have a class.
+    labelled: u64,
     /// Pixels, sums and sums of squares: integers, so that the order of threads does not matter.
     colours: [[u64; 3]; 3],
 }
@@ -96,7 +104,7 @@ fn count(p: &mut Part, annotation: &Annotation) {
                     p.ignored += 1;
                 } else {
                     class.0 += 1;
-                    class.2.push(o.bbox.y2 - o.bbox.y1);
+                    class.2.push([o.bbox.y2 - o.bbox.y1, o.bbox.x2 - o.bbox.x1]);
                 }
             }
         }
@@ -104,7 +112,10 @@ fn count(p: &mut Part, annotation: &Annotation) {
             for &l in &labels.data {
                 match l {
                     IGNORE => p.ignored += 1,
-                    l => p.classes.entry(l as usize).or_default().0 += 1,
+                    l => {
+                        p.labelled += 1;
+                        p.classes.entry(l as usize).or_default().0 += 1;
+                    }
                 }
             }
         }
@@ -123,6 +134,14 @@ fn count(p: &mut Part, annotation: &Annotation) {
         // Its parts are counted one by one.
         Annotation::Joint(_) => {}
     }
+}
+
+/// Smallest, median and largest; `None` of nothing.
+fn spread(values: impl Iterator<Item = f32>) -> Option<[f32; 3]> {
+    let mut v: Vec<f32> = values.collect();
+    v.sort_by(f32::total_cmp);
+    v.first()
+        .map(|&first| [first, v[v.len() / 2], v[v.len() - 1]])
 }
 
 /// Reads the samples at `indices` and counts.
@@ -147,7 +166,8 @@ pub fn stats(set: &dyn Dataset, indices: &[usize]) -> Result<Stats> {
             ..Default::default()
         })
         .collect();
-    let mut heights = vec![vec![]; s.classes.len()];
+    let mut sides = vec![vec![]; s.classes.len()];
+    let mut labelled = 0;
     let mut sums = [[0u64; 3]; 3];
     for p in parts {
         let p = p?;
@@ -162,20 +182,26 @@ pub fn stats(set: &dyn Dataset, indices: &[usize]) -> Result<Stats> {
                 (a, b) => a.or(b),
             };
         }
+        labelled += p.labelled;
         for (c, (count, ignored, h)) in p.classes {
             let class = &mut s.classes[c];
             class.images += (count > 0) as u64;
             class.count += count;
             class.ignored += ignored;
-            heights[c].extend(h);
+            sides[c].extend(h);
         }
         (0..9).for_each(|k| sums[k / 3][k % 3] += p.colours[k / 3][k % 3]);
     }
-    for (class, mut h) in s.classes.iter_mut().zip(heights) {
-        h.sort_by(f32::total_cmp);
-        class.heights = h
-            .first()
-            .map(|&first| [first, h[h.len() / 2], h[h.len() - 1]]);
+    for (class, sides) in s.classes.iter_mut().zip(sides) {
+        class.heights = spread(sides.iter().map(|s| s[0]));
+        class.widths = spread(sides.iter().map(|s| s[1]));
+        class.areas = (!sides.is_empty()).then(|| {
+            let area = |s: &[f32; 2]| f64::from(s[0]) * f64::from(s[1]);
+            let below = |side: f64| sides.iter().filter(|s| area(s) < side * side).count() as u64;
+            let (small, rest) = (below(32.0), below(96.0));
+            [small, rest - small, sides.len() as u64 - rest]
+        });
+        class.share = (labelled > 0).then(|| class.count as f64 / labelled as f64);
     }
     for c in 0..3 {
         let n = sums[0][c].max(1) as f64;
@@ -265,6 +291,12 @@ mod tests {
         );
         assert_eq!(s.classes[0].heights, Some([3.0, 5.0, 5.0]));
         assert_eq!(s.classes[1].heights, None);
+        assert_eq!(s.classes[0].widths, Some([1.0; 3]));
+        assert_eq!(
+            (s.classes[0].areas, s.classes[0].share),
+            (Some([4, 0, 0]), None)
+        );
+        assert_eq!(s.classes[1].areas, None);
         assert_eq!(s.sizes, [("2 x 2".to_string(), 2)].into());
         assert_eq!((s.mean, s.std), ([0.5; 3], [0.5; 3]));
         let s = stats(&Two(names(), false), &[0, 1]).unwrap();
@@ -272,5 +304,10 @@ mod tests {
             (s.classes[0].count, s.classes[1].count, s.ignored),
             (2, 4, 2)
         );
+        assert_eq!(
+            (s.classes[0].share, s.classes[1].share),
+            (Some(2.0 / 6.0), Some(4.0 / 6.0))
+        );
+        assert_eq!(s.classes[0].areas, None);
     }
 }

@@ -6,6 +6,7 @@
 //! | `voc10` | best-overlapping object only | all points | >= 0.5 | ignored objects and what matches them |
 //! | `voc07` | best-overlapping object only | 11 points | >= 0.5 | ignored objects and what matches them |
 //! | `coco` | best free object | 101 points | >= 0.50, 0.55 .. 0.95 | crowds; objects and boxes outside the area range |
+//! | `kitti-r40`, `kitti-r11` | for each object, the best free detection | 40 (11) points | > 0.7 cars, > 0.5 others | see [`kitti`] |
 //!
 //! Sources: the evaluator released with MTNAS (2020), the PASCAL VOC development kit, pycocotools. VOC counts inclusive
 //! pixel indices, so its `xmax - xmin + 1` is the `x2 - x1` of our boxes with half-open edges; the MTNAS evaluator adds 1 to
@@ -14,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::sets::{ClassSet, check};
-use super::{coco, voc};
+use super::{coco, kitti, voc};
 use crate::annotation::{Detection, Object};
 use crate::error::{Code, Error, Result, nearest};
 
@@ -33,16 +34,29 @@ pub enum Protocol {
     /// COCO: mean over ten IoU thresholds, 101-point interpolation, at most 100 detections an image and class.
     #[serde(rename = "coco")]
     Coco,
+    /// KITTI's official evaluation since October 2019: 40 recall points, three difficulties; the headline is moderate.
+    #[serde(rename = "kitti-r40")]
+    KittiR40,
+    /// KITTI's official evaluation until then: 11 recall points.
+    #[serde(rename = "kitti-r11")]
+    KittiR11,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Protocol; 4] = [
+    pub const ALL: [Protocol; 6] = [
         Protocol::Mtnas2020,
         Protocol::Voc10,
         Protocol::Voc07,
         Protocol::Coco,
+        Protocol::KittiR40,
+        Protocol::KittiR11,
     ];
+
+    /// Does it want boxes in pixels of the pictures themselves, with the facts of KITTI labels?
+    pub fn is_kitti(self) -> bool {
+        matches!(self, Protocol::KittiR40 | Protocol::KittiR11)
+    }
 
     /// The name that configurations and tables use.
     pub fn name(self) -> &'static str {
@@ -51,6 +65,8 @@ impl Protocol {
             Protocol::Voc10 => "voc10",
             Protocol::Voc07 => "voc07",
             Protocol::Coco => "coco",
+            Protocol::KittiR40 => "kitti-r40",
+            Protocol::KittiR11 => "kitti-r11",
         }
     }
 
@@ -155,6 +171,9 @@ pub struct ApReport {
     pub classes: Vec<ClassAp>,
     /// The twelve figures of `coco`; `None` under the other protocols.
     pub coco: Option<CocoStats>,
+    /// The three difficulties of `kitti-r40` and `kitti-r11`, whose main figure is the moderate one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kitti: Option<kitti::KittiStats>,
 }
 
 /// Most points that a curve keeps; AP itself is computed from the whole curve.
@@ -173,7 +192,8 @@ pub(super) fn mean(values: impl IntoIterator<Item = Option<f64>>) -> Option<f64>
 /// Scores detections against objects.
 ///
 /// `detections[i]` and `objects[i]` belong to image i; boxes are in pixels of that image; `classes` names the classes.
-/// Equal scores keep the order of images and, within one, of the list.
+/// Equal scores keep the order of images and, within one, of the list. `kitti-r40` and `kitti-r11` want boxes in pixels of the
+/// pictures themselves and take all objects as fully visible; with the facts of labels: [`kitti::evaluate`].
 ///
 /// Errors: lists of different lengths, a class outside `classes`, a score or an edge that is not finite, an inverted box.
 pub fn evaluate<D, O, S>(
@@ -187,6 +207,12 @@ where
     O: AsRef<[Object]>,
     S: AsRef<str>,
 {
+    if protocol.is_kitti() {
+        let truth: Vec<_> = (objects.iter())
+            .map(|o| kitti::visible(o.as_ref()))
+            .collect();
+        return kitti::evaluate(protocol, detections, &truth, classes);
+    }
     check(detections, objects, classes.len())?;
     let sets: Vec<ClassSet> = (0..classes.len())
         .map(|c| ClassSet::of(c, detections, objects))
@@ -212,6 +238,7 @@ where
         map50: mean(classes.iter().map(|c| c.ap50)),
         classes,
         coco,
+        kitti: None,
     })
 }
 

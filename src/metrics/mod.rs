@@ -7,6 +7,7 @@ pub mod ap;
 pub mod classification;
 mod coco;
 mod curve;
+pub mod kitti;
 pub mod normals;
 pub mod pixel_mean;
 pub mod relative;

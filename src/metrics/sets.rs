@@ -14,7 +14,7 @@ pub(super) struct ClassSet {
     pub images: Vec<ImageSet>,
 }
 
-fn edges(b: &BBox) -> [f64; 4] {
+pub(super) fn edges(b: &BBox) -> [f64; 4] {
     [b.x1 as f64, b.y1 as f64, b.x2 as f64, b.y2 as f64]
 }
 

@@ -39,7 +39,7 @@ impl Rule {
                 eleven_points: true,
                 ..voc
             },
-            Protocol::Voc10 | Protocol::Coco => voc,
+            Protocol::Voc10 | Protocol::Coco | Protocol::KittiR40 | Protocol::KittiR11 => voc,
         }
     }
 }

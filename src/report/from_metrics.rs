@@ -36,6 +36,7 @@ impl DetectionEval {
         };
         Ok(DetectionEval {
             images: first.images,
+            size: None,
             objects: first.classes.iter().map(|c| c.objects).collect(),
             main: main.name().to_string(),
             protocols: reports
@@ -49,7 +50,8 @@ impl DetectionEval {
 }
 
 impl ProtocolResult {
-    /// From a report; further figures are those of COCO, as far as an object counts for them.
+    /// From a report; further figures are those of COCO, or KITTI's three difficulties of each class, as far as an object counts for
+    /// them.
     pub fn new(report: &ApReport) -> ProtocolResult {
         let mut more = BTreeMap::new();
         if let Some(c) = &report.coco {
@@ -71,6 +73,19 @@ impl ProtocolResult {
                     .into_iter()
                     .filter_map(|(name, v)| v.map(|v| (name.to_string(), v))),
             );
+        }
+        if let Some(k) = &report.kitti {
+            let levels = [
+                ("easy", &k.easy),
+                ("moderate", &k.moderate),
+                ("hard", &k.hard),
+            ];
+            for (level, ap) in levels {
+                let named = report.classes.iter().zip(ap);
+                more.extend(
+                    named.filter_map(|(c, v)| v.map(|v| (format!("{} {level}", c.name), v))),
+                );
+            }
         }
         ProtocolResult {
             ap: report.classes.iter().map(|c| c.ap).collect(),

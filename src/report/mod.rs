@@ -2,6 +2,7 @@
 
 mod cell;
 mod chart;
+pub mod contact;
 pub mod dot;
 pub mod draw;
 #[cfg(test)]

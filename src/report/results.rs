@@ -62,11 +62,14 @@ pub struct DetectionEval {
     pub classes: Vec<String>,
     /// Images evaluated.
     pub images: usize,
+    /// Height and width at which boxes were compared; none when every image was compared at its own size, or by older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
     /// Objects that count, by class.
     pub objects: Vec<usize>,
     /// The protocol whose mean is `mAP` in summaries; a key of `protocols`.
     pub main: String,
-    /// Results by protocol id (`mtnas-2020`, `voc10`, `coco`).
+    /// Results by protocol id (`mtnas-2020`, `voc10`, `coco`, `kitti-r40`).
     pub protocols: BTreeMap<String, ProtocolResult>,
     /// Precision over recall, one curve a class, of the main protocol.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

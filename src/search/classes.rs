@@ -8,7 +8,6 @@ use crate::data::config::DataSetConfig;
 use crate::data::dataset::{Format, Kind};
 use crate::data::image_folder;
 use crate::data::mixed;
-use crate::data::waymo::Waymo;
 use crate::error::{Code, Error, Result};
 use crate::task::config::{TaskConfig, TaskKind};
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::config::Config;
 use super::workbench::{Workbench, activation_dtype};
+use crate::data::batch::Batch;
+use crate::data::dataset::Dataset;
 use crate::error::Result;
 use crate::model::{Cost, Mixing, Network};
 use crate::nn::{Mode, Pass, Store};
@@ -12,7 +14,7 @@ use crate::report::records::{
     Which,
 };
 use crate::tape::Cx;
-use crate::task::Report;
+use crate::task::{Meter, Picture, Report};
 use crate::tensor::{DType, Tensor};
 
 /// How evaluations run.
@@ -25,6 +27,8 @@ pub struct Evaluator {
     pub cx: Cx,
     /// dtype of activations.
     pub dtype: DType,
+    /// Compare at the size of each picture file, not at that of the network's input.
+    pub own_size: bool,
 }
 
 impl Evaluator {
@@ -38,6 +42,7 @@ impl Evaluator {
             limit: c.eval.limit,
             cx: c.run.cx()?,
             dtype: activation_dtype(c.run.precision),
+            own_size: false,
         })
     }
 }
@@ -59,18 +64,46 @@ pub fn evaluate(
         let p = Pass::new(store, e.cx, Mode::EVAL);
         let outputs = bench.outputs(net, &p, &batch.images, e.dtype, mixing)?;
         let values: Vec<Tensor> = outputs.iter().map(|v| v.value().clone()).collect();
-        let dims = batch.images.dims();
-        let sizes = vec![(dims[2], dims[3]); dims[0]];
-        for (prediction, truth) in bench
-            .task
-            .predict(&values, &sizes)?
-            .into_iter()
-            .zip(&batch.annotations)
-        {
-            meter.add(prediction, truth)?;
-        }
+        let set = bench.source.val.dataset.as_ref();
+        add(meter.as_mut(), bench, set, &batch, &values, e.own_size)?;
     }
     meter.report()
+}
+
+/// Adds the predictions that `values` are for a batch of `set`, which was read in order and not augmented: at the size of the network's
+/// input, or (`own_size`) at that of each picture file.
+///
+/// # Errors
+/// Those of the data, the task and the metrics.
+pub fn add(
+    meter: &mut dyn Meter,
+    bench: &Workbench,
+    set: &dyn Dataset,
+    batch: &Batch,
+    values: &[Tensor],
+    own_size: bool,
+) -> Result<()> {
+    let dims = batch.images.dims();
+    let shown = (dims[2], dims[3]);
+    let sizes: Vec<(usize, usize)> = match own_size {
+        true => batch.sizes.clone(),
+        false => vec![shown; dims[0]],
+    };
+    let predictions = bench.task.predict(values, &sizes)?;
+    for (slot, prediction) in predictions.into_iter().enumerate() {
+        let (own, at) = (batch.sizes[slot], sizes[slot]);
+        let index = batch.indices[slot];
+        let picture = Picture {
+            scale: [own.0 as f64 / at.0 as f64, own.1 as f64 / at.1 as f64],
+            kitti: set.kitti_truth(index)?,
+        };
+        if own_size {
+            meter.add_seen(prediction, &set.annotation(index)?, &picture)?;
+        } else {
+            meter.add_seen(prediction, &batch.annotations[slot], &picture)?;
+        }
+    }
+    Ok(())
 }
 
 /// The record of all tasks of one network.
@@ -97,12 +130,16 @@ pub fn record(
             [net.spec().height, net.spec().width],
         )),
     };
+    let size = (!e.own_size).then(|| [net.spec().height, net.spec().width]);
     for bench in benches {
         let report = evaluate(e, bench, net, store, mixing)?;
         match report {
             Report::Detection(reports) => {
                 out.detection = match reports.first() {
-                    Some(first) => Some(DetectionEval::new(first.protocol, &reports)?),
+                    Some(first) => Some(DetectionEval {
+                        size,
+                        ..DetectionEval::new(first.protocol, &reports)?
+                    }),
                     None => None,
                 };
             }
@@ -111,7 +148,6 @@ pub fn record(
                 images,
                 counts,
             } => {
-                let size = Some([net.spec().height, net.spec().width]);
                 let classes = bench.task.classes();
                 out.segmentation =
                     Some(SegmentationEval::new(rule, &counts, classes, images, size)?);
@@ -140,3 +176,7 @@ pub fn cost_record(cost: &Cost, input: [usize; 2]) -> CostRecord {
         parts: cost.parts().into_iter().map(part).collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "evaluate_tests.rs"]
+mod tests;

@@ -302,13 +302,8 @@ fn score(
             continue;
         }
         let values: Vec<Tensor> = outputs.iter().map(|v| v.value().clone()).collect();
-        let dims = batch.images.dims();
-        let predictions = bench
-            .task
-            .predict(&values, &vec![(dims[2], dims[3]); dims[0]])?;
-        for (prediction, truth) in predictions.into_iter().zip(&batch.annotations) {
-            meter.add(prediction, truth)?;
-        }
+        let set = bench.source.train.dataset.as_ref();
+        super::evaluate::add(meter.as_mut(), bench, set, &batch, &values, false)?;
     }
     Ok(match session.config.search.random.fitness {
         Fitness::Loss => loss / f64::from(count.max(1)),

@@ -8,7 +8,6 @@ use super::networks;
 use super::workbench::prior_layout;
 use crate::data::class_map::ClassMap;
 use crate::data::dataset::Format;
-use crate::data::waymo::Waymo;
 use crate::error::{Code, Error, Result};
 use crate::model::config::{Branches, Frame};
 use crate::model::{Cells, DetHead, NetworkSpec};

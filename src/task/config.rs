@@ -28,7 +28,7 @@ choices! {
 
 impl Describe for Protocol {
     fn kind() -> String {
-        choice(["mtnas-2020", "voc10", "voc07", "coco"])
+        choice(Protocol::ALL.map(Protocol::name))
     }
     fn choices() -> Vec<(&'static str, &'static str)> {
         vec![
@@ -47,6 +47,14 @@ impl Describe for Protocol {
             (
                 "coco",
                 "Mean over ten IoU thresholds, 101-point interpolation.",
+            ),
+            (
+                "kitti-r40",
+                "KITTI's official evaluation, moderate objects (all difficulties are reported): IoU > 0.7 for cars, > 0.5 for others, 40 recall points, at the pictures' own size.",
+            ),
+            (
+                "kitti-r11",
+                "The same with 11 recall points, official until October 2019.",
             ),
         ]
     }

@@ -6,15 +6,15 @@ use super::matching::{MatchConfig, Matcher};
 use super::mining::hard_negatives;
 use super::priors::{PriorLayout, Priors};
 use super::{
-    Loss, Meter, Prediction, Report, Targets, Task, annotation_kind, prediction_kind, wrong_kind,
-    wrong_outputs,
+    Loss, Meter, Picture, Prediction, Report, Targets, Task, annotation_kind, prediction_kind,
+    wrong_kind, wrong_outputs,
 };
-use crate::annotation::{Annotation, Detection, Object};
+use crate::annotation::{Annotation, BBox, Detection, KittiTruth, Object};
 use crate::backend::host::{Float, by_float};
 use crate::backend::threads::map;
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
-use crate::metrics::{Protocol, evaluate};
+use crate::metrics::{Protocol, evaluate, kitti};
 use crate::ops::{Multibox, MultiboxTargets, multibox};
 use crate::tape::{Path, Var};
 use crate::tensor::{DType, Tensor};
@@ -278,6 +278,7 @@ impl Task for DetectionTask {
             protocols: self.protocols.clone(),
             detections: vec![],
             objects: vec![],
+            kitti: vec![],
         })
     }
 }
@@ -287,12 +288,58 @@ struct DetectionMeter {
     protocols: Vec<Protocol>,
     detections: Vec<Vec<Detection>>,
     objects: Vec<Vec<Object>>,
+    /// Both in pixels of the pictures themselves; filled where a protocol asks for it.
+    kitti: Vec<(Vec<Detection>, Vec<KittiTruth>)>,
+}
+
+/// Detections and objects in pixels of the picture.
+fn at_own_size(
+    detections: &[Detection],
+    objects: &[Object],
+    picture: &Picture,
+) -> (Vec<Detection>, Vec<KittiTruth>) {
+    let [down, across] = picture.scale;
+    let scaled = |b: &BBox| BBox {
+        x1: (f64::from(b.x1) * across) as f32,
+        y1: (f64::from(b.y1) * down) as f32,
+        x2: (f64::from(b.x2) * across) as f32,
+        y2: (f64::from(b.y2) * down) as f32,
+    };
+    let detection = |d: &Detection| Detection {
+        bbox: scaled(&d.bbox),
+        ..*d
+    };
+    let object = |o: &Object| Object {
+        bbox: scaled(&o.bbox),
+        ..*o
+    };
+    let truth = picture.kitti.clone().unwrap_or_else(|| {
+        let objects: Vec<Object> = objects.iter().map(object).collect();
+        kitti::visible(&objects)
+    });
+    (detections.iter().map(detection).collect(), truth)
 }
 
 impl Meter for DetectionMeter {
     fn add(&mut self, prediction: Prediction, truth: &Annotation) -> Result<()> {
+        let same = Picture {
+            scale: [1.0; 2],
+            kitti: None,
+        };
+        self.add_seen(prediction, truth, &same)
+    }
+
+    fn add_seen(
+        &mut self,
+        prediction: Prediction,
+        truth: &Annotation,
+        picture: &Picture,
+    ) -> Result<()> {
         match (prediction, truth) {
             (Prediction::Objects(d), Annotation::Objects(o)) => {
+                if self.protocols.iter().any(|p| p.is_kitti()) {
+                    self.kitti.push(at_own_size(&d, o, picture));
+                }
                 self.detections.push(d);
                 self.objects.push(o.clone());
                 Ok(())
@@ -303,7 +350,14 @@ impl Meter for DetectionMeter {
     }
 
     fn report(&self) -> Result<Report> {
-        let one = |&p: &Protocol| evaluate(p, &self.detections, &self.objects, &self.classes);
+        let one = |&p: &Protocol| {
+            if p.is_kitti() {
+                let (d, t): (Vec<_>, Vec<_>) =
+                    self.kitti.iter().map(|(d, t)| (&d[..], &t[..])).unzip();
+                return kitti::evaluate(p, &d, &t, &self.classes);
+            }
+            evaluate(p, &self.detections, &self.objects, &self.classes)
+        };
         Ok(Report::Detection(
             self.protocols.iter().map(one).collect::<Result<_>>()?,
         ))

@@ -6,7 +6,8 @@ use crate::task::priors::PriorLayout;
 
 fn task() -> DetectionTask {
     let config = DetectionConfig {
-        protocols: Protocol::ALL.to_vec(),
+        // The official KITTI evaluation gives a handful of objects less than 1; it has a test of its own.
+        protocols: Protocol::ALL[..4].to_vec(),
         ..Default::default()
     };
     let names = ["car", "person"].map(String::from).to_vec();
@@ -187,6 +188,70 @@ fn predictions_are_in_pixels_of_the_size_asked_for() {
         assert!(near(a.bbox.x1 * 2.0, b.bbox.x1) && near(a.bbox.y2 * 10.0, b.bbox.y2));
         assert_eq!((a.class, a.score), (b.class, b.score));
     }
+}
+
+#[test]
+fn kitti_protocols_look_at_the_picture_itself() {
+    let config = DetectionConfig {
+        protocols: vec![Protocol::KittiR11, Protocol::Voc10],
+        ..Default::default()
+    };
+    let layout = PriorLayout::peer(64, 96, 4).unwrap();
+    let task = DetectionTask::new(vec!["car".into()], layout, &config).unwrap();
+    let bbox = BBox {
+        x1: 4.0,
+        y1: 4.0,
+        x2: 24.0,
+        y2: 20.0,
+    };
+    let truth = Annotation::Objects(vec![Object {
+        class: 0,
+        bbox,
+        ignore: false,
+    }]);
+    let found = || {
+        Prediction::Objects(vec![Detection {
+            class: 0,
+            score: 0.5,
+            bbox,
+        }])
+    };
+    let of = |picture: Option<&Picture>| {
+        let mut m = task.meter();
+        match picture {
+            Some(p) => m.add_seen(found(), &truth, p).unwrap(),
+            None => m.add(found(), &truth).unwrap(),
+        }
+        let Report::Detection(all) = m.report().unwrap() else {
+            panic!()
+        };
+        assert_eq!((all[1].map, all[1].protocol), (Some(1.0), Protocol::Voc10));
+        let k = all[0].kitti.clone().unwrap();
+        [k.easy[0], k.moderate[0], k.hard[0]].map(|v| v.map(|v| (11.0 * v).round()))
+    };
+    // 16 pixels high: too low to count, until the picture is known to be twice or three times as high.
+    assert_eq!(of(None), [None; 3]);
+    let mut picture = Picture {
+        scale: [2.0, 3.0],
+        kitti: None,
+    };
+    assert_eq!(of(Some(&picture)), [None, Some(1.0), Some(1.0)]);
+    picture.scale[0] = 3.0;
+    assert_eq!(of(Some(&picture)), [Some(1.0); 3]);
+    // Labels of the picture itself go before what is left of them at the network's size.
+    let own = KittiTruth {
+        role: crate::annotation::KittiRole::Object(0),
+        bbox: BBox {
+            x1: 12.0,
+            y1: 12.0,
+            x2: 72.0,
+            y2: 60.0,
+        },
+        truncated: 0.0,
+        occluded: 2,
+    };
+    picture.kitti = Some(vec![own]);
+    assert_eq!(of(Some(&picture)), [None, None, Some(1.0)]);
 }
 
 #[test]

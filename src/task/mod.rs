@@ -21,7 +21,7 @@ pub use segmentation::SegmentationTask;
 
 use serde::{Deserialize, Serialize};
 
-use crate::annotation::{Annotation, Detection, LabelMap};
+use crate::annotation::{Annotation, Detection, KittiTruth, LabelMap};
 use crate::error::{Code, Error, Result};
 use crate::metrics::{ApReport, Average, Confusion, TopK};
 use crate::tape::{Path, Var};
@@ -142,6 +142,15 @@ pub enum Prediction {
     Scores(Vec<f32>),
 }
 
+/// A picture at its own size, as far as a meter wants to know it.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// Pixels of it that one pixel of prediction and truth stands for, down and across.
+    pub scale: [f64; 2],
+    /// Its objects with the facts of KITTI labels, in its own pixels; `None` where the format has none.
+    pub kitti: Option<Vec<KittiTruth>>,
+}
+
 /// Gathers predictions beside the ground truth and scores them.
 pub trait Meter: Send {
     /// Adds one image; prediction and truth are at the same size.
@@ -149,6 +158,19 @@ pub trait Meter: Send {
     /// # Errors
     /// A prediction or truth of another kind, size or class range; a score that is not finite.
     fn add(&mut self, prediction: Prediction, truth: &Annotation) -> Result<()>;
+
+    /// As [`Meter::add`], with what is known of the picture itself. Protocols that look at heights in its pixels want that.
+    ///
+    /// # Errors
+    /// As [`Meter::add`].
+    fn add_seen(
+        &mut self,
+        prediction: Prediction,
+        truth: &Annotation,
+        _picture: &Picture,
+    ) -> Result<()> {
+        self.add(prediction, truth)
+    }
 
     /// All figures so far.
     ///

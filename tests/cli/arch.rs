@@ -314,7 +314,40 @@ fn a_run_predicts_without_its_data() {
     let list = std::fs::read(&train).unwrap();
     std::fs::remove_file(&train).unwrap();
     let o = mtnas(&["eval", run, "--json", "--threads", "1"]);
-    assert!(json(&o)["detection"]["images"] == 1);
+    let plain = json(&o);
+    assert!(plain["detection"]["images"] == 1);
+    // The official protocols of KITTI are printed beside those of the run, which keep the headline.
+    let protocols = &plain["detection"]["protocols"];
+    for name in ["kitti-r40", "kitti-r11", "voc10", "mtnas-2020", "coco"] {
+        assert!(protocols[name].is_object(), "{name}: {protocols}");
+    }
+    assert_eq!(plain["detection"]["main"], "voc10");
+    assert_eq!(plain["segmentation"]["size"], serde_json::json!([32, 64]));
+    let line = ["eval", run, "--threads", "1", "--size", "own", "--protocol"];
+    let own = json(&mtnas(&[&line[..], &["kitti-r11,coco", "--json"]].concat()));
+    assert_eq!(own["detection"]["main"], "kitti-r11");
+    assert_eq!(own["detection"]["protocols"].as_object().unwrap().len(), 2);
+    assert!(own["segmentation"].get("size").is_none());
+    // Pixels of the file, not of the network.
+    let pixels = |v: &serde_json::Value| -> u64 {
+        let rows: Vec<Vec<u64>> =
+            serde_json::from_value(v["segmentation"]["confusion"].clone()).unwrap();
+        rows.iter().flatten().sum()
+    };
+    assert!(pixels(&plain) <= 32 * 64 && pixels(&own) > 32 * 64);
+    let o = mtnas(&[&line[..], &["kitti-r4"]].concat());
+    assert!(
+        o.status.code() == Some(2) && err(&o).contains("kitti-r40"),
+        "{}",
+        err(&o)
+    );
+    let text = out(&mtnas(&[&line[..], &["kitti-r40"]].concat()));
+    assert!(
+        text.contains("(kitti-r40, 1 images)")
+            && text.contains("moderate")
+            && text.contains("own size"),
+        "{text}"
+    );
     std::fs::write(&train, list).unwrap();
 
     let away = home.path().join("away");

@@ -13,7 +13,7 @@ use crate::mutation::mend_png;
 fn made(dir: &Path) -> std::path::PathBuf {
     let config = SynthConfig {
         size: [48, 64],
-        train: 70,
+        train: 150,
         val: 20,
         folder_train: 6,
         folder_val: 2,
@@ -123,14 +123,14 @@ fn kitti(p: &mut Plan) {
     p.append(Kind::AbsentId, train, b"999998");
     p.append(Kind::AbsentId, val, b"999999");
     p.append(Kind::DuplicateId, train, b"000030");
-    p.append(Kind::DuplicateId, val, b"000075");
+    p.append(Kind::DuplicateId, val, b"000155");
     p.append(Kind::BadId, train, b"../../etc/passwd");
-    p.append(Kind::BadId, val, b"000076 000077");
+    p.append(Kind::BadId, val, b"000156 000157");
     // By name, by content, and by content under another compression.
     p.append(Kind::Leakage, val, b"000024");
     *p.expected.last_mut().unwrap() = (Kind::Leakage, picture(24));
-    fs::copy(p.path(&picture(25)), p.path(&picture(80))).unwrap();
-    p.expect(Kind::Leakage, picture(80));
+    fs::copy(p.path(&picture(25)), p.path(&picture(160))).unwrap();
+    p.expect(Kind::Leakage, picture(160));
     let mut again = vec![];
     let image = read_image(&p.path(&picture(26))).unwrap();
     let mut e = png::Encoder::new(&mut again, image.width as u32, image.height as u32);
@@ -140,8 +140,8 @@ fn kitti(p: &mut Plan) {
         .unwrap()
         .write_image_data(&image.data)
         .unwrap();
-    fs::write(p.path(&picture(81)), again).unwrap();
-    p.expect(Kind::Leakage, picture(81));
+    fs::write(p.path(&picture(161)), again).unwrap();
+    p.expect(Kind::Leakage, picture(161));
     fs::copy(p.path(&picture(27)), p.path(&picture(28))).unwrap();
     p.expect(Kind::DuplicateImage, picture(28));
     fs::write(p.path("kitti/training/image_2/notes.md"), "x").unwrap();
@@ -185,6 +185,16 @@ fn cityscapes(p: &mut Plan) {
     });
     p.change(Kind::WrongFormat, &f[5].0, |b| {
         *b = encode_jpeg(&colours, 90).unwrap()
+    });
+    // Ids of 16 bits, as instance maps are.
+    let wide = read_labels(&p.path(&f[9].0)).unwrap();
+    p.change(Kind::WrongFormat, &f[9].0, |b| {
+        b.clear();
+        let mut e = png::Encoder::new(b, wide.width as u32, wide.height as u32);
+        e.set_color(png::ColorType::Grayscale);
+        e.set_depth(png::BitDepth::Sixteen);
+        let values: Vec<u8> = wide.data.iter().flat_map(|&v| [0, v]).collect();
+        e.write_header().unwrap().write_image_data(&values).unwrap();
     });
     p.change(Kind::Truncated, &f[6].0, |b| b.truncate(60));
     p.remove(Kind::MissingLabel, &f[7].0, &f[7].1);
@@ -233,7 +243,7 @@ fn a_clean_set_raises_no_alarm_and_every_planted_defect_is_named() {
     let root = made(dir.path());
     let clean = check_folder(&root).unwrap();
     assert_eq!(clean.sets.len(), 4);
-    assert_eq!(clean.images, 2 * 90 + 2 * 80);
+    assert_eq!(clean.images, 2 * 170 + 2 * 80, "500 pictures");
     assert!(clean.defects.is_empty(), "{:#?}", clean.defects);
 
     let mut plan = Plan {
@@ -244,6 +254,10 @@ fn a_clean_set_raises_no_alarm_and_every_planted_defect_is_named() {
     cityscapes(&mut plan);
     folders(&mut plan);
     let report = check_folder(&root).unwrap();
+    for d in &report.defects {
+        assert!(Path::new(&d.place).starts_with(&root), "{d}");
+        assert!(!d.help.is_empty() && !d.message.is_empty(), "{d}");
+    }
     let mut left = report.defects;
     for (kind, place) in &plan.expected {
         let found = left

@@ -112,9 +112,7 @@ impl DatasetConfig {
                     names(&[("taskonomy-17", &taskonomy::CLASSES_17)])?,
                 )
             }
-            Format::Kitti | Format::Cityscapes | Format::Cifar10 | Format::ImageFolder => {
-                return Ok(None);
-            }
+            _ => return Ok(None),
         };
         Ok(Some(form))
     }

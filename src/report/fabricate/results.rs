@@ -48,6 +48,7 @@ pub fn eval(which: Which, quality: f64) -> EvalRecord {
         .collect();
     let detection = DetectionEval {
         classes: DET.map(String::from).to_vec(),
+        size: None,
         images: 60,
         objects: vec![183, 92, 41],
         main: "voc10".into(),

@@ -125,6 +125,11 @@ fn protocols(d: &DetectionEval) -> String {
             "mtnas-2020",
             "mtnas-2020: IoU > 0.5 with the +1 pixel convention, scores > 0.005",
         ),
+        (
+            "kitti-r40",
+            "kitti-r40: moderate objects at the pictures' own size, IoU > 0.7 for cars, > 0.5 for others, 40 recall points",
+        ),
+        ("kitti-r11", "kitti-r11: the same with 11 recall points"),
     ];
     let named: Vec<&str> = known
         .iter()

@@ -7,7 +7,7 @@ mod detection;
 mod log;
 mod losses;
 mod networks;
-mod pictures;
+pub(super) mod pictures;
 mod segmentation;
 mod stages;
 mod summary;

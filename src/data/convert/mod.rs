@@ -1,0 +1,212 @@
+//! `data convert`: writes a data set in another format, always into a new folder. The source is only read.
+//!
+//! Boxes: KITTI object, VOC annotations and COCO detection JSON (`boxes` reads, `write` writes). Label maps of Cityscapes: label
+//! ids, train ids, colours (`masks`).
+//!
+//! The result is built beside its place and renamed at the end: an interrupted conversion leaves no half of one.
+
+mod boxes;
+mod masks;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::dataset::{DatasetConfig, Kind};
+use super::image_file::encode_png;
+use crate::annotation::Image;
+use crate::error::{Code, Error, Result};
+use crate::files::create_dir;
+pub use masks::read_colours;
+
+/// What to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// KITTI object: `training/image_2`, `training/label_2`, `ImageSets`.
+    Kitti,
+    /// VOC: `JPEGImages`, `Annotations/*.xml`, `ImageSets/Main`.
+    Voc,
+    /// COCO: `images`, `annotations/instances_SPLIT.json`.
+    Coco,
+    /// Cityscapes with `_gtFine_labelIds.png`.
+    LabelIds,
+    /// Cityscapes with `_gtFine_labelTrainIds.png`.
+    TrainIds,
+    /// Cityscapes with `_gtFine_color.png`: palette PNG, the raw values are train ids.
+    Palette,
+}
+
+impl To {
+    fn kind(self) -> Kind {
+        match self {
+            To::Kitti | To::Voc | To::Coco => Kind::Detection,
+            To::LabelIds | To::TrainIds | To::Palette => Kind::Segmentation,
+        }
+    }
+}
+
+/// What becomes of the pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Images {
+    /// Copied. KITTI wants PNG: other files are decoded and written anew.
+    Copy,
+    /// Hard links: no space, but whoever writes into one of the two files changes both.
+    Link,
+    /// Left out; only labels are written.
+    None,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Where.
+    pub output: String,
+    /// Pictures that have labels there.
+    pub pictures: usize,
+    /// Boxes, or label maps.
+    pub labels: usize,
+    /// What the target cannot say as the source does.
+    pub notes: Vec<String>,
+}
+
+/// Converts the data set of `config` into the folder `output`, which must not exist or be empty.
+///
+/// # Errors
+/// `CannotCreate` for an output that holds something or lies in the source; `Usage` for a target of another kind of label; those of
+/// reading the source: the first defect ends the conversion, and nothing is left behind.
+pub fn convert(config: &DatasetConfig, output: &Path, to: To, images: Images) -> Result<Summary> {
+    refuse(&config.root, output)?;
+    let parent = match output.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    create_dir(parent)?;
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let building = parent.join(format!(".{name}.part-{}", std::process::id()));
+    let job = Job {
+        out: building.clone(),
+        images,
+    };
+    let written = match to.kind() {
+        Kind::Detection => job.boxes(config, to),
+        _ => masks::convert(&job, config, to),
+    };
+    let moved = written.and_then(|summary| {
+        // An empty folder of that name gives way.
+        let _ = std::fs::remove_dir(output);
+        std::fs::rename(&building, output).map_err(|e| Error::io(output, e))?;
+        Ok(Summary {
+            output: output.display().to_string(),
+            ..summary
+        })
+    });
+    if moved.is_err() {
+        let _ = std::fs::remove_dir_all(&building);
+    }
+    moved
+}
+
+/// Nothing is overwritten, and nothing is written into a data set.
+fn refuse(source: &Path, output: &Path) -> Result<()> {
+    let refused = |why: &str| {
+        Err(Error::new(Code::CannotCreate, why.to_string())
+            .at(output.display())
+            .help("name a folder that does not exist yet, outside the data set"))
+    };
+    if output.file_name().is_none() {
+        return refused("not the name of a new folder");
+    }
+    let holds = std::fs::read_dir(output).is_ok_and(|mut d| d.next().is_some());
+    if holds || (output.exists() && !output.is_dir()) {
+        return refused("it exists already");
+    }
+    let source = source.canonicalize().map_err(|e| Error::io(source, e))?;
+    let absolute = std::path::absolute(output).map_err(|e| Error::io(output, e))?;
+    let known = absolute.ancestors().find_map(|a| a.canonicalize().ok());
+    if known.is_some_and(|k| k.starts_with(&source)) {
+        return refused("it lies in the data set itself");
+    }
+    Ok(())
+}
+
+/// One conversion on its way.
+struct Job {
+    /// The folder that is filled.
+    out: PathBuf,
+    images: Images,
+}
+
+impl Job {
+    /// Reads all boxes and writes them as `to` has them.
+    fn boxes(&self, config: &DatasetConfig, to: To) -> Result<Summary> {
+        let splits = boxes::read(config)?;
+        let mut summary = Summary::default();
+        for split in &splits {
+            summary.pictures += split.pictures.len();
+            summary.labels += split.pictures.iter().map(|p| p.boxes.len()).sum::<usize>();
+        }
+        summary.notes = match to {
+            To::Kitti => write::kitti(self, &splits)?,
+            To::Voc => write::voc(self, &splits)?,
+            _ => write::coco(self, &splits)?,
+        };
+        Ok(summary)
+    }
+
+    /// Writes a text or label file of the result.
+    fn file(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.out.join(name);
+        create_dir(path.parent().unwrap_or(&self.out))?;
+        std::fs::write(&path, bytes).map_err(|e| Error::io(&path, e))
+    }
+
+    /// Brings pictures to their new names, in threads.
+    fn pictures(&self, all: &[(PathBuf, String)], png: bool) -> Result<()> {
+        if self.images == Images::None {
+            return Ok(());
+        }
+        all.par_iter()
+            .try_for_each(|(from, name)| self.picture(from, name, png))
+    }
+
+    /// Brings the picture `from` to `name`; `png`: it must be one there.
+    fn picture(&self, from: &Path, name: &str, png: bool) -> Result<()> {
+        let path = self.out.join(name);
+        create_dir(path.parent().unwrap_or(&self.out))?;
+        let is_png = || -> Result<bool> {
+            let mut magic = [0; 8];
+            let mut file = std::fs::File::open(from).map_err(|e| Error::io(from, e))?;
+            let read =
+                std::io::Read::read(&mut file, &mut magic).map_err(|e| Error::io(from, e))?;
+            Ok(magic[..read] == *b"\x89PNG\r\n\x1a\n")
+        };
+        if png && !is_png()? {
+            if self.images == Images::Link {
+                let text = "the target has PNG pictures, and this is none";
+                return Err(Error::new(Code::BadFormat, text)
+                    .at(from.display())
+                    .help("use `--images copy`, which writes it as PNG"));
+            }
+            let image: Image = super::image_file::read_image(from)?;
+            return std::fs::write(&path, encode_png(&image)?).map_err(|e| Error::io(&path, e));
+        }
+        match self.images {
+            Images::None => Ok(()),
+            Images::Copy => {
+                std::fs::copy(from, &path).map_err(|e| Error::io(from, e))?;
+                Ok(())
+            }
+            Images::Link => std::fs::hard_link(from, &path).map_err(|e| {
+                let text = format!("cannot link to {}: {e}", from.display());
+                Error::new(Code::CannotCreate, text)
+                    .at(path.display())
+                    .help("links stay on one disk: use `--images copy`")
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
