@@ -46,6 +46,13 @@ pub enum Kind {
     Joint,
 }
 
+impl Kind {
+    /// Whether its annotations say something of every pixel.
+    pub fn is_dense(self) -> bool {
+        !matches!(self, Kind::Detection | Kind::Classification)
+    }
+}
+
 /// One image of a data set with what is known of it, in the pixels of the original picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {

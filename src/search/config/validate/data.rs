@@ -74,7 +74,7 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
             "remove it",
         );
         mixed_check(config, name, set, c);
-        let dense = !matches!(set.kind(), Kind::Detection | Kind::Classification);
+        let dense = set.kind().is_dense();
         c.that(
             set.targets.is_empty() || dense,
             key("targets"),
@@ -231,12 +231,13 @@ fn task_check(config: &Config, name: &str, task: &TaskConfig, c: &mut Checks) {
                     | (TaskKind::Classification, Kind::Classification)
             );
             let what = format!("{:?} has no labels for {}", task.data, task.kind);
-            c.that(
-                fits,
-                key("data"),
-                what,
-                "choose a data set of a format that carries them",
-            );
+            let help = match (task.kind, set.kind()) {
+                (TaskKind::Segmentation, k) if k.is_dense() => {
+                    "set its `targets` to [\"segmentation\"]: a task needs a set with its one target"
+                }
+                _ => "choose a data set of a format that carries them",
+            };
+            c.that(fits, key("data"), what, help);
         }
     }
     let tables = [
