@@ -74,8 +74,7 @@ enum What {
     Preview {
         /// A data set, or a folder of several (a sheet for each)
         dir: PathBuf,
-        /// The picture, or a page (.html) with names and a legend; several
-        /// data sets get a number each
+        /// The picture, or a page (.html); several data sets get a number each
         #[arg(short, long, default_value = "preview.png")]
         output: PathBuf,
         /// Samples shown

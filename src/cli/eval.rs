@@ -26,10 +26,12 @@ pub(super) struct Arguments {
     /// End with status 1 if a headline figure is lower: mAP, mIoU or top-1
     #[arg(long, value_name = "NAME=VALUE")]
     fail_under: Vec<String>,
-    /// Rules of average precision, the first one for the headline. Default: those of the run, and on KITTI data the official ones too
+    /// Rules of average precision, the first one for the headline
+    ///
+    /// Default: those of the run, for KITTI data the official ones too
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     protocol: Vec<String>,
-    /// Size at which boxes and classes are compared (KITTI's rules: always own)
+    /// Size at which boxes and classes are compared (KITTI's rules: own)
     #[arg(long, value_enum, default_value_t = Size::Network)]
     size: Size,
 }
