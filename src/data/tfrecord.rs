@@ -154,7 +154,7 @@ mod tests {
         let c = !bytes
             .iter()
             .fold(!0, |c, &b| (0..8).fold(c ^ b as u32, turn));
-        ((c >> 15) | (c << 17)).wrapping_add(0xa282_ead8)
+        c.rotate_right(15).wrapping_add(0xa282_ead8)
     }
 
     fn frame(payload: &[u8]) -> Vec<u8> {
