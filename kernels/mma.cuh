@@ -14,32 +14,31 @@ __device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const uns
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 #else
-// The fragments of all lanes of a warp, exchanged by the twin; not memory that a kernel sees, so its accesses are not checked.
-struct EmuFragments {
-    unsigned a[WARP_SIZE][4], b[WARP_SIZE][2];
+// The matrices of a warp, put together from the fragments of its lanes; not memory that a kernel sees, so its accesses are not checked.
+struct EmuMatrices {
+    float a[16][16], b[8][16]; // b by columns
 };
-static EmuFragments emu_fragments[WARP_SIZE];
+static EmuMatrices emu_matrices[WARP_SIZE];
 
-EMU_UNCHECKED static void emu_mma_give(int thread, const unsigned *a, const unsigned *b) {
-    EmuFragments &f = emu_fragments[thread / WARP_SIZE];
-    for (int i = 0; i < 4; i++) f.a[thread % WARP_SIZE][i] = a[i];
-    for (int i = 0; i < 2; i++) f.b[thread % WARP_SIZE][i] = b[i];
+#define EMU_TWIN static __attribute__((no_sanitize("thread", "undefined"), noinline))
+EMU_TWIN void emu_mma_give(int thread, const unsigned *a, const unsigned *b) {
+    EmuMatrices &m = emu_matrices[thread / WARP_SIZE];
+    const int g = thread % WARP_SIZE / 4, t = thread % 4;
+    for (int i = 0; i < 6; i++) {
+        float *to = i < 4 ? &m.a[g + i % 2 * 8][2 * t + i / 2 * 8] : &m.b[g][2 * t + (i - 4) * 8];
+        const unsigned word = i < 4 ? a[i] : b[i - 4], bits[2] = {word << 16, word & 0xffff0000u};
+        __builtin_memcpy(to, bits, sizeof bits);
+    }
 }
-EMU_UNCHECKED static float emu_mma_half(unsigned word, int high) {
-    const unsigned bits = high ? word & 0xffff0000u : word << 16;
-    float v;
-    __builtin_memcpy(&v, &bits, 4);
-    return v;
-}
-EMU_UNCHECKED static void emu_mma_sum(int thread, float *d) {
-    const EmuFragments &f = emu_fragments[thread / WARP_SIZE];
+// Products of two bf16 are exact in f32: each step rounds once, as a fused one.
+EMU_TWIN void emu_mma_sum(int thread, float *d) {
+    const EmuMatrices &m = emu_matrices[thread / WARP_SIZE];
     const int g = thread % WARP_SIZE / 4, t = thread % 4;
     for (int i = 0; i < 4; i++) {
-        const int row = g + i / 2 * 8, column = 2 * t + i % 2;
-        for (int k = 0; k < 16; k++) {
-            const unsigned a = f.a[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2], b = f.b[column * 4 + k % 8 / 2][k / 8];
-            d[i] = fmaf(emu_mma_half(a, k % 2), emu_mma_half(b, k % 2), d[i]);
-        }
+        const float *a = m.a[g + i / 2 * 8], *b = m.b[2 * t + i % 2];
+        float sum = d[i];
+        for (int k = 0; k < 16; k++) sum += a[k] * b[k];
+        d[i] = sum;
     }
 }
 __device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {

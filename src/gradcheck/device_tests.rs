@@ -8,8 +8,8 @@ use crate::backend::emulated::{Emulated, Traffic};
 use crate::backend::record::Record;
 use crate::ops::table::OPS;
 
-/// Cases of each op here; `mtnas gradcheck --device emulated --cases 2000` runs more.
-const CASES: usize = 16;
+/// Cases of each op here; `mtnas gradcheck --device emulated --cases 1000`, a step of `.ci/run`, runs more.
+const CASES: usize = 8;
 
 /// Ops of which the host computes some cases on a device, with the reason.
 const BY_HOST: &[(&str, &str)] = &[

@@ -40,7 +40,7 @@ fn planted_defects_are_named() {
     let point = "adairsville/normal/point_1_view_0_domain_normal.png";
     type Damage<'a> = &'a dyn Fn(&std::path::Path);
     let cases: &[(&str, &str, Kind, Damage)] = &[
-        ("nyuv2-json", "depth/1.npy", Kind::WrongFormat, &|p| cut(p)),
+        ("nyuv2-json", "depth/1.npy", Kind::RecordSize, &|p| cut(p)),
         ("nyuv2-json", "seg/0.png", Kind::Truncated, &|p| cut(p)),
         ("nyuv2-json", "normal/0.png", Kind::MissingLabel, &|p| {
             gone(p)

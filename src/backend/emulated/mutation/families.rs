@@ -411,8 +411,9 @@ fn ops_run_on_the_driver_that_is_given() {
     assert!(e.to_string().contains("does not come to an end"), "{e}");
 }
 
-/// Cases of the file as it is, and the seconds that they take: `MTNAS_MUTANTS_OF=softmax cargo test --lib mutation::families -- --nocapture`.
+/// Cases of the file as it is, and the seconds that they take: `MTNAS_MUTANTS_OF=softmax cargo test --lib mutation::families -- --ignored --nocapture`.
 #[test]
+#[ignore = "a minute and a half, for its timings: the sample of mutants runs each kernel as it is too"]
 fn cases_pass_on_the_kernels_as_they_are() {
     use crate::backend::emulated::{Emulated, Limits};
     let only = std::env::var("MTNAS_MUTANTS_OF").unwrap_or_default();
