@@ -136,6 +136,15 @@ impl List {
     fn named_at(&self, index: usize) -> String {
         at_line(&self.path, self.entries[index].line)
     }
+
+    /// An error about a file of a picture, with the line that names the file.
+    fn noted(&self, index: usize, e: Error) -> Error {
+        let at = self.named_at(index);
+        match e.place() {
+            Some(place) if place == at => e,
+            _ => e.note(format!("listed in {at}")),
+        }
+    }
 }
 
 /// The class names of a folder: `classes.txt`, one a line.
@@ -296,7 +305,8 @@ macro_rules! dataset {
             }
             fn load(&self, index: usize) -> Result<Sample> {
                 let ($s, $i) = (self, index);
-                $load
+                let sample: Result<Sample> = $load;
+                sample.map_err(|e| self.list.noted(index, e))
             }
             $($more)*
         }
