@@ -305,8 +305,8 @@ macro_rules! dataset {
             }
             fn load(&self, index: usize) -> Result<Sample> {
                 let ($s, $i) = (self, index);
-                let sample: Result<Sample> = $load;
-                sample.map_err(|e| self.list.noted(index, e))
+                let load = || -> Result<Sample> { $load };
+                load().map_err(|e| self.list.noted(index, e))
             }
             $($more)*
         }

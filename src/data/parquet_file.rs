@@ -119,19 +119,27 @@ fn page_sizes(header: &[u8]) -> Option<(u64, u64)> {
 }
 
 /// Looks at each page before it is decoded.
-struct Checked(SerializedPageReader<Source>);
+struct Checked {
+    pages: SerializedPageReader<Source>,
+    /// A dictionary was among them; the library panics at pages coded by one that there is not.
+    dictionary: bool,
+}
 
 impl Checked {
-    fn look(page: &Page) -> ParquetResult<()> {
-        let plain = [
-            Encoding::PLAIN,
+    fn look(&mut self, page: &Page) -> ParquetResult<()> {
+        let of_a_dictionary = [
             Encoding::RLE_DICTIONARY,
             #[allow(deprecated)]
             Encoding::PLAIN_DICTIONARY,
-        ];
-        if !plain.contains(&page.encoding()) {
+        ]
+        .contains(&page.encoding());
+        if !of_a_dictionary && page.encoding() != Encoding::PLAIN {
             let text = format!("the encoding {} is not read", page.encoding());
             return Err(refused(text));
+        }
+        self.dictionary |= matches!(page, Page::DictionaryPage { .. });
+        if of_a_dictionary && !self.dictionary {
+            return Err(refused("a page without the dictionary that it is coded by"));
         }
         // A value of a dictionary takes four bytes at least.
         match page {
@@ -154,15 +162,15 @@ impl Iterator for Checked {
 
 impl PageReader for Checked {
     fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
-        let page = self.0.get_next_page()?;
-        page.as_ref().map_or(Ok(()), Checked::look)?;
+        let page = self.pages.get_next_page()?;
+        page.as_ref().map_or(Ok(()), |p| self.look(p))?;
         Ok(page)
     }
     fn peek_next_page(&mut self) -> ParquetResult<Option<PageMetadata>> {
-        self.0.peek_next_page()
+        self.pages.peek_next_page()
     }
     fn skip_next_page(&mut self) -> ParquetResult<()> {
-        self.0.skip_next_page()
+        self.pages.skip_next_page()
     }
 }
 
@@ -316,7 +324,10 @@ impl Table {
         let rows = self.rows(group);
         let source = self.source.clone();
         let pages = SerializedPageReader::new(source, meta, rows, None).map_err(failed)?;
-        let pages = Box::new(Checked(pages));
+        let pages = Box::new(Checked {
+            pages,
+            dictionary: false,
+        });
         let mut reader = ColumnReaderImpl::<T>::new(meta.column_descr_ptr(), pages);
         let (mut levels, mut values) = (vec![], vec![]);
         let skipped = reader.skip_records(skip).map_err(failed)?;
