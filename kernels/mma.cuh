@@ -30,7 +30,7 @@ EMU_TWIN void emu_mma_give(int thread, const unsigned *a, const unsigned *b) {
         __builtin_memcpy(to, bits, sizeof bits);
     }
 }
-// Products of two bf16 are exact in f32: each step rounds once, as a fused one.
+// Products of two bf16 have 16 bits, so in the range of f32 they are exact: each step rounds once, as a fused one.
 EMU_TWIN void emu_mma_sum(int thread, float *d) {
     const EmuMatrices &m = emu_matrices[thread / WARP_SIZE];
     const int g = thread % WARP_SIZE / 4, t = thread % 4;

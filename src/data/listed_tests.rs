@@ -290,3 +290,17 @@ fn the_released_layout() {
         "{e}"
     );
 }
+
+#[test]
+fn files_that_cannot_be_read_are_named_with_their_line() {
+    let dir = set();
+    let rules = ClassRules::default();
+    write(&dir.path().join("train.txt"), b"images/a.jpg\timages\n");
+    let set = ListBoxes::open(dir.path(), "train", &rules).unwrap();
+    let e = set.load(0).unwrap_err();
+    assert!(e.place().unwrap().ends_with("images"), "{e}");
+    assert!(e.notes().iter().any(|n| n.ends_with("train.txt:1")), "{e}");
+    write(&dir.path().join("train.txt"), b"images cat\n");
+    let set = ListClasses::open(dir.path(), "train", &rules).unwrap();
+    assert!(set.load(0).unwrap_err().render().contains("train.txt:1"));
+}

@@ -121,8 +121,20 @@ fn page_sizes(header: &[u8]) -> Option<(u64, u64)> {
 /// Looks at each page before it is decoded.
 struct Checked {
     pages: SerializedPageReader<Source>,
+    /// The values are texts: each with its length, in four bytes, before it.
+    texts: bool,
     /// A dictionary was among them; the library panics at pages coded by one that there is not.
     dictionary: bool,
+}
+
+/// So many texts are in the bytes of a page; the library panics at a length that is cut off.
+fn has_texts(mut page: &[u8], count: u32) -> bool {
+    (0..count).all(|_| {
+        let next = page.split_first_chunk();
+        let text = next.and_then(|(len, rest)| rest.get(u32::from_le_bytes(*len) as usize..));
+        page = text.unwrap_or_default();
+        text.is_some()
+    })
 }
 
 impl Checked {
@@ -147,6 +159,11 @@ impl Checked {
                 buf, num_values, ..
             } if *num_values as usize > buf.len() / 4 => {
                 Err(refused("a dictionary of more values than it has room for"))
+            }
+            Page::DictionaryPage {
+                buf, num_values, ..
+            } if self.texts && !has_texts(buf, *num_values) => {
+                Err(refused("a dictionary that ends within a text"))
             }
             _ => Ok(()),
         }
@@ -326,6 +343,7 @@ impl Table {
         let pages = SerializedPageReader::new(source, meta, rows, None).map_err(failed)?;
         let pages = Box::new(Checked {
             pages,
+            texts: T::get_physical_type() == Type::BYTE_ARRAY,
             dictionary: false,
         });
         let mut reader = ColumnReaderImpl::<T>::new(meta.column_descr_ptr(), pages);
@@ -361,6 +379,17 @@ fn damaged(place: impl std::fmt::Display, e: &ParquetError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_a_page() {
+        let page = b"\x02\0\0\0ab\0\0\0\0";
+        assert!(has_texts(page, 0) && has_texts(page, 1) && has_texts(page, 2));
+        assert!(!has_texts(page, 3));
+        for cut in 0..page.len() {
+            assert!(!has_texts(&page[..cut], 2), "{cut} bytes");
+        }
+        assert!(!has_texts(&u32::MAX.to_le_bytes(), 1));
+    }
 
     #[test]
     fn sizes_of_a_page_header() {

@@ -1,7 +1,7 @@
 //! Tests with damaged files: whatever is in a file, a reader returns soon, without a panic, and names the file in its error.
 //!
 //! Every layer that reads files keeps a list of [`Target`]s in its `mutation_tests.rs`, which `cargo test --lib mutation`
-//! runs with [`CASES`] mutants a target, `cargo test --release --lib mutation -- --ignored` with [`MANY`].
+//! runs with [`CASES`] mutants a target, `scripts/mutate-readers` with [`MANY`].
 
 mod damage;
 mod tests;
