@@ -194,13 +194,11 @@ impl WaymoV2 {
             samples.extend(frames.into_iter().map(|f| (k, f)));
         }
         if samples.is_empty() {
-            let first = files.iter().take(3).map(|f| f.display().to_string());
-            let first: Vec<String> = first.collect();
-            let and = if files.len() > 3 { ", ..." } else { "" };
-            return Err(Error::new(Code::EmptyData, "no frame of these cameras")
+            let e = Error::new(Code::EmptyData, "no frame of these cameras")
                 .at(folder(root, split).display())
-                .note(format!("files: {}{and}", first.join(", ")))
-                .help("see `waymo.cameras` and `waymo.only_with_boxes`"));
+                .help("see `waymo.cameras` and `waymo.only_with_boxes`");
+            let read = |f: &PathBuf| format!("{} and {}", f.display(), boxes_of(f).display());
+            return Err(files.iter().take(3).fold(e, |e, f| e.note(read(f))));
         }
         Ok(WaymoV2 {
             name: format!("waymo-v2/{split}"),
