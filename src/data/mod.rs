@@ -43,7 +43,9 @@ pub mod loader;
 pub mod mask_set;
 pub mod mat_file;
 pub mod mixed;
+mod mixed_classes;
 pub mod mixed_config;
+mod mixed_draw;
 pub mod mtnas_layout;
 #[cfg(test)]
 mod mutation_tests;
