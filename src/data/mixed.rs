@@ -261,5 +261,8 @@ impl Dataset for Mixed {
 }
 
 #[cfg(test)]
+#[path = "mixed_published_tests.rs"]
+mod published_tests;
+#[cfg(test)]
 #[path = "mixed_tests.rs"]
 mod tests;

@@ -426,3 +426,7 @@ impl Workbench {
         viewer::outputs(self.kind(), net, p, images, dtype, mixing)
     }
 }
+
+#[cfg(test)]
+#[path = "workbench_mixed_tests.rs"]
+mod mixed_tests;

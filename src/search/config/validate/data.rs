@@ -144,10 +144,10 @@ fn mixed_check(config: &Config, name: &str, set: &DataSetConfig, c: &mut Checks)
         );
     }
     c.that(
-        m.unlabelled == Unlabelled::Background || set.kind() == Kind::Detection,
+        m.unlabelled == Unlabelled::Background || set.is_mixed() && set.kind() == Kind::Detection,
         key("unlabelled"),
-        "label maps have no classes that a source does not label",
-        "remove it: the key is for boxes",
+        "there is no source here that does not label every class",
+        "remove it: the key is for mixed sets of boxes",
     );
     for (k, table) in [("take", &m.take), ("take_val", &m.take_val)] {
         for source in table.keys().filter(|s| !names.contains(s)) {
