@@ -4,15 +4,15 @@
 //! nesting, uncompressed, Snappy or Zstandard: what pyarrow writes unless told otherwise.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::Type;
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::{ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type};
-use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use parquet::file::reader::{ChunkReader, SerializedPageReader};
+use parquet::file::reader::SerializedPageReader;
 
 use super::parquet_pages::{Checked, Source, refused};
 use crate::error::{Code, Error, Result};

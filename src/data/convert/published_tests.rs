@@ -30,7 +30,9 @@ fn boxes(config: &DatasetConfig) -> BTreeMap<String, Boxes> {
         let set = config.open(split).unwrap();
         for i in 0..set.len() {
             let found = objects(&set.load(i).unwrap().annotation);
-            let named = |(c, ignore, edges)| (set.classes()[c].clone(), ignore, edges);
+            let named = |(c, ignore, edges): (usize, bool, [f32; 4])| {
+                (set.classes()[c].clone(), ignore, edges)
+            };
             all.insert(set.id(i), found.into_iter().map(named).collect());
         }
     }
