@@ -62,7 +62,7 @@ impl ChunkReader for Source {
 }
 
 /// The bytes of a page from its header on. The library believes the sizes in it, so they are looked at first.
-struct PageBytes {
+pub(super) struct PageBytes {
     inner: BufReader<File>,
     checked: bool,
 }
