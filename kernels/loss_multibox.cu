@@ -108,3 +108,21 @@ extern "C" __global__ void multibox_bwd_conf_bf16(const bf16 *conf, const int *l
                                                   const float *dy, bf16 *d, const float *den, int classes, long long n) {
     multibox_bwd_conf(conf, labels, used, lse, dy, d, den, classes, n);
 }
+
+// y = z, but `low` where a prior is background and its image labels no such class (src/ops/leave_out.rs). One value a thread.
+template <typename T>
+__device__ void leave_out(const T *z, const int *labels, const int *labelled, T *y, float low, int priors, int classes, long long n) {
+    for (long long j = global_index(); j < n; j += global_size()) {
+        long long i = j / classes;
+        bool out = labels[i] == 0 && labelled[i / priors * classes + j % classes] == 0;
+        y[j] = out ? from_float<T>(low) : z[j];
+    }
+}
+extern "C" __global__ void leave_out_f32(const float *z, const int *labels, const int *labelled, float *y, float low, int priors,
+                                         int classes, long long n) {
+    leave_out(z, labels, labelled, y, low, priors, classes, n);
+}
+extern "C" __global__ void leave_out_bf16(const bf16 *z, const int *labels, const int *labelled, bf16 *y, float low, int priors,
+                                          int classes, long long n) {
+    leave_out(z, labels, labelled, y, low, priors, classes, n);
+}

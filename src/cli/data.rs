@@ -278,11 +278,6 @@ fn converted(
     context: &Context,
 ) -> Result<u8> {
     let mut found = detect(dir)?;
-    if found.len() > 1 {
-        return Err(Error::new(Code::Usage, "several data sets are here")
-            .at(dir.display())
-            .help("name the folder of one of them"));
-    }
     let to = match to {
         Target::Kitti => To::Kitti,
         Target::Voc => To::Voc,
@@ -291,6 +286,14 @@ fn converted(
         Target::TrainIds => To::TrainIds,
         Target::Palette => To::Palette,
     };
+    if found.iter().any(|c| to.fits(c.format)) {
+        found.retain(|c| to.fits(c.format));
+    }
+    if found.len() > 1 {
+        return Err(Error::new(Code::Usage, "several data sets are here")
+            .at(dir.display())
+            .help("name the folder of one of them"));
+    }
     let images = match images {
         Pictures::Copy => Images::Copy,
         Pictures::Link => Images::Link,

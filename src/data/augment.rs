@@ -4,13 +4,17 @@
 //! The reference distorts colours before the crop. Here colours change after the resampling, on fewer pixels: both act
 //! on each pixel alone, so only rounding differs. The border of an expanded picture keeps the mean colour, as there.
 
+mod crops;
+
 use std::ops::Range;
 
 use super::config::Augment;
 use super::transform::Window;
-use crate::annotation::{Annotation, BBox, Object, Quantity};
+use crate::annotation::{Annotation, Object, Quantity};
 use crate::error::{Code, Error, Result};
 use crate::rng::Rng;
+pub use crops::centre;
+use crops::{holds_centre, scale, zoom};
 
 /// How the window of a training sample is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,9 +72,6 @@ impl Default for Augmentation {
         }
     }
 }
-
-/// Tries of an SSD crop before the picture is left whole.
-const CROP_TRIES: usize = 50;
 
 impl Augmentation {
     /// The configured changes, with the sizes of the references.
@@ -152,62 +153,6 @@ impl Augmentation {
         }
     }
 
-    fn ssd(&self, rng: &mut Rng, whole: Window, annotation: &Annotation) -> Window {
-        let mut canvas = whole;
-        if rng.coin(0.5) {
-            let ratio = rng.range(1.0, self.expand);
-            canvas.x = -rng.range(0.0, whole.width * (ratio - 1.0));
-            canvas.y = -rng.range(0.0, whole.height * (ratio - 1.0));
-            canvas.width *= ratio;
-            canvas.height *= ratio;
-        }
-        // One of the reference's six crop modes is "none"; the other five differ in conditions that it disables.
-        if !rng.coin(5.0 / 6.0) {
-            return canvas;
-        }
-        let boxes: Vec<BBox> = match annotation {
-            Annotation::Objects(o) => o.iter().filter(|o| !o.ignore).map(|o| o.bbox).collect(),
-            _ => vec![],
-        };
-        for _ in 0..CROP_TRIES {
-            let width = canvas.width * rng.range(self.min_side, 1.0);
-            let height = canvas.height * rng.range(self.min_side, 1.0);
-            let x = canvas.x + rng.range(0.0, canvas.width - width);
-            let y = canvas.y + rng.range(0.0, canvas.height - height);
-            let window = Window {
-                x,
-                y,
-                width,
-                height,
-                flip: false,
-            };
-            if boxes.is_empty() || boxes.iter().any(|b| holds_centre(&window, b)) {
-                return window;
-            }
-        }
-        canvas
-    }
-
-    fn random_resized(&self, rng: &mut Rng, whole: Window) -> Window {
-        for _ in 0..10 {
-            let area = whole.width * whole.height * rng.range(self.min_area, 1.0);
-            let ratio = rng.range((3.0f64 / 4.0).ln(), (4.0f64 / 3.0).ln()).exp();
-            let (width, height) = ((area * ratio).sqrt(), (area / ratio).sqrt());
-            if width <= whole.width && height <= whole.height {
-                let x = rng.range(0.0, whole.width - width);
-                let y = rng.range(0.0, whole.height - height);
-                return Window {
-                    x,
-                    y,
-                    width,
-                    height,
-                    flip: false,
-                };
-            }
-        }
-        centre(whole, 1.0)
-    }
-
     /// Objects that an SSD crop keeps: those whose centre is in the window, and ignored ones that reach into it. The rest
     /// is background, as in the reference.
     pub fn kept(&self, annotation: &Annotation, window: &Window) -> Annotation {
@@ -274,68 +219,6 @@ impl Augmentation {
         };
         Some([span(size.0), span(size.1)])
     }
-}
-
-/// A picture scaled by 0.5 to 1.5 to whole pixels, of which `size` are seen: anywhere if it is larger, with an even border if it is
-/// smaller, each axis for itself (AutoMTL, AdaShare).
-fn scale(rng: &mut Rng, whole: Window, size: (usize, usize)) -> Window {
-    let factor = rng.range(0.5, 1.5);
-    let mut axis = |extent: f64, seen: usize| {
-        let scaled = ((extent * factor) as usize).max(1);
-        let start = match scaled >= seen {
-            true => rng.below(scaled - seen + 1) as f64,
-            false => -(((seen - scaled) / 2) as f64),
-        };
-        let pixel = extent / scaled as f64;
-        (start * pixel, seen as f64 * pixel)
-    };
-    let (x, width) = axis(whole.width, size.1);
-    let (y, height) = axis(whole.height, size.0);
-    Window {
-        x,
-        y,
-        width,
-        height,
-        flip: false,
-    }
-}
-
-/// A part of whole pixels, 1, 1.2 or 1.5 times smaller than the picture (MTAN).
-fn zoom(rng: &mut Rng, whole: Window) -> Window {
-    let by = [1.0, 1.2, 1.5][rng.below(3)];
-    let mut axis = |extent: f64| {
-        let part = (extent / by).floor().max(1.0);
-        (rng.below((extent - part) as usize + 1) as f64, part)
-    };
-    let (y, height) = axis(whole.height);
-    let (x, width) = axis(whole.width);
-    Window {
-        x,
-        y,
-        width,
-        height,
-        flip: false,
-    }
-}
-
-/// The middle square of a picture whose side is `share` of the shorter side.
-pub fn centre(whole: Window, share: f64) -> Window {
-    let side = whole.width.min(whole.height) * share;
-    let x = whole.x + (whole.width - side) / 2.0;
-    let y = whole.y + (whole.height - side) / 2.0;
-    Window {
-        x,
-        y,
-        width: side,
-        height: side,
-        flip: false,
-    }
-}
-
-fn holds_centre(w: &Window, b: &BBox) -> bool {
-    let x = (b.x1 + b.x2) as f64 / 2.0;
-    let y = (b.y1 + b.y2) as f64 / 2.0;
-    w.x < x && x < w.x + w.width && w.y < y && y < w.y + w.height
 }
 
 #[cfg(test)]

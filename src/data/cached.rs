@@ -89,6 +89,9 @@ impl Dataset for Cached {
     fn own_size(&self, index: usize, loaded: (usize, usize)) -> (usize, usize) {
         self.sizes[index].get().copied().unwrap_or(loaded)
     }
+    fn labelled(&self, index: usize) -> Option<&[bool]> {
+        self.inner.labelled(index)
+    }
     fn kitti_truth(&self, index: usize) -> Result<Option<Vec<KittiTruth>>> {
         self.inner.kitti_truth(index)
     }

@@ -100,6 +100,11 @@ pub trait Dataset: Send + Sync {
     fn own_size(&self, _index: usize, loaded: (usize, usize)) -> (usize, usize) {
         loaded
     }
+    /// Which classes are labelled in sample `index`, where not all of them are in every sample and a loss shall know that; `None` for all
+    /// samples of a set or for none.
+    fn labelled(&self, _index: usize) -> Option<&[bool]> {
+        None
+    }
     /// The objects of sample `index` with the facts that the official KITTI evaluation asks for; `None` where the format has none.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use crate::annotation::{IGNORE, LabelMap};
 use crate::data::image_file::encode_labels;
 use crate::data::mtnas_layout::{MtnasBoxes, MtnasMasks};
 use crate::data::published_tests::{jpeg, objects, write};
+use crate::error::Code;
 
 fn map() -> Vec<u8> {
     let data = (0..12 * 9).map(|i| [0, 1, 255][i % 3]).collect();

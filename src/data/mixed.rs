@@ -1,4 +1,5 @@
-//! A data set made of several (systems.md 8.8): classes by name, seeded draws or list files, samples called `SOURCE/ID`.
+//! A data set made of several (systems.md 8.8): classes by name (`mixed_classes`), seeded draws (`mixed_draw`) or list files, samples
+//! called `SOURCE/ID`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -8,22 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::{Dataset, DatasetConfig, Kind, Sample};
 use super::kitti::list_file;
-use super::mixed_config::{Cycles, MixedConfig};
+pub use super::mixed_classes::{MIXED_3, detection_classes};
+use super::mixed_classes::{join, labelled, wrong};
+use super::mixed_config::{MixedConfig, Unlabelled};
+pub use super::mixed_draw::HELD_OUT;
+use super::mixed_draw::{drawn, held_out};
 use super::text_file::{at_line, read_text};
 use crate::annotation::{Annotation, Object};
-use crate::error::{Code, Error, Result, nearest};
-use crate::rng::{Rng, word};
-
-/// The detection classes of the mixed set of MTNAS, `classes = ["mixed-3"]`.
-pub const MIXED_3: [&str; 3] = ["car", "person", "sign"];
-/// Split of the images that were drawn out of the training splits.
-pub const HELD_OUT: &str = "held-out";
-
-/// Class names of the sources behind each class of [`MIXED_3`], in lower case: BDD100K of both generations, Waymo, KITTI.
-const CARS: [&str; 5] = ["car", "bus", "truck", "vehicle", "van"];
-const PERSONS: [&str; 5] = ["person", "pedestrian", "rider", "cyclist", "person_sitting"];
-const SIGNS: [&str; 3] = ["traffic sign", "traffic light", "sign"];
-const CYCLES: [&str; 4] = ["motorcycle", "bicycle", "motor", "bike"];
+use crate::error::{Code, Error, Result};
 
 /// What a mixed set is made of, for the readers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -35,34 +28,14 @@ pub struct MixedRules {
     pub sources: Vec<(String, DatasetConfig)>,
 }
 
-/// Detection classes that a configuration asks for.
-pub fn detection_classes(classes: &[String]) -> Vec<String> {
-    match classes {
-        [] => MIXED_3.map(String::from).to_vec(),
-        [one] if one == "mixed-3" => MIXED_3.map(String::from).to_vec(),
-        other => other.to_vec(),
-    }
-}
-
-/// The class of [`MIXED_3`] of an object type; `None` for trains and whatever else the set leaves out.
-fn class_of_type(kind: &str, cycles: Cycles) -> Option<&'static str> {
-    let kind = kind.to_lowercase();
-    let is = |names: &[&str]| names.contains(&kind.as_str());
-    match () {
-        _ if is(&CARS) => Some("car"),
-        _ if is(&PERSONS) => Some("person"),
-        _ if is(&SIGNS) => Some("sign"),
-        _ if is(&CYCLES) && cycles == Cycles::Car => Some("car"),
-        _ => None,
-    }
-}
-
 /// One source.
 struct Part {
     name: String,
     dataset: Arc<dyn Dataset>,
     /// Class of each class of the source; `None` for one that is dropped.
     map: Vec<Option<usize>>,
+    /// Which classes of the mixed set it has.
+    labelled: Vec<bool>,
 }
 
 /// A split of a mixed set.
@@ -71,12 +44,10 @@ pub struct Mixed {
     kind: Kind,
     classes: Vec<String>,
     parts: Vec<Part>,
+    /// Losses shall know which classes a source does not label.
+    masked: bool,
     /// (part, index in it)
     samples: Vec<(usize, usize)>,
-}
-
-fn wrong(message: String, help: impl Into<String>) -> Error {
-    Error::new(Code::ConfigValue, message).help(help)
 }
 
 impl Mixed {
@@ -98,6 +69,7 @@ impl Mixed {
             kind: Kind::Detection,
             classes: vec![],
             parts: vec![],
+            masked: false,
             samples: vec![],
         };
         let val = match (&list, split) {
@@ -124,19 +96,20 @@ impl Mixed {
                     name: name.clone(),
                     dataset,
                     map: vec![],
+                    labelled: vec![],
                 });
             }
         }
-        mixed.set_classes(
-            &config.rules.classes,
-            &config.rules.merge,
-            rules.config.cycles,
-        )?;
+        mixed.set_classes(&config.rules.classes, &config.rules.merge, &rules.config)?;
         mixed.samples = match (list, val) {
             (Some(list), _) => mixed.listed(&list)?,
-            (None, Some(true)) => mixed.drawn(&rules.config.take_val, rules.config.seed, "val")?,
+            (None, Some(true)) => {
+                let config = &rules.config;
+                drawn(&mixed.sizes(), &config.take_val, config.seed, "val")?
+            }
             (None, _) => {
-                let all = mixed.drawn(&rules.config.take, rules.config.seed, "train")?;
+                let config = &rules.config;
+                let all = drawn(&mixed.sizes(), &config.take, config.seed, "train")?;
                 held_out(all, &rules.config, split == HELD_OUT)?
             }
         };
@@ -153,7 +126,7 @@ impl Mixed {
         &mut self,
         classes: &[String],
         merge: &BTreeMap<String, String>,
-        cycles: Cycles,
+        config: &MixedConfig,
     ) -> Result<()> {
         let first = &self.parts[0];
         self.kind = first.dataset.kind();
@@ -166,6 +139,10 @@ impl Mixed {
             ));
         }
         if self.kind != Kind::Detection {
+            if config.unlabelled == Unlabelled::Mask {
+                let what = "label maps have no classes that a source does not label";
+                return Err(wrong(what.into(), "`mixed.unlabelled` is for boxes"));
+            }
             self.classes = first.dataset.classes().to_vec();
             let differs = |p: &&Part| p.dataset.classes() != self.classes;
             return match self.parts.iter().find(differs) {
@@ -176,73 +153,16 @@ impl Mixed {
                 None => Ok(()),
             };
         }
-        let preset = matches!(classes, []) || classes == ["mixed-3"];
-        let names = detection_classes(classes);
-        for part in &mut self.parts {
-            let class = |own: &String| {
-                let name = match merge.get(own) {
-                    Some(name) => name,
-                    None if preset => class_of_type(own, cycles)?,
-                    None => own,
-                };
-                names.iter().position(|n| n == name)
-            };
-            part.map = part.dataset.classes().iter().map(class).collect();
+        let own: Vec<&[String]> = self.parts.iter().map(|p| p.dataset.classes()).collect();
+        let joined = join(&own, classes, merge, config.cycles)?;
+        for (part, map) in self.parts.iter_mut().zip(joined.maps) {
+            part.labelled = labelled(&map, joined.names.len());
+            part.map = map;
         }
-        let own: Vec<&str> = (self.parts.iter())
-            .flat_map(|p| p.dataset.classes().iter().map(String::as_str))
-            .collect();
-        if let Some(key) = merge.keys().find(|k| !own.contains(&k.as_str())) {
-            let help = match nearest(key, own.iter().copied()) {
-                Some(n) => format!("did you mean {n:?}"),
-                None => format!("their classes are {}", own.join(", ")),
-            };
-            return Err(wrong(format!("no source has the class {key:?}"), help));
-        }
-        if let Some(name) = merge.values().find(|n| !names.contains(n)) {
-            let what = format!("`merge` maps to the class {name:?}, which is not in `classes`");
-            return Err(wrong(what, "add it there"));
-        }
-        let labelled = |c: usize| self.parts.iter().any(|p| p.map.contains(&Some(c)));
-        // The preset may name signs though no source has them: the network keeps its outputs.
-        if let Some(c) = (0..names.len()).find(|&c| !preset && !labelled(c)) {
-            let what = format!("no source has objects of the class {:?}", names[c]);
-            return Err(wrong(what, "see `merge`, and the `classes` of the sources"));
-        }
-        self.classes = names;
+        let partly = (self.parts.iter()).any(|p| p.labelled.contains(&false));
+        self.masked = partly && config.unlabelled == Unlabelled::Mask;
+        self.classes = joined.names;
         Ok(())
-    }
-
-    /// All samples of the parts, or as many as `take` says.
-    fn drawn(
-        &self,
-        take: &BTreeMap<String, usize>,
-        seed: u64,
-        which: &str,
-    ) -> Result<Vec<(usize, usize)>> {
-        let mut samples = vec![];
-        for (k, part) in self.parts.iter().enumerate() {
-            let n = part.dataset.len();
-            let mut picked: Vec<usize> = match take.get(&part.name) {
-                None => (0..n).collect(),
-                Some(&wanted) if wanted > n => {
-                    let what = format!("{wanted} images of {:?}, which has {n}", part.name);
-                    return Err(wrong(
-                        what,
-                        "lower the number in `mixed.take` or `take_val`",
-                    ));
-                }
-                Some(&wanted) => {
-                    let path = [word("mixed"), word(which), word(&part.name)];
-                    let mut order = Rng::new(seed, &path).permutation(n);
-                    order.truncate(wanted);
-                    order
-                }
-            };
-            picked.sort_unstable();
-            samples.extend(picked.into_iter().map(|i| (k, i)));
-        }
-        Ok(samples)
     }
 
     /// The samples of a list of `SOURCE/ID` lines, in its order.
@@ -285,33 +205,16 @@ impl Mixed {
         Ok(samples)
     }
 
+    /// Names of the parts, and how many samples each has.
+    fn sizes(&self) -> Vec<(&str, usize)> {
+        let parts = self.parts.iter();
+        parts.map(|p| (p.name.as_str(), p.dataset.len())).collect()
+    }
+
     fn part(&self, index: usize) -> (&Part, usize) {
         let (part, i) = self.samples[index];
         (&self.parts[part], i)
     }
-}
-
-/// The samples that are held out, or the others.
-fn held_out(
-    all: Vec<(usize, usize)>,
-    config: &MixedConfig,
-    held: bool,
-) -> Result<Vec<(usize, usize)>> {
-    let n = config.held_out;
-    if n >= all.len() && n > 0 {
-        let what = format!("{n} images held out of {}", all.len());
-        return Err(wrong(what, "lower `mixed.held_out`"));
-    }
-    if held && n == 0 {
-        let what = format!("the split {HELD_OUT:?} is empty");
-        return Err(wrong(what, "set `mixed.held_out` to a number of images"));
-    }
-    let path = [word("mixed"), word(HELD_OUT)];
-    let order = Rng::new(config.seed, &path).permutation(all.len());
-    let mut out = vec![false; all.len()];
-    order[..n].iter().for_each(|&i| out[i] = true);
-    let kept = all.into_iter().zip(out).filter(|(_, out)| *out == held);
-    Ok(kept.map(|(sample, _)| sample).collect())
 }
 
 impl Dataset for Mixed {
@@ -339,6 +242,9 @@ impl Dataset for Mixed {
         let (part, i) = self.part(index);
         part.dataset.class_of(i)
     }
+    fn labelled(&self, index: usize) -> Option<&[bool]> {
+        self.masked.then(|| self.part(index).0.labelled.as_slice())
+    }
     fn load(&self, index: usize) -> Result<Sample> {
         let (part, i) = self.part(index);
         let mut sample = part.dataset.load(i)?;
@@ -354,6 +260,9 @@ impl Dataset for Mixed {
     }
 }
 
+#[cfg(test)]
+#[path = "mixed_published_tests.rs"]
+mod published_tests;
 #[cfg(test)]
 #[path = "mixed_tests.rs"]
 mod tests;

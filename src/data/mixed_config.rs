@@ -56,6 +56,16 @@ choices! {
     }
 }
 
+choices! {
+    /// What a class is to a source that has no objects of it.
+    pub enum Unlabelled {
+        /// Background, as in the reference: finding a sign in a picture of Waymo is punished.
+        Background = "background",
+        /// Unknown: the loss of background leaves the class out in pictures of that source.
+        Mask = "mask",
+    }
+}
+
 settings! {
     /// Of what a data set of `format = "mixed"` is made. `classes = ["mixed-3"]` are the detection classes of the mixed set of MTNAS: car,
     /// person, sign, out of the class names of BDD100K, Waymo and KITTI; for other classes `merge` maps those of the sources.
@@ -72,5 +82,7 @@ settings! {
         pub seed: u64 = 0,
         /// What boxes of motorcycles and bicycles are, with `classes = ["mixed-3"]`. Whether they are cars in the paper's figures is unknown.
         pub cycles: Cycles = Cycles::Exclude,
+        /// What a class is in pictures of a source that does not label it, as signs of Waymo.
+        pub unlabelled: Unlabelled = Unlabelled::Background,
     }
 }

@@ -99,20 +99,6 @@ fn classes_of_the_paper() {
     assert_eq!(classes(&train, 6), [(0, false), (1, false), (1, false)]);
     assert!(train.place(6).contains("record 0"), "{}", train.place(6));
     assert_eq!(set.open("val", |_| ()).unwrap().len(), 2 + 2);
-    let of = |t, cycles| class_of_type(t, cycles);
-    for cycles in [Cycles::Exclude, Cycles::Car] {
-        let bikes = (cycles == Cycles::Car).then_some("car");
-        assert!(CYCLES.iter().all(|t| of(t, cycles) == bikes));
-        assert_eq!((of("train", cycles), of("unknown", cycles)), (None, None));
-        assert_eq!(
-            (of("rider", cycles), of("traffic light", cycles)),
-            (Some("person"), Some("sign"))
-        );
-        assert_eq!(
-            (of("bus", cycles), of("Truck", cycles)),
-            (Some("car"), Some("car"))
-        );
-    }
 }
 
 #[test]

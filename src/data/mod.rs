@@ -26,6 +26,7 @@ mod class_names;
 pub mod class_rules;
 pub mod coco;
 pub mod coco_json;
+mod coco_stream;
 pub mod config;
 pub mod convert;
 pub mod dataset;
@@ -38,25 +39,29 @@ pub mod json_stream;
 pub mod kitti;
 pub mod kitti_classes;
 pub mod kitti_label;
+mod list_file;
 pub mod listed;
 pub mod loader;
 pub mod mask_set;
 pub mod mat_file;
 pub mod mixed;
+mod mixed_classes;
 pub mod mixed_config;
+mod mixed_draw;
 pub mod mtnas_layout;
 #[cfg(test)]
 mod mutation_tests;
 pub mod normalise;
 pub mod npy_file;
 pub mod parquet_file;
+mod parquet_pages;
 pub mod photometric;
 mod png_file;
 pub mod preview;
 #[cfg(test)]
 mod published_mutation_tests;
 #[cfg(test)]
-mod published_tests;
+pub(crate) mod published_tests;
 pub mod results;
 pub mod sight;
 pub mod source;

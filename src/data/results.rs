@@ -82,11 +82,14 @@ pub fn kitti(found: &Found, classes: &[String]) -> String {
     found.detections.iter().map(line).collect()
 }
 
-/// The KITTI type of a class: of the same name whatever its case, `Pedestrian` for a person, else `Misc`.
+/// The KITTI type of a class: of the same name whatever its case, `Pedestrian` for a person, `Car` for a vehicle (Waymo), else `Misc`.
 pub fn kitti_type(class: &str) -> &'static str {
     let name = class.replace([' ', '-'], "_");
     if name.eq_ignore_ascii_case("person") {
         return "Pedestrian";
+    }
+    if name.eq_ignore_ascii_case("vehicle") {
+        return "Car";
     }
     let same = TYPES.into_iter().find(|t| t.eq_ignore_ascii_case(&name));
     same.unwrap_or("Misc")

@@ -140,7 +140,13 @@ impl BoxSet for Voc {
     }
     fn image_path(&self, index: usize) -> PathBuf {
         let id = &self.ids[index].id;
-        self.base.join(format!("JPEGImages/{id}.jpg"))
+        let named = |ending: &str| self.base.join(format!("JPEGImages/{id}.{ending}"));
+        let usual = named("jpg");
+        // Sets that were converted to this form keep their pictures as they are.
+        match usual.is_file() {
+            true => usual,
+            false => Some(named("png")).filter(|p| p.is_file()).unwrap_or(usual),
+        }
     }
     fn label_path(&self, index: usize) -> PathBuf {
         let id = &self.ids[index].id;

@@ -64,6 +64,7 @@ pub static OPS: &[&Entry] = &[
     &super::edge_softmax::ENTRY,
     &super::global_avg_pool::ENTRY,
     &super::head_rows::ENTRY,
+    &super::leave_out::ENTRY,
     &super::linear::ENTRY,
     &super::log_softmax::ENTRY,
     &super::mixed_cell::ENTRY,

@@ -196,6 +196,12 @@ fn from_data(
         Some((name, t)) => Workbench::open(c, name, t)?,
         None => Workbench::presearch(c)?,
     };
+    if bench.source.train.dataset.labelled(0).is_some() {
+        let what = "a step dump has no place for classes that a source does not label";
+        return Err(Error::new(Code::Usage, what)
+            .at(&s.table.data)
+            .help("set `mixed.unlabelled = \"background\"`, or use --noise"));
+    }
     let share = if s.presearch {
         c.search.presearch.weight_split
     } else {

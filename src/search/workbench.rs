@@ -335,10 +335,12 @@ impl Workbench {
     /// As there.
     pub fn inputs(&self, batch: &Batch, path: Path) -> Result<Targets> {
         let ids: Vec<&str> = batch.ids.iter().map(String::as_str).collect();
-        self.inputs_of(&batch.annotations, batch.step, &ids, path)
+        let samples = (&batch.indices[..], &ids[..]);
+        self.inputs_of(&batch.annotations, batch.step, samples, path)
     }
 
-    /// As [`Workbench::inputs`], of the annotations of batch `step` in network pixels; `ids` name the samples.
+    /// As [`Workbench::inputs`], of the annotations of batch `step` in network pixels; `indices` are those of the samples in the training
+    /// split, `ids` name them.
     ///
     /// # Errors
     /// As there.
@@ -346,17 +348,34 @@ impl Workbench {
         &self,
         annotations: &[Annotation],
         step: u64,
-        ids: &[&str],
+        (indices, ids): (&[usize], &[&str]),
         path: Path,
     ) -> Result<Targets> {
         let made = match self.label_order(step, annotations.len()) {
-            None => self.task.inputs(path, annotations),
+            None => self.inputs_with_marks(annotations, indices, path),
             Some(order) => {
                 let all: Vec<Annotation> = order.iter().map(|&i| annotations[i].clone()).collect();
-                self.task.inputs(path, &all)
+                let indices: Vec<usize> = order.iter().map(|&i| indices[i]).collect();
+                self.inputs_with_marks(&all, &indices, path)
             }
         };
         made.map_err(|e| e.note(format!("samples: {}", ids.join(", "))))
+    }
+
+    /// The task's inputs, and which classes are labelled in each image where the data set says so.
+    fn inputs_with_marks(
+        &self,
+        annotations: &[Annotation],
+        indices: &[usize],
+        path: Path,
+    ) -> Result<Targets> {
+        let mut inputs = self.task.inputs(path, annotations)?;
+        let set = self.source.train.dataset.as_ref();
+        let labelled: Option<Vec<&[bool]>> = indices.iter().map(|&i| set.labelled(i)).collect();
+        if let Some(labelled) = labelled {
+            inputs.tensors.extend(self.task.labelled(&labelled)?);
+        }
+        Ok(inputs)
     }
 
     /// Whose annotation each of the `n` images of batch `step` gets, where that is not its own (`search.ablation.shuffle_labels`).
@@ -407,3 +426,7 @@ impl Workbench {
         viewer::outputs(self.kind(), net, p, images, dtype, mixing)
     }
 }
+
+#[cfg(test)]
+#[path = "workbench_mixed_tests.rs"]
+mod mixed_tests;

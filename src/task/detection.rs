@@ -7,7 +7,7 @@ use super::mining::hard_negatives;
 use super::priors::{PriorLayout, Priors};
 use super::{
     Loss, Meter, Picture, Prediction, Report, Targets, Task, annotation_kind, prediction_kind,
-    wrong_kind, wrong_outputs,
+    unlabelled, wrong_kind, wrong_outputs,
 };
 use crate::annotation::{Annotation, BBox, Detection, KittiTruth, Object};
 use crate::backend::host::{Float, by_float};
@@ -204,6 +204,11 @@ impl Task for DetectionTask {
         }
     }
 
+    fn labelled(&self, images: &[&[bool]]) -> Result<Option<(&'static str, Tensor)>> {
+        let tensor = unlabelled::tensor(images, self.classes.len())?;
+        Ok(Some((unlabelled::LABELLED, tensor)))
+    }
+
     fn targets_of(&self, path: Path, inputs: Targets) -> Result<Targets> {
         match path {
             Path::Device(e) if inputs.find("boxes").is_some() => self.match_on(e, &inputs),
@@ -215,7 +220,8 @@ impl Task for DetectionTask {
         let dims: Vec<&[usize]> = outputs.iter().map(Var::dims).collect();
         let labels = targets.get("label");
         self.check(&dims, labels.dims()[0])?;
-        let (loc, conf) = (&outputs[0], &outputs[1]);
+        let seen = unlabelled::scores(&outputs[1], targets)?;
+        let (loc, conf) = (&outputs[0], seen.as_ref().unwrap_or(&outputs[1]));
         if let Path::Device(e) = loc.tape().cx().path
             && let Some(loss) = self.loss_on(e, loc, conf, targets)?
         {

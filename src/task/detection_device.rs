@@ -7,6 +7,7 @@ use crate::ops::{Multibox, MultiboxTargets, multibox_saving};
 use crate::tape::Var;
 use crate::task::decode::decode_on;
 use crate::task::mining::mine_on;
+use crate::task::unlabelled::LABELLED;
 use crate::task::{Loss, Prediction, Targets, annotation_kind, wrong_kind};
 use crate::tensor::{DType, Engine, Tensor};
 
@@ -36,12 +37,15 @@ impl DetectionTask {
     pub(super) fn match_on(&self, e: Engine, objects: &Targets) -> Result<Targets> {
         let (boxes, kinds) = (objects.get("boxes"), objects.get("kinds"));
         let m = self.matcher.match_on(e, boxes, kinds)?;
+        let mut tensors = vec![
+            ("label", m.labels),
+            ("offset", m.offsets),
+            ("positives", m.positives),
+        ];
+        let labelled = objects.find(LABELLED).cloned();
+        tensors.extend(labelled.map(|t| (LABELLED, t)));
         Ok(Targets {
-            tensors: vec![
-                ("label", m.labels),
-                ("offset", m.offsets),
-                ("positives", m.positives),
-            ],
+            tensors,
             denominator: 1.0,
         })
     }

@@ -1,7 +1,7 @@
 //! Tasks: what a head shall predict, its loss, how its outputs become annotations, and how those are scored.
 //!
 //! One file a task: [`detection`], [`segmentation`], [`classification`]. The rest are the pure functions of detection:
-//! [`priors`], [`matching`], [`mining`], [`decode`], [`nms`].
+//! [`priors`], [`matching`], [`mining`], [`unlabelled`], [`decode`], [`nms`].
 //!
 //! **Invariant:** a task sees outputs and annotations, never a network or a search space.
 
@@ -14,6 +14,7 @@ pub mod mining;
 pub mod nms;
 pub mod priors;
 pub mod segmentation;
+pub mod unlabelled;
 
 pub use classification::ClassificationTask;
 pub use detection::DetectionTask;
@@ -48,6 +49,15 @@ pub trait Task: Send + Sync {
     /// As [`Task::targets`].
     fn inputs(&self, _path: Path, annotations: &[Annotation]) -> Result<Targets> {
         self.targets(annotations)
+    }
+
+    /// What says which classes are labelled in each image of a batch, by name; it goes up beside [`Task::inputs`]. `None` for a task that
+    /// takes no notice.
+    ///
+    /// # Errors
+    /// An image that speaks of another number of classes.
+    fn labelled(&self, _images: &[&[bool]]) -> Result<Option<(&'static str, Tensor)>> {
+        Ok(None)
     }
 
     /// Whether an annotation of the data set fits the task, for one that goes up whole and is looked at by kernels alone.
@@ -99,7 +109,8 @@ pub trait Task: Send + Sync {
 /// What the outputs of a batch shall be.
 #[derive(Debug, Clone)]
 pub struct Targets {
-    /// Tensors under the names of the step dump: `label` and `offset` for detection, `labels`, `class`.
+    /// Tensors under the names of the step dump: `label` and `offset` for detection (`labelled` besides, see [`unlabelled`]),
+    /// `labels`, `class`.
     pub tensors: Vec<(&'static str, Tensor)>,
     /// What the summed loss is divided by: positives, pixels or images, at least 1. A batch taken in several pieces keeps
     /// the one of the whole. Where a device counts, the tensor `positives` holds it and this is 1.

@@ -63,3 +63,55 @@ fn bdd100k_is_checked_and_counted() {
         err(&stop)
     );
 }
+
+/// VOC holds boxes and label maps in one folder; the target says which are meant.
+#[test]
+fn voc_is_converted_to_coco_and_kitti() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/voc/VOC2012");
+    for folder in ["Annotations", "ImageSets/Main", "ImageSets/Segmentation"] {
+        std::fs::create_dir_all(at("voc").join(folder)).unwrap();
+        for entry in std::fs::read_dir(from.join(folder)).unwrap() {
+            let file = entry.unwrap();
+            let to = at("voc").join(folder).join(file.file_name());
+            std::fs::copy(file.path(), to).unwrap();
+        }
+    }
+    for (i, id) in ["2007_000027", "2007_000032", "2007_000033"]
+        .iter()
+        .enumerate()
+    {
+        let data = vec![40 * i as u8; 9 * 12 * 3];
+        let image = Image {
+            height: 9,
+            width: 12,
+            data,
+        };
+        let path = at("voc/JPEGImages").join(format!("{id}.jpg"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, encode_jpeg(&image, 85).unwrap()).unwrap();
+    }
+    let name = |path: &str| at(path).display().to_string();
+    let convert = |from: &str, to: &str, form: &str| {
+        mtnas(&["data", "convert", &name(from), &name(to), "--to", form])
+    };
+    let o = convert("voc", "coco", "coco");
+    assert!(o.status.success(), "{}", err(&o));
+    assert!(out(&o).contains("3 pictures, 4 labels"), "{}", out(&o));
+    let o = convert("coco", "kitti", "kitti");
+    assert!(o.status.success(), "{}", err(&o));
+    assert!(out(&o).contains("became Misc"), "{}", out(&o));
+    let kitti = at("kitti/training");
+    let line = std::fs::read_to_string(kitti.join("label_2/2007_000027.txt")).unwrap();
+    assert!(line.starts_with("Pedestrian "), "{line}");
+    assert!(kitti.join("image_2/2007_000033.png").is_file());
+    // Label maps of other sets than Cityscapes are not converted, and nothing is left of the attempt.
+    let o = convert("voc", "maps", "train-ids");
+    assert!(
+        o.status.code() == Some(2) && err(&o).contains("leftImg8bit"),
+        "{}",
+        err(&o)
+    );
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+}

@@ -1,6 +1,7 @@
 //! Windows follow the stated shares and keep the right objects.
 
 use super::*;
+use crate::annotation::BBox;
 use crate::rng::word;
 
 fn rng(i: u64) -> Rng {

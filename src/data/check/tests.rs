@@ -8,6 +8,7 @@ use crate::annotation::Image;
 use crate::data::cifar::RECORD;
 use crate::data::image_file::{encode_jpeg, encode_labels, encode_png, read_image, read_labels};
 use crate::data::synth::{SynthConfig, generate};
+use crate::error::Code;
 use crate::mutation::mend_png;
 
 fn made(dir: &Path) -> std::path::PathBuf {

@@ -1,12 +1,15 @@
 //! Boxes of any data set as pictures with named boxes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::annotation::{Annotation, BBox};
 use crate::data::dataset::{Dataset, DatasetConfig, Format, Kind};
 use crate::data::image_file::read_size;
+use crate::data::image_folder::is_picture;
 use crate::data::kitti::Kitti;
 use crate::data::kitti_label::{KittiObject, read_label};
 use crate::data::text_file::id_defect;
@@ -20,12 +23,43 @@ pub struct Split {
     pub pictures: Vec<Picture>,
 }
 
+/// Where a picture is.
+#[derive(Clone)]
+pub enum Pixels {
+    /// A file of its own.
+    File(PathBuf),
+    /// Sample of a set whose files hold many pictures (Waymo Open Dataset).
+    Sample(Arc<dyn Dataset>, usize),
+}
+
+impl Pixels {
+    /// Ending of the file that it becomes where the target leaves pictures as they are; that of a sample is PNG.
+    pub fn ending(&self) -> String {
+        let Pixels::File(path) = self else {
+            return "png".into();
+        };
+        let own = path.extension().unwrap_or_default().to_string_lossy();
+        match own.to_lowercase().as_str() {
+            "jpeg" => "jpg".into(),
+            other => other.into(),
+        }
+    }
+
+    /// For messages, and to tell pictures apart.
+    pub fn place(&self) -> String {
+        match self {
+            Pixels::File(path) => path.display().to_string(),
+            Pixels::Sample(set, index) => set.place(*index),
+        }
+    }
+}
+
 /// A picture and its boxes.
 pub struct Picture {
     /// File name without ending, unique in the set.
     pub id: String,
-    /// Its file.
-    pub file: PathBuf,
+    /// Its pixels.
+    pub pixels: Pixels,
     /// Rows.
     pub height: usize,
     /// Columns.
@@ -51,16 +85,38 @@ pub struct Named {
 /// # Errors
 /// Those of the data set; `Usage` where it has no boxes.
 pub fn read(config: &DatasetConfig) -> Result<Vec<Split>> {
-    if config.format == Format::Kitti {
-        return kitti(config);
+    let splits = match config.format {
+        Format::Kitti => kitti(config)?,
+        _ => by_reader(config)?,
+    };
+    let mut places: BTreeMap<&str, String> = BTreeMap::new();
+    for p in splits.iter().flat_map(|s| &s.pictures) {
+        let place = p.pixels.place();
+        match places.insert(&p.id, place.clone()) {
+            Some(other) if other != place => {
+                let text = format!("two pictures would be called {:?}", p.id);
+                return Err(Error::new(Code::BadFormat, text)
+                    .at(place)
+                    .note(format!("the other one is {other}"))
+                    .help("rename one of them"));
+            }
+            _ => {}
+        }
     }
+    Ok(splits)
+}
+
+/// Both splits, as any data set of boxes.
+fn by_reader(config: &DatasetConfig) -> Result<Vec<Split>> {
     let mut splits: Vec<Split> = vec![];
-    for name in [&config.train, &config.val] {
+    let once = config.train == config.val;
+    let names = [&config.train, &config.val];
+    for name in &names[usize::from(once)..] {
         let set = match config.open(name) {
             // A set may have one of them only.
             Err(e)
                 if matches!(e.code(), Code::NotFound | Code::EmptyData)
-                    && name == &config.val
+                    && *name == &config.val
                     && !splits.is_empty() =>
             {
                 continue;
@@ -73,22 +129,38 @@ pub fn read(config: &DatasetConfig) -> Result<Vec<Split>> {
                 "boxes are written as kitti, voc or coco; label maps as label-ids, train-ids or palette",
             ));
         }
-        splits.push(general(name, set.as_ref())?);
+        splits.push(general(name, set.into())?);
     }
     Ok(splits)
 }
 
+/// A file name made of the id of a sample, which may be a path: `images/two words.jpg` becomes `images_two_words`.
+fn file_name(id: &str) -> String {
+    let stem = match id.rsplit_once('.') {
+        Some((stem, _)) if is_picture(id) => stem,
+        _ => id,
+    };
+    let plain = |c: char| match c {
+        '/' | '\\' | '\0' => '_',
+        c if c.is_whitespace() => '_',
+        c => c,
+    };
+    let name: String = stem.chars().map(plain).collect();
+    match id_defect(&name) {
+        None => name,
+        Some(_) => format!("_{name}"),
+    }
+}
+
 /// Any data set of boxes by its reader.
-pub(super) fn general(name: &str, set: &dyn Dataset) -> Result<Split> {
+pub(super) fn general(name: &str, set: Arc<dyn Dataset>) -> Result<Split> {
     let one = |index: usize| {
         let sample = set.load(index)?;
         let file = PathBuf::from(set.place(index));
-        if !file.is_file() || id_defect(&sample.id).is_some() {
-            let text = "its pictures are no files of their own, which cannot be converted";
-            return Err(Error::new(Code::BadFormat, text)
-                .at(set.place(index))
-                .help("convert a set with one file a picture"));
-        }
+        let pixels = match file.is_file() {
+            true => Pixels::File(file),
+            false => Pixels::Sample(set.clone(), index),
+        };
         let Annotation::Objects(objects) = sample.annotation else {
             return Err(Error::new(Code::Internal, "no boxes in a set of boxes"));
         };
@@ -99,8 +171,8 @@ pub(super) fn general(name: &str, set: &dyn Dataset) -> Result<Split> {
             kitti: None,
         });
         Ok(Picture {
-            id: sample.id,
-            file,
+            id: file_name(&sample.id),
+            pixels,
             height: sample.image.height,
             width: sample.image.width,
             boxes: boxes.collect(),
@@ -141,7 +213,7 @@ fn kitti(config: &DatasetConfig) -> Result<Vec<Split>> {
         });
         Ok(Picture {
             id: set.id(index),
-            file,
+            pixels: Pixels::File(file),
             height,
             width,
             boxes: boxes.collect(),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::boxes::Pixels;
 use super::{Job, Summary, To};
 use crate::annotation::{IGNORE, Image, LabelMap};
 use crate::data::cityscapes::{IMAGE_SUFFIX, label_suffix, map_labels};
@@ -160,7 +161,7 @@ pub fn convert(job: &Job, config: &DatasetConfig, to: To) -> Result<Summary> {
         let picture = format!("leftImg8bit/{folder}/{id}{IMAGE_SUFFIX}");
         let source = config.root.join(&picture);
         if source.is_file() {
-            pictures.push((source, picture));
+            pictures.push((Pixels::File(source), picture));
         }
     }
     summary.pictures = pictures.len();

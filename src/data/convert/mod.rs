@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::dataset::{DatasetConfig, Kind};
+use super::dataset::{DatasetConfig, Format, Kind};
 use super::image_file::encode_png;
 use crate::annotation::Image;
 use crate::error::{Code, Error, Result};
 use crate::files::create_dir;
+use boxes::Pixels;
 pub use masks::read_colours;
 
 /// What to write.
@@ -44,6 +45,23 @@ impl To {
             To::Kitti | To::Voc | To::Coco => Kind::Detection,
             To::LabelIds | To::TrainIds | To::Palette => Kind::Segmentation,
         }
+    }
+
+    /// Whether a set of this format can become one: boxes and label maps may lie in one folder, as two sets.
+    pub fn fits(self, format: Format) -> bool {
+        let boxes = matches!(
+            format,
+            Format::Kitti
+                | Format::WaymoV1
+                | Format::WaymoV2
+                | Format::Mixed
+                | Format::Bdd100k
+                | Format::Coco
+                | Format::Voc
+                | Format::MtnasBoxes
+                | Format::ListBoxes
+        );
+        boxes == (self.kind() == Kind::Detection)
     }
 }
 
@@ -131,6 +149,15 @@ fn refuse(source: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file begins as a PNG does.
+fn is_png(path: &Path) -> Result<bool> {
+    let io = |e| Error::io(path, e);
+    let mut magic = [0; 8];
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let read = std::io::Read::read(&mut file, &mut magic).map_err(io)?;
+    Ok(magic[..read] == *b"\x89PNG\r\n\x1a\n")
+}
+
 /// One conversion on its way.
 struct Job {
     /// The folder that is filled.
@@ -152,6 +179,11 @@ impl Job {
             To::Voc => write::voc(self, &splits)?,
             _ => write::coco(self, &splits)?,
         };
+        let inside = |p: &boxes::Picture| matches!(p.pixels, Pixels::Sample(..));
+        if self.images == Images::Copy && splits.iter().flat_map(|s| &s.pictures).any(inside) {
+            let text = "pictures out of larger files are written as PNG, without loss";
+            summary.notes.push(text.into());
+        }
         Ok(summary)
     }
 
@@ -163,7 +195,7 @@ impl Job {
     }
 
     /// Brings pictures to their new names, in threads.
-    fn pictures(&self, all: &[(PathBuf, String)], png: bool) -> Result<()> {
+    fn pictures(&self, all: &[(Pixels, String)], png: bool) -> Result<()> {
         if self.images == Images::None {
             return Ok(());
         }
@@ -172,25 +204,29 @@ impl Job {
     }
 
     /// Brings the picture `from` to `name`; `png`: it must be one there.
-    fn picture(&self, from: &Path, name: &str, png: bool) -> Result<()> {
+    fn picture(&self, from: &Pixels, name: &str, png: bool) -> Result<()> {
         let path = self.out.join(name);
         create_dir(path.parent().unwrap_or(&self.out))?;
-        let is_png = || -> Result<bool> {
-            let mut magic = [0; 8];
-            let mut file = std::fs::File::open(from).map_err(|e| Error::io(from, e))?;
-            let read =
-                std::io::Read::read(&mut file, &mut magic).map_err(|e| Error::io(from, e))?;
-            Ok(magic[..read] == *b"\x89PNG\r\n\x1a\n")
+        let encoded = |image: &Image| {
+            std::fs::write(&path, encode_png(image)?).map_err(|e| Error::io(&path, e))
         };
-        if png && !is_png()? {
-            if self.images == Images::Link {
-                let text = "the target has PNG pictures, and this is none";
-                return Err(Error::new(Code::BadFormat, text)
-                    .at(from.display())
-                    .help("use `--images copy`, which writes it as PNG"));
+        let unlinked = |text: &str| {
+            Err(Error::new(Code::BadFormat, text)
+                .at(from.place())
+                .help("use `--images copy`, which writes it as PNG"))
+        };
+        let from = match from {
+            Pixels::Sample(..) if self.images == Images::Link => {
+                return unlinked("the picture is no file of its own");
             }
-            let image: Image = super::image_file::read_image(from)?;
-            return std::fs::write(&path, encode_png(&image)?).map_err(|e| Error::io(&path, e));
+            Pixels::Sample(set, index) => return encoded(&set.load(*index)?.image),
+            Pixels::File(file) => file,
+        };
+        if png && !is_png(from)? {
+            if self.images == Images::Link {
+                return unlinked("the target has PNG pictures, and this is none");
+            }
+            return encoded(&super::image_file::read_image(from)?);
         }
         match self.images {
             Images::None => Ok(()),
@@ -208,5 +244,7 @@ impl Job {
     }
 }
 
+#[cfg(test)]
+mod published_tests;
 #[cfg(test)]
 mod tests;

@@ -299,7 +299,7 @@ fn any_boxes_become_kitti() {
         files: vec![file.clone(), file],
         names: ["person", "zebra & co"].map(String::from).to_vec(),
     };
-    let splits = [boxes::general("lists/train.txt", &set).unwrap()];
+    let splits = [boxes::general("lists/train.txt", std::sync::Arc::new(set)).unwrap()];
     let job = |images, name: &str| Job {
         out: dir.path().join(name),
         images,

@@ -6,13 +6,11 @@
 //! | VOC | first and last pixel from 1 | to whole pixels: an edge moves by at most 0.5 | 3-D fields; how much is truncated or occluded |
 //! | COCO | x y width height | 0.01 pixel | 3-D fields |
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Job;
-use super::boxes::{Named, Picture, Split};
+use super::boxes::{Named, Picture, Pixels, Split};
 use crate::annotation::BBox;
 use crate::data::kitti_label::{KittiObject, TYPES};
 use crate::data::results::kitti_type;
@@ -34,10 +32,10 @@ fn list(split: &Split) -> String {
         .collect()
 }
 
-/// Ending of a picture's file.
-fn ending(p: &Picture) -> String {
-    let name = p.file.extension().unwrap_or_default();
-    name.to_string_lossy().into_owned()
+/// Where the pictures are, and the names that they get.
+fn renamed(all: &[&Picture], name: impl Fn(&Picture) -> String) -> Vec<(Pixels, String)> {
+    let of = |p: &&Picture| (p.pixels.clone(), name(p));
+    all.iter().map(of).collect()
 }
 
 /// The line of a box; what its source does not say is -1, -10 and -1000, as the format has it.
@@ -83,9 +81,7 @@ pub fn kitti(job: &Job, splits: &[Split]) -> Result<Vec<String>> {
             list(split).as_bytes(),
         )?;
     }
-    let named: Vec<(PathBuf, String)> = (all.iter())
-        .map(|p| (p.file.clone(), format!("training/image_2/{}.png", p.id)))
-        .collect();
+    let named = renamed(&all, |p| format!("training/image_2/{}.png", p.id));
     job.pictures(&named, true)?;
     let note = |(class, n)| {
         format!(
@@ -120,7 +116,7 @@ pub fn voc(job: &Job, splits: &[Split]) -> Result<Vec<String>> {
             "<annotation>\n\t<folder>JPEGImages</folder>\n\t<filename>{}.{}</filename>\n\t<size>\n\t\t<width>{}</width>\n\
              \t\t<height>{}</height>\n\t\t<depth>3</depth>\n\t</size>\n\t<segmented>0</segmented>\n",
             escaped(&p.id),
-            escaped(&ending(p)),
+            escaped(&p.pixels.ending()),
             p.width,
             p.height
         );
@@ -148,9 +144,9 @@ pub fn voc(job: &Job, splits: &[Split]) -> Result<Vec<String>> {
         let name = format!("ImageSets/Main/{}.txt", split.name);
         job.file(&name, list(split).as_bytes())?;
     }
-    let named: Vec<(PathBuf, String)> = (all.iter())
-        .map(|p| (p.file.clone(), format!("JPEGImages/{}.{}", p.id, ending(p))))
-        .collect();
+    let named = renamed(&all, |p| {
+        format!("JPEGImages/{}.{}", p.id, p.pixels.ending())
+    });
     job.pictures(&named, false)?;
     Ok(vec![])
 }
@@ -166,7 +162,7 @@ fn coco_split(split: &Split, categories: &BTreeMap<String, usize>) -> Value {
     for (i, p) in split.pictures.iter().enumerate() {
         images.push(json!({
             "id": i + 1,
-            "file_name": format!("{}.{}", p.id, ending(p)),
+            "file_name": format!("{}.{}", p.id, p.pixels.ending()),
             "height": p.height,
             "width": p.width,
         }));
@@ -215,9 +211,9 @@ pub fn coco(job: &Job, splits: &[Split]) -> Result<Vec<String>> {
         let text = coco_split(split, &categories).to_string();
         job.file(&name, text.as_bytes())?;
     }
-    let named: Vec<(PathBuf, String)> = (pictures(splits).iter())
-        .map(|p| (p.file.clone(), format!("images/{}.{}", p.id, ending(p))))
-        .collect();
+    let named = renamed(&pictures(splits), |p| {
+        format!("images/{}.{}", p.id, p.pixels.ending())
+    });
     job.pictures(&named, false)?;
     let regions = boxes().filter(|b| b.class == "DontCare").count();
     Ok((regions > 0)

@@ -167,7 +167,8 @@ impl Feed {
         }
         let all: Vec<Annotation> = s.images.iter().map(|i| i.annotation.clone()).collect();
         let ids: Vec<&str> = s.images.iter().map(|i| i.id.as_str()).collect();
-        bench.inputs_of(&all, s.step, &ids, path)
+        let indices: Vec<usize> = s.images.iter().map(|i| i.index).collect();
+        bench.inputs_of(&all, s.step, (&indices, &ids), path)
     }
 }
 

@@ -7,6 +7,7 @@ use super::figures::{Forecast, Gpu, by_kernel};
 use crate::backend::record::{Record, Work};
 use crate::backend::{peak_bytes, reset_peak};
 use crate::data::config::InputOn;
+use crate::data::mixed_config::Unlabelled;
 use crate::error::Result;
 use crate::model::network::{Mixing, Network, Outputs};
 use crate::model::{Memory, NetworkSpec};
@@ -129,6 +130,17 @@ impl Workload<'_> {
             true => Constraint::open(c, &net)?,
             false => None,
         };
+        let data = c.data.get(&s.table.data);
+        let masked = data.is_some_and(|d| d.mixed.unlabelled == Unlabelled::Mask);
+        let every = vec![true; task.classes().len()];
+        // Which classes are labelled, where the images of a batch may differ in that.
+        let marked = |mut inputs: Targets| -> Result<Targets> {
+            if masked {
+                let marks = vec![every.as_slice(); batch];
+                inputs.tensors.extend(task.labelled(&marks)?);
+            }
+            Ok(inputs)
+        };
         let half = |i: u64| -> Result<Half> {
             let rng = &mut Rng::new(1, &[word("forecast"), i]);
             let classes = task.classes().len();
@@ -138,12 +150,15 @@ impl Workload<'_> {
                 let beside = task.inputs_beside_maps(batch * size[0] * size[1]);
                 return Ok(Half {
                     pictures: Pictures::Made(e, Plain::new(e, self.kind, batch, size, dtype)?),
-                    targets: beside.map_or_else(|| task.inputs(cx.path, &all), Ok)?,
+                    targets: match beside {
+                        Some(made) => made,
+                        None => marked(task.inputs(cx.path, &all)?)?,
+                    },
                 });
             }
             Ok(Half {
                 pictures: Pictures::Whole(noise::images(rng, batch, size)?.cast(dtype)),
-                targets: task.inputs(cx.path, &all)?,
+                targets: marked(task.inputs(cx.path, &all)?)?,
             })
         };
         let halves = [half(0)?, half(1)?];

@@ -163,7 +163,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             cases::labels_outside(e)?;
-            ops(e, &["multibox"], 8)
+            ops(e, &["multibox", "leave_out"], 8)
         },
     },
     Family {

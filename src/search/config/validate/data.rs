@@ -4,6 +4,7 @@ use super::Checks;
 use crate::data::augment::Augmentation;
 use crate::data::config::{DataSetConfig, InputConfig};
 use crate::data::dataset::Kind;
+use crate::data::mixed_config::Unlabelled;
 use crate::model::config::Stem;
 use crate::search::config::Config;
 use crate::task::config::{DetectionConfig, TaskConfig, TaskKind};
@@ -142,6 +143,12 @@ fn mixed_check(config: &Config, name: &str, set: &DataSetConfig, c: &mut Checks)
             "mix boxes with boxes, or label maps with label maps",
         );
     }
+    c.that(
+        m.unlabelled == Unlabelled::Background || set.is_mixed() && set.kind() == Kind::Detection,
+        key("unlabelled"),
+        "there is no source here that does not label every class",
+        "remove it: the key is for mixed sets of boxes",
+    );
     for (k, table) in [("take", &m.take), ("take_val", &m.take_val)] {
         for source in table.keys().filter(|s| !names.contains(s)) {
             let what = format!("{source:?} is not a source");
