@@ -9,7 +9,8 @@ use crate::data::dataset::Format;
 use crate::error::{Code, Error, Result};
 use crate::metrics::Protocol;
 use crate::model::Mixing;
-use crate::report::records::Which;
+use crate::report::delta;
+use crate::report::records::{EvalRecord, Which, read_file};
 use crate::search::config::Config;
 use crate::search::evaluate::{Evaluator, record};
 use crate::search::model_file;
@@ -18,7 +19,7 @@ use crate::task::config::TaskKind;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mtnas eval runs/driving-small --json\n  mtnas eval runs/driving-small --fail-under mAP=0.4 --fail-under mIoU=0.5\n  mtnas eval runs/driving-small --protocol kitti-r40,coco --size own"
+    after_help = "Examples:\n  mtnas eval runs/driving-small --json\n  mtnas eval runs/driving-small --fail-under mAP=0.4 --fail-under mIoU=0.5\n  mtnas eval runs/driving-small --protocol kitti-r40,coco --size own\n  mtnas eval runs/joint --baseline runs/seg-alone --baseline runs/depth-alone"
 )]
 pub(super) struct Arguments {
     /// Directory of a finished run
@@ -31,6 +32,12 @@ pub(super) struct Arguments {
     /// Default: those of the run, for KITTI data the official ones too
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     protocol: Vec<String>,
+    /// Finished run of a task alone, for relative changes
+    ///
+    /// Once for each task: delta_m is the mean change over the tasks, of a
+    /// task over its figures, against final/metrics.json of these runs
+    #[arg(long, value_name = "RUN")]
+    baseline: Vec<PathBuf>,
     /// Size at which boxes and classes are compared (KITTI's rules: own)
     #[arg(long, value_enum, default_value_t = Size::Network)]
     size: Size,
@@ -101,7 +108,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         own_size: arguments.size == Size::Own,
         ..Evaluator::new(&f.config)?
     };
-    let r = record(
+    let mut r = record(
         &evaluator,
         Which::Searched,
         &benches,
@@ -110,6 +117,16 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         genotypes,
         Mixing::Parameters,
     )?;
+    if !arguments.baseline.is_empty() {
+        let read = |run: &PathBuf| read_file(&run.join("final/metrics.json"));
+        let baselines: Vec<EvalRecord> = arguments
+            .baseline
+            .iter()
+            .map(read)
+            .collect::<Result<_>>()
+            .map_err(|e| e.note("--baseline names finished runs"))?;
+        r.delta = Some(delta::against(&r, &baselines)?);
+    }
     match context.json() {
         true => context.print_json(&r)?,
         false => context.print(&running::summary(&r))?,

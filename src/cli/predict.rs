@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Context, running};
-use crate::annotation::{Image, LabelMap};
+use crate::annotation::{Image, LabelMap, ValueMap};
 use crate::data::image_file::{encode_labels, read_image};
+use crate::data::npy_file::npy_bytes;
 use crate::data::results::{self, Found};
 use crate::error::{Code, Error, Result};
 use crate::files::{create_dir, write_atomic};
@@ -38,6 +39,8 @@ Files in the output directory, STEM the name of a picture:
            has the type of its name, person is Pedestrian, others Misc
   voc      voc/comp4_det_test_CLASS.txt: STEM, score, box from pixel 1
   png      labels/STEM.png: 8-bit grey, the class id of every pixel
+  npy      values/STEM-TASK.npy: depth, normals, keypoints, edges as NumPy
+           arrays of f32, (planes, height, width) at the picture's size
 
 Files that are scored want a low --score: 0.01 or 0.";
 
@@ -74,13 +77,14 @@ enum Format {
     Kitti,
     Voc,
     Png,
+    Npy,
 }
 
 impl Format {
     /// The head whose outputs it holds.
     fn of(self) -> Option<TaskKind> {
         match self {
-            Format::Overlay => None,
+            Format::Overlay | Format::Npy => None,
             Format::Coco | Format::Kitti | Format::Voc => Some(TaskKind::Detection),
             Format::Png => Some(TaskKind::Segmentation),
         }
@@ -135,6 +139,13 @@ fn check(a: &Arguments, f: &Final) -> Result<()> {
                 .help("leave that format out"));
         }
     }
+    let values = f.tasks.iter().any(|t| t.task.quantity().is_some());
+    if a.format.contains(&Format::Npy) && !values {
+        let what = "the network has no head for depth, normals, keypoints or edges";
+        return Err(Error::new(Code::Usage, what)
+            .at("--format npy")
+            .help("leave that format out"));
+    }
     let mut seen = BTreeSet::new();
     for path in &a.images {
         let stem = stem(path);
@@ -165,6 +176,8 @@ struct Seen {
     /// Names of object classes where there is detection.
     objects: Option<Vec<String>>,
     labels: Option<(LabelMap, Vec<String>)>,
+    /// Maps of values by task.
+    values: Vec<(&'static str, ValueMap)>,
 }
 
 impl Seen {
@@ -183,6 +196,7 @@ impl Seen {
             image,
             objects: None,
             labels: None,
+            values: vec![],
         };
         let said = predict_all(&f.tasks, &f.net, &f.store, cx, dtype, &seen.image)?;
         for (viewer, said) in f.tasks.iter().zip(said) {
@@ -193,6 +207,7 @@ impl Seen {
                     (seen.found.detections, seen.objects) = (d, Some(classes));
                 }
                 Prediction::Labels(m) => seen.labels = Some((m, classes)),
+                Prediction::Values(m) => seen.values.push((viewer.task.kind().key(), m)),
                 Prediction::Scores(_) => {}
             }
         }
@@ -229,6 +244,13 @@ impl Seen {
                     if let Some((map, _)) = &self.labels {
                         let bytes = encode_labels(map)?;
                         put("labels", "labels", format!("{stem}.png"), &bytes)?;
+                    }
+                }
+                Format::Npy => {
+                    for (task, m) in &self.values {
+                        let shape = [m.quantity.planes(), m.height, m.width];
+                        let bytes = npy_bytes(&shape, &m.data);
+                        put(*task, "values", format!("{stem}-{task}.npy"), &bytes)?;
                     }
                 }
                 Format::Coco | Format::Voc => {}

@@ -107,6 +107,21 @@ pub(super) fn summary(r: &EvalRecord) -> String {
             c.images
         ));
     }
+    for (task, v) in &r.values {
+        text.push_str(&format!("{task}  ({} images)\n", v.images));
+        for f in &v.figures {
+            text.push_str(&format!("  {:28} {:>10}\n", f.name, f.text()));
+        }
+    }
+    if let Some(d) = &r.delta {
+        let each: Vec<String> = d
+            .tasks
+            .iter()
+            .map(|(task, v)| format!("{task} {v:+.2} %"))
+            .collect();
+        let mean = d.mean.map_or("-".to_string(), |v| format!("{v:+.2} %"));
+        text.push_str(&format!("delta_m {mean:>7}  ({})\n", each.join(", ")));
+    }
     if let Some(c) = &r.cost {
         text.push_str(&format!(
             "cost    {:.3} GFLOPs (2 x conv MACs) at {}x{}, {} parameters\n",

@@ -134,14 +134,7 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
     let (arch_loss, weight_loss, norm) = run.step(seed)?;
     let metadata = [
         ("config", c.to_toml()),
-        (
-            "task",
-            match r.task {
-                TaskKind::Detection => "det".into(),
-                TaskKind::Segmentation => "seg".into(),
-                TaskKind::Classification => "cls".into(),
-            },
-        ),
+        ("task", r.task.key().into()),
         (
             "frame",
             match (r.task, c.model.frame) {
@@ -175,7 +168,7 @@ fn noisy(c: &Config, s: &Setting, r: &Request, n: usize) -> Result<(Arc<dyn Task
     let half = |name: &str| {
         let rng = &mut Rng::new(c.run.seed, &[word("noise"), word(name)]);
         let images = noise::images(rng, n, s.size)?;
-        let annotations = noise::annotations(rng, r.task, n, s.size, task.classes().len());
+        let annotations = noise::of_task(rng, &*task, n, s.size);
         Ok(Batch {
             targets: task.targets(&annotations)?,
             images,

@@ -93,6 +93,9 @@ fn tiles(run: &Run) -> Markup {
             @if let Some(c) = &result.classification {
                 div.tile { b { (percent(Some(c.top1))) span.unit { " %" } } "top-1 accuracy" }
             }
+            @for (task, v) in &result.values {
+                @if let Some(f) = v.figures.first() { div.tile { b { (f.text()) } (task) ", " (f.name) } }
+            }
             @if let Some(c) = &result.cost {
                 div.tile { b { (count(c.params)) } "parameters" }
                 div.tile { b { (format!("{:.3}", c.gflops)) } "GFLOPs at " (c.input[0]) " \u{d7} " (c.input[1]) br; small { "2 \u{d7} convolution MACs" } }
