@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::metrics::Protocol;
 use crate::model::Mixing;
 use crate::report::delta;
-use crate::report::records::{EvalRecord, Which, read_file};
+use crate::report::records::Which;
 use crate::search::config::Config;
 use crate::search::evaluate::{Evaluator, record};
 use crate::search::model_file;
@@ -24,7 +24,7 @@ use crate::task::config::TaskKind;
 pub(super) struct Arguments {
     /// Directory of a finished run
     run: PathBuf,
-    /// End with status 1 if a headline figure is lower: mAP, mIoU or top-1
+    /// End with status 1 if a figure is lower: mAP, mIoU, top-1, delta_m
     #[arg(long, value_name = "NAME=VALUE")]
     fail_under: Vec<String>,
     /// Rules of average precision, the first one for the headline
@@ -118,13 +118,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         Mixing::Parameters,
     )?;
     if !arguments.baseline.is_empty() {
-        let read = |run: &PathBuf| read_file(&run.join("final/metrics.json"));
-        let baselines: Vec<EvalRecord> = arguments
-            .baseline
-            .iter()
-            .map(read)
-            .collect::<Result<_>>()
-            .map_err(|e| e.note("--baseline names finished runs"))?;
+        let baselines = delta::read(&arguments.baseline)?;
         r.delta = Some(delta::against(&r, &baselines)?);
     }
     match context.json() {
@@ -141,6 +135,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
                 .segmentation
                 .as_ref()
                 .and_then(|s| s.miou.get(&s.main).copied()),
+            "delta_m" => r.delta.as_ref().and_then(|d| d.mean),
             _ => r.classification.as_ref().map(|c| c.top1),
         };
         if value.is_none_or(|v| v < least) {
@@ -160,11 +155,11 @@ fn limit(text: &str) -> Result<(String, f64)> {
         .split_once('=')
         .and_then(|(n, v)| Some((n.trim().to_string(), v.trim().parse().ok()?)));
     parsed
-        .filter(|(n, _)| ["mAP", "mIoU", "top-1"].contains(&n.as_str()))
+        .filter(|(n, _)| ["mAP", "mIoU", "top-1", "delta_m"].contains(&n.as_str()))
         .ok_or_else(|| {
             Error::new(
                 Code::Usage,
-                format!("--fail-under {text}: expected mAP, mIoU or top-1 and a number"),
+                format!("--fail-under {text}: expected mAP, mIoU, top-1 or delta_m and a number"),
             )
             .help("for example --fail-under mAP=0.4")
         })

@@ -10,6 +10,7 @@ use super::{Context, running};
 use crate::annotation::{Image, LabelMap, ValueMap};
 use crate::data::image_file::{encode_labels, read_image};
 use crate::data::npy_file::npy_bytes;
+use crate::data::preview::shaded;
 use crate::data::results::{self, Found};
 use crate::error::{Code, Error, Result};
 use crate::files::{create_dir, write_atomic};
@@ -30,7 +31,9 @@ Examples:
 The directory of the run is enough: its data set is not looked at.
 
 Files in the output directory, STEM the name of a picture:
-  overlay  STEM.png: the picture with boxes and class colours
+  overlay  STEM.png: the picture with boxes and class colours; of depth,
+           normals, keypoints, edges values/STEM-TASK.png, normals in red,
+           green and blue, the others grey, the largest value white
   coco     coco.json: image_id, category_id, bbox [x, y, w, h], score;
            coco-images.json: what the ids stand for. An image_id is the
            STEM where all are different numbers, else the place of the
@@ -215,15 +218,15 @@ impl Seen {
     }
 
     /// Writes the files of this picture; returns what and where they are.
-    fn write(&self, a: &Arguments) -> Result<Vec<(&'static str, PathBuf)>> {
+    fn write(&self, a: &Arguments) -> Result<Vec<(String, PathBuf)>> {
         let stem = &self.found.stem;
         let mut files = vec![];
-        let mut put = |what, directory: &str, name: String, bytes: &[u8]| -> Result<()> {
+        let mut put = |what: &str, directory: &str, name: String, bytes: &[u8]| -> Result<()> {
             let directory = a.output.join(directory);
             create_dir(&directory)?;
             let path = directory.join(name);
             write_atomic(&path, bytes)?;
-            files.push((what, path));
+            files.push((what.into(), path));
             Ok(())
         };
         for format in &a.format {
@@ -234,6 +237,11 @@ impl Seen {
                     let map = self.labels.as_ref().map(|(m, c)| (m, c.as_slice()));
                     let picture = samples::prediction(&self.image, boxes, map)?;
                     put("picture", "", format!("{stem}.png"), &draw::png(&picture)?)?;
+                    for (task, m) in &self.values {
+                        let bytes = draw::png(&shaded(m))?;
+                        let what = format!("{task}-picture");
+                        put(&what, "values", format!("{stem}-{task}.png"), &bytes)?;
+                    }
                 }
                 Format::Kitti => {
                     let classes = self.objects.as_deref().unwrap_or_default();
@@ -250,7 +258,7 @@ impl Seen {
                     for (task, m) in &self.values {
                         let shape = [m.quantity.planes(), m.height, m.width];
                         let bytes = npy_bytes(&shape, &m.data);
-                        put(*task, "values", format!("{stem}-{task}.npy"), &bytes)?;
+                        put(task, "values", format!("{stem}-{task}.npy"), &bytes)?;
                     }
                 }
                 Format::Coco | Format::Voc => {}
@@ -259,7 +267,7 @@ impl Seen {
         Ok(files)
     }
 
-    fn row(&self, path: &Path, files: &[(&'static str, PathBuf)]) -> Value {
+    fn row(&self, path: &Path, files: &[(String, PathBuf)]) -> Value {
         let classes = self.objects.as_deref().unwrap_or_default();
         let objects = self.found.detections.iter().map(|d| {
             let b = &d.bbox;
@@ -267,7 +275,7 @@ impl Seen {
         });
         let mut row = json!({"image": path, "objects": objects.collect::<Value>()});
         for (what, file) in files {
-            row[*what] = json!(file);
+            row[what.as_str()] = json!(file);
         }
         row
     }

@@ -52,7 +52,7 @@ pub(super) fn start(path: PathBuf, config: Config, context: &Context) -> Result<
 /// Those of reading the run and writing the page.
 pub(super) fn conclude(session: &Session, result: &EvalRecord, context: &Context) -> Result<()> {
     let out = session.dir.path().join("report.html");
-    for note in report::write(session.dir.path(), &out)? {
+    for note in report::write(session.dir.path(), &out, &[])? {
         session.progress.warn(&note);
     }
     if context.json() {

@@ -12,7 +12,7 @@ use crate::backend::threads::{for_pieces, map, shards, tree_fold};
 use crate::dual::Scalar;
 use crate::error::{Code, Error, Result};
 use crate::tape::{Backward, Grad, Op, Output, Var};
-use crate::tensor::{Buffer, Shape, Tensor};
+use crate::tensor::{Buffer, Engine, Shape, Tensor};
 
 /// The op; operands are predictions and targets `(N, C, ...)`, weights `(N, ...)`.
 #[derive(Debug, Clone)]
@@ -197,6 +197,14 @@ impl Op for Cosine {
     }
 
     crate::reference_path!();
+
+    fn forward_device(&self, e: Engine, x: &[Tensor]) -> Result<Option<Output>> {
+        self.launch_forward(e, x)
+    }
+
+    fn backward_device(&self, e: Engine, b: &Backward) -> Result<Option<Vec<Option<Grad>>>> {
+        self.launch_backward(e, b)
+    }
 }
 
 /// Vectors of a length of about 1 at least, so that differences of their directions are smooth.
@@ -283,6 +291,9 @@ pub static ENTRY: Entry = Entry {
         },
     ],
 };
+
+#[path = "cosine_device.rs"]
+pub(crate) mod device;
 
 #[cfg(test)]
 mod tests {

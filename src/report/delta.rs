@@ -2,8 +2,9 @@
 //! mean over the tasks.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use super::records::{DeltaEval, EvalRecord};
+use super::records::{DeltaEval, EvalRecord, read_file};
 use crate::error::{Code, Error, Result};
 use crate::metrics::{Compared, Figure, delta_m, delta_task};
 
@@ -38,6 +39,16 @@ fn tasks(e: &EvalRecord) -> BTreeMap<String, Task> {
         put(name, v.size, figures.collect());
     }
     all
+}
+
+/// The results of these runs.
+///
+/// # Errors
+/// Those of reading their `final/metrics.json`.
+pub fn read(runs: &[PathBuf]) -> Result<Vec<EvalRecord>> {
+    let one = |run: &PathBuf| read_file(&run.join("final/metrics.json"));
+    let all: Result<Vec<EvalRecord>> = runs.iter().map(one).collect();
+    all.map_err(|e| e.note("--baseline names finished runs"))
 }
 
 /// The changes of `e` against the baseline of each of its tasks: the first of `baselines` that has it.

@@ -37,6 +37,8 @@ pub struct Benches {
     pub seg: Option<Rc<Workbench>>,
     /// Classification, if configured.
     pub cls: Option<Rc<Workbench>>,
+    /// Those of values for each pixel, in the order of [`TaskKind::values`].
+    pub values: Vec<Rc<Workbench>>,
 }
 
 impl Benches {

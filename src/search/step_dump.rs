@@ -54,7 +54,7 @@ fn recorder(c: &Config, r: &Request) -> Result<Recorder> {
     let s = setting(c, r.task)?;
     let n = r.batch.unwrap_or(s.batch);
     let (task, halves) = if r.noise {
-        noisy(c, &s, r, n)?
+        noisy(c, &s, n)?
     } else {
         from_data(c, &s, r, n)?
     };
@@ -163,7 +163,7 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
     })
 }
 
-fn noisy(c: &Config, s: &Setting, r: &Request, n: usize) -> Result<(Arc<dyn Task>, [Batch; 2])> {
+fn noisy(c: &Config, s: &Setting, n: usize) -> Result<(Arc<dyn Task>, [Batch; 2])> {
     let task = task_of(c, &s.table, class_names(c, &s.table)?, s.size)?;
     let half = |name: &str| {
         let rng = &mut Rng::new(c.run.seed, &[word("noise"), word(name)]);

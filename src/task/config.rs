@@ -163,6 +163,9 @@ settings! {
         pub denominator: SegDenominator = SegDenominator::AllPixels,
         /// Which classes the headline mIoU averages over; all rules are reported (default: the MTNAS evaluator's).
         pub miou: Average = Average::PresentInGroundTruth,
+        /// A weight for each class, in their order (AutoMTL on Taskonomy: `semseg_prior_factor.npy`); "valid-pixels" then divides by the
+        /// weights of the pixels. Absent: all 1.
+        pub class_weights: Option<Vec<f64>> = None,
     }
 }
 
@@ -192,6 +195,16 @@ impl Describe for PixelAverage {
     }
 }
 
+choices! {
+    /// Which figures of a task of values relative changes look at (`mtnas eval --baseline`).
+    pub enum ComparedFigures {
+        /// Depth: absolute and relative error and the shares; normals: angles and shares (AutoMTL on NYUv2 and Cityscapes).
+        All = "all",
+        /// The absolute error; of normals the cosine (AutoMTL on Taskonomy).
+        One = "one",
+    }
+}
+
 settings! {
     /// Metrics of a task of values for each pixel: depth, normals, keypoints, edges. Their losses have no keys: the papers agree on L1 over
     /// the known pixels, and on 1 minus the cosine for normals.
@@ -200,6 +213,8 @@ settings! {
         pub average: PixelAverage = PixelAverage::Pixels,
         /// Normals only: the space in which angles are measured. Absent: that of the data set's `normal_space`.
         pub angles: Option<NormalSpace> = None,
+        /// What relative changes look at.
+        pub compare: ComparedFigures = ComparedFigures::All,
     }
 }
 

@@ -17,7 +17,7 @@ use super::run::Run;
 use super::svg::escape;
 use crate::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes that a page should not exceed by much.
 const LIMIT: usize = 9 << 20;
@@ -86,9 +86,13 @@ pub fn render(run: &Run) -> String {
 }
 
 /// Renders the run in `dir` into the file `out`, which is replaced whole or not at all. Gives back what the run lacks, in
-/// words. Errors: [`crate::Code::NotFound`] for a directory that is no run; those of writing.
-pub fn write(dir: &Path, out: &Path) -> Result<Vec<String>> {
-    let run = Run::open(dir)?;
+/// words. With `baselines`, finished runs of single tasks, the changes against them are shown, see [`super::delta::against`].
+/// Errors: [`crate::Code::NotFound`] for a directory that is no run; those of the baselines; those of writing.
+pub fn write(dir: &Path, out: &Path, baselines: &[PathBuf]) -> Result<Vec<String>> {
+    let mut run = Run::open(dir)?;
+    if !baselines.is_empty() {
+        run.compare(&super::delta::read(baselines)?)?;
+    }
     crate::files::write_atomic(out, render(&run).as_bytes())?;
     Ok(run.notes)
 }

@@ -10,7 +10,6 @@ pub fn section(run: &Run) -> Option<Markup> {
     let result = run.result().filter(|e| !e.values.is_empty())?;
     Some(html! {
         @for (task, eval) in &result.values { (table(run, task, eval)) }
-        @if let Some(d) = &result.delta { (changes(d)) }
     })
 }
 
@@ -57,16 +56,64 @@ fn table(run: &Run, task: &str, eval: &ValuesEval) -> Markup {
     }
 }
 
-/// Relative changes against networks of one task each.
-fn changes(d: &DeltaEval) -> Markup {
-    let mean = d
-        .mean
-        .map_or("\u{2013}".to_string(), |v| format!("{v:+.2} %"));
-    html! {
-        p {
-            b { "Against networks of one task each: " } "\u{394}m " (mean)
-            @for (task, v) in &d.tasks { ", " (task) " " (format!("{v:+.2} %")) }
-            "."
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Figure, Unit};
+    use crate::report::fabricate::eval;
+    use std::path::Path;
+
+    fn with_depth(which: Which, abs: Option<f64>) -> EvalRecord {
+        let mut e = eval(which, 0.5);
+        let depth = ValuesEval {
+            images: 7,
+            size: Some([64, 96]),
+            figures: vec![
+                Figure::error("abs (pixels)", abs, Unit::Plain),
+                Figure::share("within 1.25", Some(0.125)),
+            ],
+        };
+        e.values.insert("depth".into(), depth);
+        e
+    }
+
+    #[test]
+    fn every_figure_of_every_network_and_the_changes() {
+        let mut run = Run {
+            evals: vec![
+                with_depth(Which::Searched, Some(0.25)),
+                with_depth(Which::Random, None),
+            ],
+            ..Run::default()
+        };
+        let html = section(&run).unwrap().into_string();
+        for words in [
+            "<td>abs (pixels)</td><td>0.2500</td><td>-</td>",
+            "12.5 %",
+            "7 held-out images",
+            "64 \u{d7} 96",
+        ] {
+            assert!(html.contains(words), "{words}: {html}");
         }
+        run.compare(&[with_depth(Which::Searched, Some(0.5))])
+            .unwrap();
+        let page = crate::report::render(&run);
+        assert!(
+            page.contains("\u{394}m") && page.contains("depth +25.00 %"),
+            "{page}"
+        );
+        assert_eq!(
+            run.result().unwrap().delta.as_ref().unwrap().tasks["seg"],
+            0.0
+        );
+        run.evals.clear();
+        assert!(section(&run).is_none());
+        let e = run.compare(&[]).unwrap_err();
+        assert_eq!(e.code(), crate::Code::NotFound);
+        assert!(
+            e.place()
+                .unwrap()
+                .ends_with(Path::new("final/metrics.json").to_str().unwrap())
+        );
     }
 }

@@ -10,6 +10,7 @@ pub(super) static ROW: Row = Row {
     kind: TaskKind::Depth,
     quantity: |_| Quantity::Depth,
     distance: Distance::L1,
+    compared: "abs",
     errors: |_| Box::new(DepthErrors::default()),
 };
 

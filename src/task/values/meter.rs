@@ -3,6 +3,7 @@
 use super::{Errors, ValueTask};
 use crate::annotation::{Annotation, ValueMap};
 use crate::error::Result;
+use crate::task::config::ComparedFigures;
 use crate::task::{Meter, Prediction, Report, Task, annotation_kind, prediction_kind, wrong_kind};
 
 /// The scorer; it keeps the images of the batch that is being added.
@@ -59,10 +60,20 @@ impl Meter for ValueMeter {
     fn report(&self) -> Result<Report> {
         let mut errors = self.errors.again();
         add(errors.as_mut(), &self.batch)?;
+        let (row, config) = (self.task.row, &self.task.config);
+        let mut figures = errors.figures(config);
+        if config.compare == ComparedFigures::One {
+            let one = figures
+                .iter()
+                .position(|f| f.name.starts_with(row.compared));
+            for (i, f) in figures.iter_mut().enumerate() {
+                f.compared = Some(i) == one;
+            }
+        }
         Ok(Report::Values {
             task: self.task.kind(),
             images: self.images,
-            figures: errors.figures(&self.task.config),
+            figures,
         })
     }
 }

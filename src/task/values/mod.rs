@@ -21,6 +21,8 @@ pub(super) struct Row {
     /// What a map in a space of normals must be.
     quantity: fn(NormalSpace) -> Quantity,
     distance: Distance,
+    /// What the name of the figure begins with that is compared where one is.
+    compared: &'static str,
     /// Empty errors, angles measured in the space given.
     errors: fn(NormalSpace) -> Box<dyn Errors>,
 }
@@ -187,24 +189,21 @@ impl Task for ValueTask {
         };
         let tape = y.tape();
         let denominator = targets.denominator;
+        // The host computes in the type of the maps; kernels take the targets in f32, of which depth needs more digits than bf16 has.
+        let dtype = match tape.cx().path {
+            Path::Device(_) if y.dtype() == DType::Bf16 => DType::F32,
+            _ => y.dtype(),
+        };
+        let [values, weight] = [values, weight].map(|t| tape.leaf(t.cast(dtype)));
         let total = match self.row.distance {
-            // Kernels take the targets in f32 whatever the maps are in; the host computes in the type of the maps.
             Distance::L1 => {
-                let dtype = match tape.cx().path {
-                    Path::Device(_) if y.dtype() == DType::Bf16 => DType::F32,
-                    _ => y.dtype(),
-                };
-                let leaf = |t: &Tensor| tape.leaf(t.cast(dtype));
                 let op = SmoothL1 {
                     beta: 0.0,
                     denominator,
                 };
-                smooth_l1(y, &leaf(values), &leaf(weight), op)?
+                smooth_l1(y, &values, &weight, op)?
             }
-            Distance::Cosine => {
-                let leaf = |t: &Tensor| tape.leaf(t.cast(y.dtype()));
-                cosine(y, &leaf(values), &leaf(weight), Cosine { denominator })?
-            }
+            Distance::Cosine => cosine(y, &values, &weight, Cosine { denominator })?,
         };
         Ok(Loss {
             total,
@@ -238,7 +237,10 @@ impl Task for ValueTask {
                     .help("the network's weights or input are not finite")
                     .note(format!("image {i} of the batch")));
             }
-            let data = resize_nearest(own, c, (h, w), size);
+            let mut data = resize_nearest(own, c, (h, w), size);
+            if self.values() == Quantity::Normals(NormalSpace::True) {
+                to_length_1(&mut data);
+            }
             Ok(Prediction::Values(ValueMap {
                 quantity: self.values(),
                 height: size.0,
@@ -256,6 +258,21 @@ impl Task for ValueTask {
             self.clone(),
             (self.row.errors)(angles),
         ))
+    }
+}
+
+/// Gives every vector of three planes the length 1, but those that have none: the loss leaves it free.
+fn to_length_1(planes: &mut [f32]) {
+    let pixels = planes.len() / 3;
+    for i in 0..pixels {
+        let at = |c: usize| c * pixels + i;
+        let length = (0..3)
+            .map(|c| f64::from(planes[at(c)]).powi(2))
+            .sum::<f64>();
+        let length = length.sqrt();
+        if length > 0.0 {
+            (0..3).for_each(|c| planes[at(c)] = (f64::from(planes[at(c)]) / length) as f32);
+        }
     }
 }
 

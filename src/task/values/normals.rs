@@ -10,6 +10,7 @@ pub(super) static ROW: Row = Row {
     kind: TaskKind::Normals,
     quantity: Quantity::Normals,
     distance: Distance::Cosine,
+    compared: "cosine",
     errors: |space| Box::new(NormalErrors::new(space)),
 };
 

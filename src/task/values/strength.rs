@@ -10,6 +10,7 @@ pub(super) static KEYPOINTS: Row = Row {
     kind: TaskKind::Keypoints,
     quantity: |_| Quantity::Keypoints,
     distance: Distance::L1,
+    compared: "abs",
     errors: |_| Box::new(AbsoluteError::default()),
 };
 
@@ -17,6 +18,7 @@ pub(super) static EDGES: Row = Row {
     kind: TaskKind::Edges,
     quantity: |_| Quantity::Edges,
     distance: Distance::L1,
+    compared: "abs",
     errors: |_| Box::new(AbsoluteError::default()),
 };
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::metrics::{PixelAverage, Unit};
 use crate::tape::{Cx, Tape};
 use crate::task::Report;
+use crate::task::config::ComparedFigures;
 use crate::tensor::Engine;
 
 fn task(kind: TaskKind) -> ValueTask {
@@ -99,27 +100,49 @@ fn a_batch_without_a_known_pixel_has_loss_zero() {
     }
 }
 
-/// On a device the division is in the weights; the loss is the same.
+/// On a device the division is in the weights; the loss is the same, in bf16 too where the maps alone are rounded.
 #[test]
 fn a_device_takes_the_same_loss() {
     let e = Engine::emulated(2);
-    let cx = Cx {
-        path: Path::Device(e),
-        ..Cx::default()
-    };
-    let t = task(TaskKind::Depth);
-    let truth = [depth(&[3.0, 2.5, 0.0, 9.0], &[true, true, false, true])];
-    let inputs = t.inputs(cx.path, &truth).unwrap();
-    assert_eq!(inputs.denominator, 1.0);
-    let loss = |cx: Cx, targets: &Targets| {
-        let tape = Tape::new(cx);
-        let x = tape.leaf(Tensor::from_f32([1, 1, 2, 2], vec![1.0, 2.0, 7.0, 8.0]).unwrap());
-        let loss = t.loss(&[x], targets).unwrap();
-        loss.total.value().item()
-    };
-    let host = loss(Cx::default(), &t.targets(&truth).unwrap());
-    let device = loss(cx, &inputs);
-    assert!((host - device).abs() < 1e-6, "{host} {device}");
+    let known = [true, true, false, true];
+    let normals = [0.0, 1.0, 0.0, 0.6, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.8];
+    let space = Quantity::Normals(NormalSpace::True);
+    for (kind, truth) in [
+        (TaskKind::Depth, depth(&[3.0, 2.5, 0.0, 9.0], &known)),
+        (TaskKind::Normals, map(space, 2, &normals, &known)),
+    ] {
+        let t = task(kind);
+        let y: Vec<f32> = (0..4 * kind.planes().unwrap())
+            .map(|i| (i * i % 7) as f32 + 0.5)
+            .collect();
+        let loss = |path: Path, dtype: DType| {
+            let cx = Cx {
+                path,
+                ..Cx::default()
+            };
+            let targets = t.inputs(path, std::slice::from_ref(&truth)).unwrap();
+            assert_eq!(targets.denominator == 1.0, path != Path::Fast);
+            let tape = Tape::new(cx);
+            let y = Tensor::from_f32([1, kind.planes().unwrap(), 2, 2], y.clone()).unwrap();
+            let x = tape.param(y.cast(dtype));
+            let loss = t.loss(std::slice::from_ref(&x), &targets).unwrap().total;
+            let g = tape.backward(&loss).unwrap();
+            (loss.value().item(), g.get(&x).unwrap().to_f64())
+        };
+        let host = loss(Path::Fast, DType::F32);
+        for (dtype, near) in [(DType::F32, 1e-6), (DType::Bf16, 5e-3)] {
+            let device = loss(Path::Device(e), dtype);
+            assert!(
+                (host.0 - device.0).abs() < near,
+                "{kind}: {host:?} {device:?}"
+            );
+            let mut pairs = host.1.iter().zip(&device.1);
+            assert!(
+                pairs.all(|(a, b)| (a - b).abs() < near),
+                "{kind}: {host:?} {device:?}"
+            );
+        }
+    }
     assert!(e.fallbacks().is_empty(), "{:?}", e.fallbacks());
 }
 
@@ -178,6 +201,32 @@ fn both_averages_and_the_shares() {
     assert_eq!(r.headline().0, "depth abs (batch-means)");
     let text = serde_json::to_string(&r).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), r);
+}
+
+/// AutoMTL compares all figures on NYUv2 and one of each task on Taskonomy.
+#[test]
+fn what_is_compared_is_chosen() {
+    for (kind, all, one) in [
+        (TaskKind::Depth, 5, "abs (batch-means)"),
+        (TaskKind::Normals, 5, "cosine"),
+        (TaskKind::Edges, 1, "abs (batch-means)"),
+    ] {
+        let compared = |compare| {
+            let config = ValuesConfig {
+                compare,
+                average: PixelAverage::BatchMeans,
+                ..Default::default()
+            };
+            let t = ValueTask::new(kind, NormalSpace::True, &config).unwrap();
+            let Report::Values { figures, .. } = t.meter().report().unwrap() else {
+                panic!()
+            };
+            let names = figures.into_iter().filter(|f| f.compared).map(|f| f.name);
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(compared(ComparedFigures::All).len(), all, "{kind}");
+        assert_eq!(compared(ComparedFigures::One), [one], "{kind}");
+    }
 }
 
 /// Straight ahead against straight up is 90 degrees between surfaces and less between their codes.

@@ -15,6 +15,7 @@ use crate::ops::batch_norm::rectified::tests as rectified_norm;
 use crate::ops::batch_norm::rows::tests as norm_rows;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
+use crate::ops::cosine::device::tests as cosine;
 use crate::ops::head_rows::tests as heads;
 use crate::ops::mixed_cell::device::tests as cell;
 use crate::ops::pointwise_many::normalised::tests as normalised;
@@ -155,6 +156,15 @@ pub const FAMILIES: &[Family] = &[
             let e = Engine::new(d, true);
             cases::classes_outside(e)?;
             ops(e, &["cross_entropy", "smooth_l1"], 8)
+        },
+    },
+    Family {
+        file: "loss_cosine.cu",
+        headers: &[],
+        cases: |d| {
+            let e = Engine::new(d, true);
+            cosine::short_vectors(e)?;
+            ops(e, &["cosine"], 8)
         },
     },
     Family {

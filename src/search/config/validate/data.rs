@@ -1,6 +1,7 @@
 //! Input, data sets and tasks.
 
 use super::Checks;
+use crate::annotation::NormalSpace;
 use crate::data::augment::Augmentation;
 use crate::data::config::{DataSetConfig, InputConfig};
 use crate::data::dataset::Kind;
@@ -261,6 +262,14 @@ fn task_check(config: &Config, name: &str, task: &TaskConfig, c: &mut Checks) {
         key("values.angles"),
         format!("{} have no angles", task.kind),
         "remove it",
+    );
+    let encoded =
+        (config.data.get(&task.data)).is_some_and(|d| d.normal_space == NormalSpace::Encoded);
+    c.that(
+        !encoded || task.values.as_ref().and_then(|v| v.angles) != Some(NormalSpace::True),
+        key("values.angles"),
+        "what learns encoded normals leaves their length open, so there are no angles between surfaces",
+        "remove it, or set `normal_space = \"true\"` of the data set",
     );
     for (table, there, kind) in tables {
         c.that(
