@@ -293,7 +293,7 @@ pub static ENTRY: Entry = Entry {
 };
 
 #[path = "cosine_device.rs"]
-pub(crate) mod device;
+mod device;
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,6 @@ use crate::ops::batch_norm::rectified::tests as rectified_norm;
 use crate::ops::batch_norm::rows::tests as norm_rows;
 use crate::ops::batch_norm::tests as batch_norm;
 use crate::ops::conv2d::device::tests as convolution;
-use crate::ops::cosine::device::tests as cosine;
 use crate::ops::head_rows::tests as heads;
 use crate::ops::mixed_cell::device::tests as cell;
 use crate::ops::pointwise_many::normalised::tests as normalised;
@@ -163,7 +162,7 @@ pub const FAMILIES: &[Family] = &[
         headers: &[],
         cases: |d| {
             let e = Engine::new(d, true);
-            cosine::short_vectors(e)?;
+            cases::short_vectors(e)?;
             ops(e, &["cosine"], 8)
         },
     },
