@@ -9,6 +9,7 @@ use crate::data::dataset::Format;
 use crate::error::{Code, Error, Result};
 use crate::metrics::Protocol;
 use crate::model::Mixing;
+use crate::report::delta;
 use crate::report::records::Which;
 use crate::search::config::Config;
 use crate::search::evaluate::{Evaluator, record};
@@ -18,12 +19,12 @@ use crate::task::config::TaskKind;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mtnas eval runs/driving-small --json\n  mtnas eval runs/driving-small --fail-under mAP=0.4 --fail-under mIoU=0.5\n  mtnas eval runs/driving-small --protocol kitti-r40,coco --size own"
+    after_help = "Examples:\n  mtnas eval runs/driving-small --json\n  mtnas eval runs/driving-small --fail-under mAP=0.4 --fail-under mIoU=0.5\n  mtnas eval runs/driving-small --protocol kitti-r40,coco --size own\n  mtnas eval runs/joint --baseline runs/seg-alone --baseline runs/depth-alone"
 )]
 pub(super) struct Arguments {
     /// Directory of a finished run
     run: PathBuf,
-    /// End with status 1 if a headline figure is lower: mAP, mIoU or top-1
+    /// End with status 1 if a figure is lower: mAP, mIoU, top-1, delta_m
     #[arg(long, value_name = "NAME=VALUE")]
     fail_under: Vec<String>,
     /// Rules of average precision, the first one for the headline
@@ -31,6 +32,12 @@ pub(super) struct Arguments {
     /// Default: those of the run, for KITTI data the official ones too
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     protocol: Vec<String>,
+    /// Finished run of a task alone, for relative changes
+    ///
+    /// Once for each task: delta_m is the mean change over the tasks, of a
+    /// task over its figures, against final/metrics.json of these runs
+    #[arg(long, value_name = "RUN")]
+    baseline: Vec<PathBuf>,
     /// Size at which boxes and classes are compared (KITTI's rules: own)
     #[arg(long, value_enum, default_value_t = Size::Network)]
     size: Size,
@@ -101,7 +108,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         own_size: arguments.size == Size::Own,
         ..Evaluator::new(&f.config)?
     };
-    let r = record(
+    let mut r = record(
         &evaluator,
         Which::Searched,
         &benches,
@@ -110,6 +117,10 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         genotypes,
         Mixing::Parameters,
     )?;
+    if !arguments.baseline.is_empty() {
+        let baselines = delta::read(&arguments.baseline)?;
+        r.delta = Some(delta::against(&r, &baselines)?);
+    }
     match context.json() {
         true => context.print_json(&r)?,
         false => context.print(&running::summary(&r))?,
@@ -124,6 +135,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
                 .segmentation
                 .as_ref()
                 .and_then(|s| s.miou.get(&s.main).copied()),
+            "delta_m" => r.delta.as_ref().and_then(|d| d.mean),
             _ => r.classification.as_ref().map(|c| c.top1),
         };
         if value.is_none_or(|v| v < least) {
@@ -143,11 +155,11 @@ fn limit(text: &str) -> Result<(String, f64)> {
         .split_once('=')
         .and_then(|(n, v)| Some((n.trim().to_string(), v.trim().parse().ok()?)));
     parsed
-        .filter(|(n, _)| ["mAP", "mIoU", "top-1"].contains(&n.as_str()))
+        .filter(|(n, _)| ["mAP", "mIoU", "top-1", "delta_m"].contains(&n.as_str()))
         .ok_or_else(|| {
             Error::new(
                 Code::Usage,
-                format!("--fail-under {text}: expected mAP, mIoU or top-1 and a number"),
+                format!("--fail-under {text}: expected mAP, mIoU, top-1 or delta_m and a number"),
             )
             .help("for example --fail-under mAP=0.4")
         })

@@ -7,8 +7,10 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Context, running};
-use crate::annotation::{Image, LabelMap};
+use crate::annotation::{Image, LabelMap, ValueMap};
 use crate::data::image_file::{encode_labels, read_image};
+use crate::data::npy_file::npy_bytes;
+use crate::data::preview::shaded;
 use crate::data::results::{self, Found};
 use crate::error::{Code, Error, Result};
 use crate::files::{create_dir, write_atomic};
@@ -29,7 +31,9 @@ Examples:
 The directory of the run is enough: its data set is not looked at.
 
 Files in the output directory, STEM the name of a picture:
-  overlay  STEM.png: the picture with boxes and class colours
+  overlay  STEM.png: the picture with boxes and class colours; of depth,
+           normals, keypoints, edges values/STEM-TASK.png, normals in red,
+           green and blue, the others grey, the largest value white
   coco     coco.json: image_id, category_id, bbox [x, y, w, h], score;
            coco-images.json: what the ids stand for. An image_id is the
            STEM where all are different numbers, else the place of the
@@ -38,6 +42,8 @@ Files in the output directory, STEM the name of a picture:
            has the type of its name, person is Pedestrian, others Misc
   voc      voc/comp4_det_test_CLASS.txt: STEM, score, box from pixel 1
   png      labels/STEM.png: 8-bit grey, the class id of every pixel
+  npy      values/STEM-TASK.npy: depth, normals, keypoints, edges as NumPy
+           arrays of f32, (planes, height, width) at the picture's size
 
 Files that are scored want a low --score: 0.01 or 0.";
 
@@ -74,13 +80,14 @@ enum Format {
     Kitti,
     Voc,
     Png,
+    Npy,
 }
 
 impl Format {
     /// The head whose outputs it holds.
     fn of(self) -> Option<TaskKind> {
         match self {
-            Format::Overlay => None,
+            Format::Overlay | Format::Npy => None,
             Format::Coco | Format::Kitti | Format::Voc => Some(TaskKind::Detection),
             Format::Png => Some(TaskKind::Segmentation),
         }
@@ -135,6 +142,13 @@ fn check(a: &Arguments, f: &Final) -> Result<()> {
                 .help("leave that format out"));
         }
     }
+    let values = f.tasks.iter().any(|t| t.task.quantity().is_some());
+    if a.format.contains(&Format::Npy) && !values {
+        let what = "the network has no head for depth, normals, keypoints or edges";
+        return Err(Error::new(Code::Usage, what)
+            .at("--format npy")
+            .help("leave that format out"));
+    }
     let mut seen = BTreeSet::new();
     for path in &a.images {
         let stem = stem(path);
@@ -165,6 +179,8 @@ struct Seen {
     /// Names of object classes where there is detection.
     objects: Option<Vec<String>>,
     labels: Option<(LabelMap, Vec<String>)>,
+    /// Maps of values by task.
+    values: Vec<(&'static str, ValueMap)>,
 }
 
 impl Seen {
@@ -183,6 +199,7 @@ impl Seen {
             image,
             objects: None,
             labels: None,
+            values: vec![],
         };
         let said = predict_all(&f.tasks, &f.net, &f.store, cx, dtype, &seen.image)?;
         for (viewer, said) in f.tasks.iter().zip(said) {
@@ -193,6 +210,7 @@ impl Seen {
                     (seen.found.detections, seen.objects) = (d, Some(classes));
                 }
                 Prediction::Labels(m) => seen.labels = Some((m, classes)),
+                Prediction::Values(m) => seen.values.push((viewer.task.kind().key(), m)),
                 Prediction::Scores(_) => {}
             }
         }
@@ -200,15 +218,15 @@ impl Seen {
     }
 
     /// Writes the files of this picture; returns what and where they are.
-    fn write(&self, a: &Arguments) -> Result<Vec<(&'static str, PathBuf)>> {
+    fn write(&self, a: &Arguments) -> Result<Vec<(String, PathBuf)>> {
         let stem = &self.found.stem;
         let mut files = vec![];
-        let mut put = |what, directory: &str, name: String, bytes: &[u8]| -> Result<()> {
+        let mut put = |what: &str, directory: &str, name: String, bytes: &[u8]| -> Result<()> {
             let directory = a.output.join(directory);
             create_dir(&directory)?;
             let path = directory.join(name);
             write_atomic(&path, bytes)?;
-            files.push((what, path));
+            files.push((what.into(), path));
             Ok(())
         };
         for format in &a.format {
@@ -219,6 +237,11 @@ impl Seen {
                     let map = self.labels.as_ref().map(|(m, c)| (m, c.as_slice()));
                     let picture = samples::prediction(&self.image, boxes, map)?;
                     put("picture", "", format!("{stem}.png"), &draw::png(&picture)?)?;
+                    for (task, m) in &self.values {
+                        let bytes = draw::png(&shaded(m))?;
+                        let what = format!("{task}-picture");
+                        put(&what, "values", format!("{stem}-{task}.png"), &bytes)?;
+                    }
                 }
                 Format::Kitti => {
                     let classes = self.objects.as_deref().unwrap_or_default();
@@ -231,13 +254,20 @@ impl Seen {
                         put("labels", "labels", format!("{stem}.png"), &bytes)?;
                     }
                 }
+                Format::Npy => {
+                    for (task, m) in &self.values {
+                        let shape = [m.quantity.planes(), m.height, m.width];
+                        let bytes = npy_bytes(&shape, &m.data);
+                        put(task, "values", format!("{stem}-{task}.npy"), &bytes)?;
+                    }
+                }
                 Format::Coco | Format::Voc => {}
             }
         }
         Ok(files)
     }
 
-    fn row(&self, path: &Path, files: &[(&'static str, PathBuf)]) -> Value {
+    fn row(&self, path: &Path, files: &[(String, PathBuf)]) -> Value {
         let classes = self.objects.as_deref().unwrap_or_default();
         let objects = self.found.detections.iter().map(|d| {
             let b = &d.bbox;
@@ -245,7 +275,7 @@ impl Seen {
         });
         let mut row = json!({"image": path, "objects": objects.collect::<Value>()});
         for (what, file) in files {
-            row[*what] = json!(file);
+            row[what.as_str()] = json!(file);
         }
         row
     }

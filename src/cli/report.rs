@@ -18,13 +18,18 @@ pub(super) struct Arguments {
     /// The page; report.html in the run without it
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Finished run of a task alone, for relative changes
+    ///
+    /// Once for each task, as for `mtnas eval`
+    #[arg(long, value_name = "RUN")]
+    baseline: Vec<PathBuf>,
 }
 
 pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let out = arguments
         .output
         .unwrap_or_else(|| arguments.run.join("report.html"));
-    for note in report::write(&arguments.run, &out)? {
+    for note in report::write(&arguments.run, &out, &arguments.baseline)? {
         eprintln!("note: {note}");
     }
     context.print(&format!("{}\n", out.display()))?;

@@ -52,7 +52,7 @@ pub(super) fn start(path: PathBuf, config: Config, context: &Context) -> Result<
 /// Those of reading the run and writing the page.
 pub(super) fn conclude(session: &Session, result: &EvalRecord, context: &Context) -> Result<()> {
     let out = session.dir.path().join("report.html");
-    for note in report::write(session.dir.path(), &out)? {
+    for note in report::write(session.dir.path(), &out, &[])? {
         session.progress.warn(&note);
     }
     if context.json() {
@@ -106,6 +106,21 @@ pub(super) fn summary(r: &EvalRecord) -> String {
             percent(Some(c.top5)),
             c.images
         ));
+    }
+    for (task, v) in &r.values {
+        text.push_str(&format!("{task}  ({} images)\n", v.images));
+        for f in &v.figures {
+            text.push_str(&format!("  {:28} {:>10}\n", f.name, f.text()));
+        }
+    }
+    if let Some(d) = &r.delta {
+        let each: Vec<String> = d
+            .tasks
+            .iter()
+            .map(|(task, v)| format!("{task} {v:+.2} %"))
+            .collect();
+        let mean = d.mean.map_or("-".to_string(), |v| format!("{v:+.2} %"));
+        text.push_str(&format!("delta_m {mean:>7}  ({})\n", each.join(", ")));
     }
     if let Some(c) = &r.cost {
         text.push_str(&format!(

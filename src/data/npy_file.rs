@@ -291,6 +291,27 @@ impl<'a> Header<'a> {
     }
 }
 
+/// A file of f32 values in C order, version 1.0, as `numpy.save` writes it: the numbers begin at a multiple of 64 bytes.
+///
+/// # Panics
+/// When there are not as many values as the shape says: a bug of the caller.
+pub fn npy_bytes(shape: &[usize], data: &[f32]) -> Vec<u8> {
+    assert_eq!(shape.iter().product::<usize>(), data.len());
+    let sides: String = shape.iter().map(|d| format!("{d}, ")).collect();
+    let sides = match shape.len() {
+        1 => sides.trim_end(),
+        _ => sides.trim_end_matches(", "),
+    };
+    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sides}), }}");
+    // Magic, version and length take 10 bytes, the end of the line one.
+    let length = (text.len() + 11).next_multiple_of(64) - 10;
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    out.extend_from_slice(&(length as u16).to_le_bytes());
+    out.extend_from_slice(format!("{text:<width$}\n", width = length - 1).as_bytes());
+    out.extend(data.iter().flat_map(|v| v.to_le_bytes()));
+    out
+}
+
 #[cfg(test)]
 #[path = "npy_file_tests.rs"]
 mod tests;

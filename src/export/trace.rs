@@ -19,6 +19,10 @@ pub fn names(task: TaskKind) -> &'static [&'static str] {
         TaskKind::Detection => &["loc", "conf"],
         TaskKind::Segmentation => &["seg"],
         TaskKind::Classification => &["logits"],
+        TaskKind::Depth => &["depth"],
+        TaskKind::Normals => &["normals"],
+        TaskKind::Keypoints => &["keypoints"],
+        TaskKind::Edges => &["edges"],
     }
 }
 
@@ -32,7 +36,7 @@ pub fn outputs(net: &Network, p: &Pass, image: &Var) -> Result<Vec<(&'static str
     for (task, outputs) in tasks.into_iter().zip(heads) {
         let values = match outputs {
             Outputs::Detection { loc, conf } => vec![loc, conf],
-            Outputs::Segmentation(y) => vec![y],
+            Outputs::Segmentation(y) | Outputs::Values(y) => vec![y],
             Outputs::Classification { logits, .. } => vec![logits],
         };
         all.extend(names(task).iter().copied().zip(values));
@@ -42,13 +46,7 @@ pub fn outputs(net: &Network, p: &Pass, image: &Var) -> Result<Vec<(&'static str
 
 /// The tasks that a network has heads for.
 pub fn tasks(net: &Network) -> Vec<TaskKind> {
-    let spec = net.spec();
-    let there = [
-        (TaskKind::Detection, spec.det_head.is_some()),
-        (TaskKind::Segmentation, spec.seg_classes.is_some()),
-        (TaskKind::Classification, spec.classes.is_some()),
-    ];
-    there.into_iter().filter(|t| t.1).map(|t| t.0).collect()
+    net.tasks()
 }
 
 /// The network over the f32 values of `store`: input [`IMAGE`] `(1, 3, H, W)`, outputs as [`outputs`]. What several heads read is computed

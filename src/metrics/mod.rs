@@ -7,6 +7,7 @@ pub mod ap;
 pub mod classification;
 mod coco;
 mod curve;
+pub mod figure;
 pub mod kitti;
 pub mod normals;
 pub mod pixel_mean;
@@ -18,6 +19,7 @@ mod voc;
 
 pub use ap::{ApReport, AreaAp, ClassAp, CocoStats, PrPoint, Protocol, evaluate};
 pub use classification::TopK;
+pub use figure::{Figure, Unit};
 pub use normals::NormalErrors;
 pub use pixel_mean::PixelAverage;
 pub use relative::{Compared, delta_m, delta_task};

@@ -50,7 +50,7 @@ impl CellNetwork {
         let reductions = frame.reduction_cells();
         let backbone = Backbone::new(b, maps, frame.channels, frame.cells, &reductions, &kind)?;
         let last = *backbone.outputs().last().expect("at least one cell");
-        let dense = spec.det_head.is_some() || spec.seg_classes.is_some();
+        let dense = spec.is_dense();
         let branches = match frame.frame {
             _ if !dense => Branches::None,
             Frame::MtnasRelease => {
@@ -62,7 +62,7 @@ impl CellNetwork {
             }
             Frame::MtnasPeer => Branches::Peer(Box::new(Peer::new(b, spec, &backbone)?)),
             frame => {
-                let message = format!("the frame {frame} has no detection or segmentation head");
+                let message = format!("the frame {frame} has no head for boxes or pixels");
                 return Err(Error::new(Code::NetworkDoesNotFit, message)
                     .help("use the frame mtnas-release or mtnas-peer"));
             }
@@ -126,15 +126,15 @@ impl CellNetwork {
             det: of(&spec.det),
             seg: of(&spec.seg),
         };
-        let dense = [TaskKind::Detection, TaskKind::Segmentation].map(|t| tasks.contains(&t));
+        let dense = tasks.iter().any(|t| *t != TaskKind::Classification);
         let mut all = match &self.branches {
-            Branches::Release(r) if dense.contains(&true) => {
+            Branches::Release(r) if dense => {
                 let cells: Vec<&State> = cells.iter().collect();
                 let reductions = spec.frame.reduction_cells();
                 let taps = Taps::of_cells(&reductions, [&stem[0], &stem[1]], &cells)?;
-                r.heads(p, &taps, dense, branch)?
+                r.heads(p, &taps, tasks, branch)?
             }
-            Branches::Peer(n) if dense.contains(&true) => n.heads(p, &cells, dense)?,
+            Branches::Peer(n) if dense => n.heads(p, &cells, tasks)?,
             _ => vec![],
         };
         if let Some(classifier) = &self.classifier

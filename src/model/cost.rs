@@ -76,7 +76,7 @@ impl Cost {
     pub fn heads(&self) -> Count {
         self.sum(|l| {
             let first = l.name.split('.').next().unwrap_or_default();
-            HEADS.contains(&first)
+            HEADS.contains(&first) || first.ends_with("_out") || first.starts_with("up_")
         })
     }
 

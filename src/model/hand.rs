@@ -46,7 +46,7 @@ impl HandCrafted {
             return misfit(what, "leave the genotype out, or use another frame");
         }
         let size = [spec.height, spec.width];
-        let dense = spec.det_head.is_some() || spec.seg_classes.is_some();
+        let dense = spec.is_dense();
         match frame.frame {
             Frame::MtlResnet18 if spec.classes.is_none() => {
                 let (trunk, maps) = b.scope(TRUNK, |b| Trunk::new(b, TrunkKind::Resnet18, size))?;
@@ -72,7 +72,7 @@ impl HandCrafted {
             ),
             _ => misfit(
                 format!("the frame {} only classifies", frame.frame),
-                "use the frame mtl-resnet18 for detection and segmentation",
+                "use the frame mtl-resnet18 for detection, segmentation and values of pixels",
             ),
         }
     }
@@ -108,9 +108,7 @@ impl HandCrafted {
             Head::Branches(r) => {
                 let states: Vec<State> = maps.into_iter().map(State::new).collect();
                 let all: Vec<&State> = states.iter().collect();
-                let wanted =
-                    [TaskKind::Detection, TaskKind::Segmentation].map(|t| tasks.contains(&t));
-                r.heads(p, &taps(&all), wanted, BranchMixtures::default())?
+                r.heads(p, &taps(&all), tasks, BranchMixtures::default())?
             }
             Head::Classifier(c) => {
                 let logits = c.forward(p, maps.last().expect("a map"))?;

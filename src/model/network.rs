@@ -27,6 +27,8 @@ pub enum Outputs {
     },
     /// `(N, classes, H, W)`: scores of every pixel.
     Segmentation(Var),
+    /// `(N, planes, H, W)`: depth, normals, keypoints, edges of every pixel.
+    Values(Var),
     /// Scores of an image.
     Classification {
         /// `(N, classes)`.
@@ -34,6 +36,27 @@ pub enum Outputs {
         /// `(N, classes)`: those of the auxiliary head, in training.
         auxiliary: Option<Var>,
     },
+}
+
+impl Outputs {
+    /// What a task's loss and decoding read, in their order.
+    pub fn vars(self) -> Vec<Var> {
+        match self {
+            Outputs::Detection { loc, conf } => vec![loc, conf],
+            Outputs::Segmentation(y) | Outputs::Values(y) => vec![y],
+            Outputs::Classification { logits, auxiliary } => {
+                [Some(logits), auxiliary].into_iter().flatten().collect()
+            }
+        }
+    }
+
+    /// The map of a task.
+    pub fn of_map(task: TaskKind, y: Var) -> Outputs {
+        match task {
+            TaskKind::Segmentation => Outputs::Segmentation(y),
+            _ => Outputs::Values(y),
+        }
+    }
 }
 
 /// Where search cells take their mixing weights from.
@@ -82,15 +105,9 @@ impl Network {
         Ok((network, builder.blank(dtype)))
     }
 
-    /// The tasks that its heads serve: detection, segmentation, classification.
+    /// The tasks that its heads serve, as of [`NetworkSpec::tasks`].
     pub fn tasks(&self) -> Vec<TaskKind> {
-        let s = &self.spec;
-        let all = [
-            (s.det_head.is_some(), TaskKind::Detection),
-            (s.seg_classes.is_some(), TaskKind::Segmentation),
-            (s.classes.is_some(), TaskKind::Classification),
-        ];
-        all.into_iter().filter(|t| t.0).map(|t| t.1).collect()
+        self.spec.tasks()
     }
 
     /// Checks a network and counts its cost without allocating it.
@@ -292,7 +309,7 @@ impl Network {
 /// One group per name, in the order backbone, det, seg; branches only where the frame and its heads use them.
 fn declare_groups(b: &mut Builder, spec: &NetworkSpec) -> Vec<ArchGroup> {
     let release = spec.frame.frame == Frame::MtnasRelease;
-    let dense = spec.det_head.is_some() || spec.seg_classes.is_some();
+    let dense = spec.is_dense();
     let det = release && spec.det_head.is_some();
     let used = [
         (&spec.backbone, true),

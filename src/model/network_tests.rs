@@ -74,7 +74,7 @@ fn random(shape: [usize; 4], seed: u64, dtype: DType) -> Tensor {
 fn vars(outputs: Outputs) -> Vec<Var> {
     match outputs {
         Outputs::Detection { loc, conf } => vec![loc, conf],
-        Outputs::Segmentation(y) => vec![y],
+        Outputs::Segmentation(y) | Outputs::Values(y) => vec![y],
         Outputs::Classification { logits, auxiliary } => {
             [Some(logits), auxiliary].into_iter().flatten().collect()
         }

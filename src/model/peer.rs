@@ -28,7 +28,8 @@ pub struct Peer {
     loc: Vec<Conv2d>,
     conf: Vec<Conv2d>,
     classes: usize,
-    up: Option<Up>,
+    /// Heads of maps for each pixel, by task.
+    ups: Vec<(TaskKind, Up)>,
     maps: Vec<Map>,
 }
 
@@ -94,7 +95,7 @@ impl Peer {
             loc: vec![],
             conf: vec![],
             classes: 0,
-            up: None,
+            ups: vec![],
             maps: maps.map(|m| m.channels(f)).to_vec(),
         };
         match &spec.det_head {
@@ -104,8 +105,13 @@ impl Peer {
             }
             None => peer.maps.clear(),
         }
-        if let Some(classes) = spec.seg_classes {
-            peer.up = Some(Up::new(b, maps[0].channels(f), classes)?);
+        for (task, planes) in spec.map_heads() {
+            let name = match task {
+                TaskKind::Segmentation => "up".into(),
+                other => format!("up_{}", other.key()),
+            };
+            let up = Up::new(b, name, maps[0].channels(f), planes)?;
+            peer.ups.push((task, up));
         }
         Ok(peer)
     }
@@ -156,20 +162,18 @@ impl Peer {
         Ok(sums)
     }
 
-    /// Outputs of detection, of segmentation or of both; the pyramid that they share is computed once.
+    /// Outputs of those of `tasks` that it has heads for; the pyramid that they share is computed once.
     ///
     /// # Errors
     /// Those of the ops.
-    ///
-    /// # Panics
-    /// When segmentation is wanted of a network without its head: a bug of the caller.
     pub fn heads(
         &self,
         p: &Pass,
         cells: &[State],
-        [det, seg]: [bool; 2],
+        tasks: &[TaskKind],
     ) -> Result<Vec<(TaskKind, Outputs)>> {
-        // Segmentation reads the finest level alone.
+        let det = tasks.contains(&TaskKind::Detection);
+        // Maps for pixels read the finest level alone.
         let levels = if det { PYRAMID } else { 1 };
         let mut features = vec![];
         for (layer, x) in self.smooth.iter().zip(self.pyramid(p, cells)?).take(levels) {
@@ -190,21 +194,17 @@ impl Peer {
             };
             all.push((TaskKind::Detection, outputs));
         }
-        if seg {
-            let up = self
-                .up
-                .as_ref()
-                .expect("a network with a segmentation head");
-            let y = Outputs::Segmentation(up.forward(p, &finest)?);
-            all.push((TaskKind::Segmentation, y));
+        for (task, up) in self.ups.iter().filter(|(t, _)| tasks.contains(t)) {
+            let y = up.forward(p, &finest)?;
+            all.push((*task, Outputs::of_map(*task, y)));
         }
         Ok(all)
     }
 }
 
 impl Up {
-    fn new(b: &mut Builder, x: Map, classes: usize) -> Result<Up> {
-        b.scope("up", |b| {
+    fn new(b: &mut Builder, name: String, x: Map, planes: usize) -> Result<Up> {
+        b.scope(name, |b| {
             let mut step = |name: &str, x: Map, c: usize| -> Result<_> {
                 b.scope(name, |b| {
                     let (conv, y) = ConvTranspose2d::new(b, "0", x, c, 4, 2, 1, Bias::None)?;
@@ -213,7 +213,7 @@ impl Up {
             };
             let (conv0, norm0, y) = step("0", x, x.c / 2)?;
             let (conv1, norm1, y) = step("1", y, x.c / 4)?;
-            let (conv2, _) = ConvTranspose2d::new(b, "2", y, classes, 4, 2, 1, Bias::PerChannel)?;
+            let (conv2, _) = ConvTranspose2d::new(b, "2", y, planes, 4, 2, 1, Bias::PerChannel)?;
             Ok(Up {
                 conv: [conv0, conv1, conv2],
                 norm: [norm0, norm1],

@@ -68,7 +68,8 @@ pub struct Release {
     levels: Vec<Level>,
     loc_values: usize,
     classes: usize,
-    seg_head: Option<ConvNorm>,
+    /// Heads of maps for each pixel, by task.
+    map_heads: Vec<(TaskKind, ConvNorm)>,
     maps: Vec<Map>,
 }
 
@@ -102,9 +103,9 @@ impl Release {
     ) -> Result<Release> {
         let features = taps.features;
         let last = features[3];
-        // Coarse to fine; the finest tap is the rectified half-resolution output of the stem, read by segmentation only.
+        // Coarse to fine; the finest tap is the rectified half-resolution output of the stem, read by heads of pixels only.
         let mut fine = vec![features[2], features[1], features[0]];
-        if spec.seg_classes.is_some() {
+        if spec.has_maps() {
             fine.push(taps.half);
         }
         let anchors = spec.det_head.as_ref().map_or(&[][..], |d| &d.anchors);
@@ -128,26 +129,20 @@ impl Release {
         let levels = spec.det_head.as_ref().map_or(Ok(vec![]), |head| {
             heads(b, &maps, head, spec.frame.loc_values)
         })?;
-        let seg_head = spec.seg_classes.map(|classes| {
-            b.scope("seg_out", |b| {
-                ConvNorm::new(
-                    b,
-                    [0, 1],
-                    taps.half,
-                    classes,
-                    ONE,
-                    Bias::PerChannel,
-                    After::Nothing,
-                )
-            })
-        });
+        let (x, mut map_heads) = (taps.half, vec![]);
+        for (task, planes) in spec.map_heads() {
+            let head = b.scope(format!("{}_out", task.key()), |b| {
+                ConvNorm::new(b, [0, 1], x, planes, ONE, Bias::PerChannel, After::Nothing)
+            })?;
+            map_heads.push((task, head.0));
+        }
         Ok(Release {
             top_down,
             coarse,
             levels,
             loc_values: spec.frame.loc_values,
             classes: spec.det_head.as_ref().map_or(0, |d| d.classes + 1),
-            seg_head: seg_head.transpose()?.map(|h| h.0),
+            map_heads,
             maps,
         })
     }
@@ -157,27 +152,28 @@ impl Release {
         &self.maps
     }
 
-    /// Outputs of detection, of segmentation or of both; the top-down path that they share is computed once, as far as it is wanted.
+    /// Outputs of those of `tasks` that it has heads for; the top-down path that they share is computed once, as far as it is wanted.
     ///
     /// # Errors
     /// Those of the ops.
-    ///
-    /// # Panics
-    /// When segmentation is wanted of a network without its head: a bug of the caller.
     pub fn heads(
         &self,
         p: &Pass,
         taps: &Taps<&State>,
-        [det, seg]: [bool; 2],
+        tasks: &[TaskKind],
         mixtures: BranchMixtures,
     ) -> Result<Vec<(TaskKind, Outputs)>> {
         let last = taps.features[3];
+        let det = tasks.contains(&TaskKind::Detection);
+        let wanted: Vec<_> = (self.map_heads.iter())
+            .filter(|(task, _)| tasks.contains(task))
+            .collect();
         let coarse = match det {
             true => (self.coarse).forward(p, taps.before_last, last, mixtures.det)?,
             false => vec![],
         };
         // Detection reads all sums but the finest.
-        let steps = BACKBONE_LEVELS - usize::from(!seg);
+        let steps = BACKBONE_LEVELS - usize::from(wanted.is_empty());
         let sums = self.sums(p, taps, steps, mixtures.seg)?;
         let mut all = vec![];
         if det {
@@ -193,14 +189,10 @@ impl Release {
             };
             all.push((TaskKind::Detection, outputs));
         }
-        if seg {
-            let head = self
-                .seg_head
-                .as_ref()
-                .expect("a network with a segmentation head");
+        for (task, head) in wanted {
             let y = head.forward(p, &sums[BACKBONE_LEVELS - 1])?;
             let y = ops::upsample_nearest(&y, 2)?;
-            all.push((TaskKind::Segmentation, Outputs::Segmentation(y)));
+            all.push((*task, Outputs::of_map(*task, y)));
         }
         Ok(all)
     }

@@ -3,6 +3,7 @@
 use super::config::{Frame, FrameConfig};
 use super::memory::Memory;
 use crate::space::{ArchOptions, Genotype};
+use crate::task::config::TaskKind;
 
 /// The cells of the backbone or of a branch.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +60,8 @@ pub struct NetworkSpec {
     pub det_head: Option<DetHead>,
     /// Classes of the segmentation head.
     pub seg_classes: Option<usize>,
+    /// Tasks of values for each pixel; each has a head like that of segmentation with its own number of planes.
+    pub values: Vec<TaskKind>,
     /// Classes of the classifier over the last backbone map.
     pub classes: Option<usize>,
     /// Whether the classifier has an auxiliary head while it is trained (DARTS evaluation networks).
@@ -79,10 +82,48 @@ impl NetworkSpec {
             seg: Cells::HandCrafted,
             det_head: None,
             seg_classes: None,
+            values: vec![],
             classes: None,
             auxiliary: false,
             memory: Memory::Fast,
         }
+    }
+
+    /// The tasks that its heads serve: detection, segmentation, classification, then those of values.
+    pub fn tasks(&self) -> Vec<TaskKind> {
+        let all = [
+            (self.det_head.is_some(), TaskKind::Detection),
+            (self.seg_classes.is_some(), TaskKind::Segmentation),
+            (self.classes.is_some(), TaskKind::Classification),
+        ];
+        let classes = all.into_iter().filter(|t| t.0).map(|t| t.1);
+        classes.chain(self.values.iter().copied()).collect()
+    }
+
+    /// Whether it says something of places in the picture, not only of the whole.
+    pub fn is_dense(&self) -> bool {
+        self.det_head.is_some() || self.has_maps()
+    }
+
+    /// Whether it has a head that predicts something for each pixel.
+    pub fn has_maps(&self) -> bool {
+        self.seg_classes.is_some() || !self.values.is_empty()
+    }
+
+    /// Planes of the head that predicts a map for this task; 0 without one.
+    pub fn planes(&self, task: TaskKind) -> usize {
+        match task {
+            TaskKind::Segmentation => self.seg_classes.unwrap_or(0),
+            other if self.values.contains(&other) => other.planes().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// The heads that predict a map: task and planes, segmentation first.
+    pub fn map_heads(&self) -> Vec<(TaskKind, usize)> {
+        let mut tasks = self.tasks();
+        tasks.retain(|t| self.planes(*t) > 0);
+        tasks.into_iter().map(|t| (t, self.planes(t))).collect()
     }
 
     /// Priors per position of each level of the frame.

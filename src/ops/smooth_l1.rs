@@ -1,6 +1,6 @@
 //! Smooth L1 loss (Girshick 2015, Fast R-CNN, equation 3): `y = (1 / q) sum_i m_i l(x_i - t_i)`,
 //! `l(d) = d^2 / (2 b)` for `|d| < b`, else `|d| - b / 2`. With `s = clamp(d / b, -1, 1)`:
-//! `dx = m s dy / q`, `dt = -dx`, `dm = l dy / q`.
+//! `dx = m s dy / q`, `dt = -dx`, `dm = l dy / q`. With `b = 0` it is L1, `l = |d|`, with the slope -1 at a difference of 0.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::tensor::{Buffer, Engine, Shape, Tensor};
 /// The op; operands are predictions, targets and weights of one shape.
 #[derive(Debug, Clone)]
 pub struct SmoothL1 {
-    /// Where the loss turns from quadratic to linear, positive.
+    /// Where the loss turns from quadratic to linear; 0 for L1.
     pub beta: f64,
     /// What the sum is divided by: 1 for a sum, the matched priors for detection.
     pub denominator: f64,
@@ -26,7 +26,7 @@ pub struct SmoothL1 {
 /// Weighted smooth L1 loss, a scalar; `x`, `target` and `weight` (0 where an element does not count) have one shape.
 ///
 /// # Errors
-/// [`Code::Shape`] when the shapes differ; [`Code::Argument`] unless `beta` and `denominator` are positive.
+/// [`Code::Shape`] when the shapes differ; [`Code::Argument`] unless `denominator` is positive and `beta` positive or 0.
 pub fn smooth_l1(x: &Var, target: &Var, weight: &Var, op: SmoothL1) -> Result<Var> {
     x.tape().apply(op, &[x, target, weight])
 }
@@ -87,11 +87,13 @@ impl Op for SmoothL1 {
     fn infer(&self, x: &[Shape]) -> Result<Shape> {
         same(self.name(), &x[0], &x[1])?;
         same(self.name(), &x[0], &x[2])?;
-        for (name, v) in [("beta", self.beta), ("the denominator", self.denominator)] {
-            if !(v.is_finite() && v > 0.0) {
-                let text = format!("smooth_l1: {name} must be positive, got {v}");
-                return Err(Error::new(Code::Argument, text));
-            }
+        let refuse = |what: String| Err(Error::new(Code::Argument, format!("smooth_l1: {what}")));
+        if !(self.beta.is_finite() && self.beta >= 0.0) {
+            return refuse(format!("beta must be 0 or positive, got {}", self.beta));
+        }
+        if !(self.denominator.is_finite() && self.denominator > 0.0) {
+            let got = self.denominator;
+            return refuse(format!("the denominator must be positive, got {got}"));
         }
         Ok(Shape::new(&[]))
     }
@@ -150,7 +152,7 @@ pub static ENTRY: Entry = Entry {
             true => ([2, g.int(20, g.side), 8, 8], 4),
             false => (g.map_shape(), g.int(1, 4)),
         };
-        let (beta, shape) = (g.pick(&[1.0, 0.5, 2.0]), &s[..rank]);
+        let (beta, shape) = (g.pick(&[1.0, 0.5, 2.0, 0.0]), &s[..rank]);
         let target = g.normal(shape);
         let mut x = g.normal(shape);
         // Differences keep away from the kinks of the slope at beta and -beta.
@@ -181,9 +183,9 @@ pub static ENTRY: Entry = Entry {
                 expect: "expected operands of one shape, got (2, 4) and (2, 3)",
             },
             Refusal {
-                op: op(0.0, 1.0),
+                op: op(-0.5, 1.0),
                 shapes: vec![s, s, s],
-                expect: "beta must be positive, got 0",
+                expect: "beta must be 0 or positive, got -0.5",
             },
             Refusal {
                 op: op(1.0, f64::NAN),

@@ -58,6 +58,7 @@ pub static OPS: &[&Entry] = &[
     &super::concat_shuffle::ENTRY,
     &super::conv2d::ENTRY,
     &super::conv_transpose2d::ENTRY,
+    &super::cosine::ENTRY,
     &super::cross_entropy::ENTRY,
     &super::drop_path::ENTRY,
     &super::dropout::ENTRY,

@@ -3,6 +3,7 @@
 mod cell;
 mod chart;
 pub mod contact;
+pub mod delta;
 pub mod dot;
 pub mod draw;
 #[cfg(test)]

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 
 pub use super::lines::{Lines, read_file, read_lines, read_lines_that_parse, to_file, to_line};
 pub use super::results::{
-    ClassificationEval, Cost, DetectionEval, EvalRecord, PartCost, PrCurve, ProtocolResult,
-    SegmentationEval, Which,
+    ClassificationEval, Cost, DeltaEval, DetectionEval, EvalRecord, PartCost, PrCurve,
+    ProtocolResult, SegmentationEval, ValuesEval, Which,
 };
 
 /// Where a run stands.
@@ -144,7 +144,7 @@ pub struct MetricRecord {
     pub step: u64,
     /// Steps planned in this stage.
     pub steps: u64,
-    /// `det`, `seg` or `cls`.
+    /// `det`, `seg`, `cls`, or the name of a task of values (`depth`).
     pub task: String,
     /// Weight step, architecture step or evaluation.
     pub kind: Phase,

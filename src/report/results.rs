@@ -1,6 +1,7 @@
 //! `metrics.json`: what one network scores on held-out data and what it costs.
 
 use super::number;
+use crate::metrics::Figure;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -50,6 +51,12 @@ pub struct EvalRecord {
     /// Classification results.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classification: Option<ClassificationEval>,
+    /// Results of depth, normals, keypoints and edges, by the name of the task.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, ValuesEval>,
+    /// Against networks of one task each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<DeltaEval>,
     /// What the network costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
@@ -142,6 +149,29 @@ pub struct ClassificationEval {
     /// Share with the right class among the first five.
     #[serde(with = "number")]
     pub top5: f64,
+}
+
+/// Results of a task of values for each pixel.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ValuesEval {
+    /// Images evaluated.
+    pub images: usize,
+    /// Height and width at which values were compared; none when every image was compared at its own size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
+    /// The figures, the headline first.
+    pub figures: Vec<Figure>,
+}
+
+/// Mean relative changes against networks of one task each, in percent, positive for better (systems.md 9.5).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct DeltaEval {
+    /// By task.
+    #[serde(with = "number")]
+    pub tasks: BTreeMap<String, f64>,
+    /// Their mean.
+    #[serde(with = "number")]
+    pub mean: Option<f64>,
 }
 
 /// What one forward pass of one image costs.

@@ -1,5 +1,6 @@
 //! A run directory as the report reads it: everything that is there, and a note for everything that is not.
 
+use super::delta;
 use super::records::*;
 use super::samples::{self, SampleRecord};
 use crate::space::PRIMITIVES;
@@ -203,6 +204,25 @@ impl Run {
     pub fn result(&self) -> Option<&EvalRecord> {
         self.eval(Which::Searched)
             .or_else(|| self.eval(Which::Given))
+    }
+
+    /// Puts the changes of the result against the networks of single tasks into it.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for a run without a result; those of [`delta::against`].
+    pub fn compare(&mut self, baselines: &[EvalRecord]) -> Result<()> {
+        let found = self
+            .result()
+            .map(|e| (e.which, delta::against(e, baselines)));
+        let Some((which, delta)) = found else {
+            let e = Error::new(Code::NotFound, "the run has no final results to compare");
+            return Err(e.at(self.dir.join("final/metrics.json").display()));
+        };
+        let delta = delta?;
+        if let Some(e) = self.evals.iter_mut().find(|e| e.which == which) {
+            e.delta = Some(delta);
+        }
+        Ok(())
     }
 
     /// Folder names of all stages that left a trace, in order.

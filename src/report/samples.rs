@@ -119,6 +119,16 @@ pub fn segmentation<S: AsRef<str>>(
     })
 }
 
+/// A picture and maps of it side by side, each under its caption.
+pub fn panels<const N: usize>(image: &Image, maps: [(&str, Image); N]) -> Image {
+    let (height, width, _) = panel_size(image);
+    let all: Vec<(&str, Image)> = std::iter::once(("picture", image.clone()))
+        .chain(maps)
+        .map(|(name, map)| (name, draw::resized(&map, height, width)))
+        .collect();
+    draw::row(&all)
+}
+
 /// What a network sees in one picture: class colours below, boxes above, a legend at the foot; at the picture's own
 /// size, enlarged if it is small. Errors: [`Code::SizeMismatch`].
 pub fn prediction<D: AsRef<str>, S: AsRef<str>>(

@@ -55,7 +55,7 @@ pub fn mixed_classes(data: &DataSetConfig) -> Result<Option<Vec<String>>> {
     }
 }
 
-/// The class names of a task, as [`known`].
+/// The class names of a task, as [`known`]; a task of values has none.
 ///
 /// # Errors
 /// `ConfigValue` if its data set is not configured; those of [`known`].
@@ -67,7 +67,10 @@ pub fn of_task(config: &Config, task: &TaskConfig) -> Result<Option<Vec<String>>
         )
         .help(format!("add a table [data.{}]", task.data))
     })?;
-    known(data)
+    match task.kind.planes() {
+        Some(_) => Ok(Some(vec![])),
+        None => known(data),
+    }
 }
 
 /// The class names of a task, as [`known`], or `NotFound`.
@@ -93,11 +96,7 @@ pub fn heads(config: &Config, given: Option<usize>) -> Result<Heads> {
             (None, None) => Err(folder_missing(config, &task.data)),
         }
     };
-    Ok(Heads {
-        det: count(TaskKind::Detection)?,
-        seg: count(TaskKind::Segmentation)?,
-        cls: count(TaskKind::Classification)?,
-    })
+    Heads::of(count)
 }
 
 /// Why the classes of an image folder are not known.

@@ -15,7 +15,6 @@ use crate::error::{Code, Error, Result};
 use crate::model::{ExpectedCost, Network, Place, searched_places};
 use crate::nn::{Pass, Store};
 use crate::ops;
-use crate::task::config::TaskKind;
 use crate::tensor::Tensor;
 
 /// Name of the penalty among the parts of a loss.
@@ -159,12 +158,7 @@ pub fn check(config: &Config) -> Result<()> {
 
 /// The stages of a search: of P-DARTS all its networks. Where an operation stands does not depend on numbers of classes.
 fn stages(config: &Config) -> Result<Vec<Planned>> {
-    let one = |kind| config.task(kind).map(|_| 1);
-    let heads = Heads {
-        det: one(TaskKind::Detection),
-        seg: one(TaskKind::Segmentation),
-        cls: one(TaskKind::Classification),
-    };
+    let heads = Heads::of(|kind| Ok(config.task(kind).map(|_| 1)))?;
     if config.search.method != Method::PDarts {
         return planned::networks(config, &heads, Some(1));
     }

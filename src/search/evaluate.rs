@@ -11,7 +11,7 @@ use crate::model::{Cost, Mixing, Network};
 use crate::nn::{Mode, Pass, Store};
 use crate::report::records::{
     ClassificationEval, Cost as CostRecord, DetectionEval, EvalRecord, PartCost, SegmentationEval,
-    Which,
+    ValuesEval, Which,
 };
 use crate::tape::Cx;
 use crate::task::{Meter, Picture, Report};
@@ -103,7 +103,7 @@ pub fn add(
             meter.add_seen(prediction, &batch.annotations[slot], &picture)?;
         }
     }
-    Ok(())
+    meter.end_batch()
 }
 
 /// The record of all tasks of one network.
@@ -125,6 +125,8 @@ pub fn record(
         detection: None,
         segmentation: None,
         classification: None,
+        values: BTreeMap::new(),
+        delta: None,
         cost: Some(cost_record(
             net.cost(),
             [net.spec().height, net.spec().width],
@@ -154,6 +156,18 @@ pub fn record(
             }
             Report::Classification(counts) => {
                 out.classification = ClassificationEval::new(&counts);
+            }
+            Report::Values {
+                task,
+                images,
+                figures,
+            } => {
+                let eval = ValuesEval {
+                    images,
+                    size,
+                    figures,
+                };
+                out.values.insert(task.key().into(), eval);
             }
         }
     }

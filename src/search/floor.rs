@@ -215,7 +215,7 @@ impl Floor {
                 self.conv(of(f, n), of(a * (4 + head.classes + 1), n), false);
             }
         } else {
-            let (classes, n) = (spec.seg_classes.unwrap_or(0), fine.n);
+            let (classes, n) = (spec.planes(kind), fine.n);
             self.conv(of(f, n), of(f / 2, 4 * n), true);
             self.conv(of(f / 2, 4 * n), of(f / 4, 16 * n), true);
             self.conv(of(f / 4, 16 * n), of(classes, 64 * n), false);
@@ -252,7 +252,7 @@ impl Floor {
             down.push(x);
         }
         if kind != TaskKind::Detection {
-            let classes = spec.seg_classes.unwrap_or(0);
+            let classes = spec.planes(kind);
             let y = Maps { c: classes, n: x.n };
             return self.conv(x, y, true);
         }

@@ -202,11 +202,7 @@ pub fn plan(path: &Path, config: &Config) -> Result<Plan> {
         false => BTreeMap::new(),
     };
     let (mut tasks, mut heads) = (vec![], Heads::default());
-    for kind in [
-        TaskKind::Detection,
-        TaskKind::Segmentation,
-        TaskKind::Classification,
-    ] {
+    for &kind in TaskKind::ALL {
         let Some((name, task)) = config.task(kind) else {
             continue;
         };
@@ -214,12 +210,7 @@ pub fn plan(path: &Path, config: &Config) -> Result<Plan> {
             Some(names) => names,
             None => classes::of_data(config, task)?,
         };
-        let head = match kind {
-            TaskKind::Detection => &mut heads.det,
-            TaskKind::Segmentation => &mut heads.seg,
-            TaskKind::Classification => &mut heads.cls,
-        };
-        *head = Some(names.len());
+        heads.put(kind, names.len());
         tasks.push(Viewer::new(config, task, names)?);
     }
     let parts = genotype.as_ref().map_or(Parts::by_hand(), Parts::derived);

@@ -11,7 +11,7 @@ use crate::space::{ArchOptions, Candidates, Genotype, NetworkGenotype, published
 use crate::task::config::TaskKind;
 
 /// Number of classes of each head; `None` for a head that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Heads {
     /// Detection, background not counted.
     pub det: Option<usize>,
@@ -19,12 +19,38 @@ pub struct Heads {
     pub seg: Option<usize>,
     /// Classification.
     pub cls: Option<usize>,
+    /// Tasks of values for each pixel, in the order of their declaration.
+    pub values: Vec<TaskKind>,
 }
 
 impl Heads {
-    /// Those of the dense tasks alone.
+    /// Those of all but classification.
     pub fn dense(self) -> Heads {
         Heads { cls: None, ..self }
+    }
+
+    /// Those of the tasks of which `classes` says that they are there, with how many classes; values have none.
+    ///
+    /// # Errors
+    /// Those of `classes`.
+    pub fn of(mut classes: impl FnMut(TaskKind) -> Result<Option<usize>>) -> Result<Heads> {
+        let mut heads = Heads::default();
+        for &kind in TaskKind::ALL {
+            if let Some(n) = classes(kind)? {
+                heads.put(kind, n);
+            }
+        }
+        Ok(heads)
+    }
+
+    /// Adds the head of a task.
+    pub fn put(&mut self, kind: TaskKind, classes: usize) {
+        match kind {
+            TaskKind::Detection => self.det = Some(classes),
+            TaskKind::Segmentation => self.seg = Some(classes),
+            TaskKind::Classification => self.cls = Some(classes),
+            values => self.values.push(values),
+        }
     }
 }
 
@@ -76,6 +102,7 @@ pub fn spec(config: &Config, parts: &Parts, heads: &Heads) -> Result<NetworkSpec
         });
     }
     s.seg_classes = heads.seg;
+    s.values = heads.values.clone();
     s.classes = heads.cls;
     s.auxiliary =
         heads.cls.is_some() && matches!(parts.backbone, Cells::Derived(_)) && auxiliary(config);

@@ -1,8 +1,9 @@
 //! Made-up batches of noise, for audits and timings: no two values under a pooling window or in a list of mined negatives tie.
 
-use crate::annotation::{Annotation, BBox, IGNORE, LabelMap, Object};
+use crate::annotation::{Annotation, BBox, IGNORE, LabelMap, Object, ValueMap};
 use crate::error::Result;
 use crate::rng::Rng;
+use crate::task::Task;
 use crate::task::config::TaskKind;
 use crate::tensor::Tensor;
 
@@ -20,7 +21,7 @@ pub fn images(rng: &mut Rng, n: usize, [h, w]: [usize; 2]) -> Result<Tensor> {
     )
 }
 
-/// Random boxes, label maps (5 % ignored) or classes for `n` images of `size` (height, width).
+/// Random boxes, label maps (5 % ignored) or, for every other kind, classes for `n` images of `size` (height, width).
 pub fn annotations(
     rng: &mut Rng,
     kind: TaskKind,
@@ -55,9 +56,28 @@ pub fn annotations(
                     data,
                 })
             }
-            TaskKind::Classification => Annotation::Class(rng.below(classes)),
+            _ => Annotation::Class(rng.below(classes)),
         })
         .collect()
+}
+
+/// Annotations that fit a task, as of [`annotations`]; of values 5 % are not known.
+pub fn of_task(rng: &mut Rng, task: &dyn Task, n: usize, size: [usize; 2]) -> Vec<Annotation> {
+    let Some(quantity) = task.quantity() else {
+        return annotations(rng, task.kind(), n, size, task.classes().len());
+    };
+    let [height, width] = size;
+    let mut one = || {
+        let values = quantity.planes() * height * width;
+        Annotation::Values(ValueMap {
+            quantity,
+            height,
+            width,
+            data: (0..values).map(|_| rng.range(0.1, 1.0) as f32).collect(),
+            valid: (0..height * width).map(|_| !rng.coin(0.05)).collect(),
+        })
+    };
+    (0..n).map(|_| one()).collect()
 }
 
 fn object(rng: &mut Rng, h: f64, w: f64, classes: usize) -> Object {

@@ -37,6 +37,8 @@ pub struct Benches {
     pub seg: Option<Rc<Workbench>>,
     /// Classification, if configured.
     pub cls: Option<Rc<Workbench>>,
+    /// Those of values for each pixel, in the order of [`TaskKind::values`].
+    pub values: Vec<Rc<Workbench>>,
 }
 
 impl Benches {
@@ -66,20 +68,19 @@ impl Benches {
                 .map(|(name, t)| make(config, name, t).map(Rc::new))
                 .transpose()
         };
+        let values = TaskKind::values().map(open).filter_map(Result::transpose);
         Ok(Benches {
             det: open(TaskKind::Detection)?,
             seg: open(TaskKind::Segmentation)?,
             cls: open(TaskKind::Classification)?,
+            values: values.collect::<Result<_>>()?,
         })
     }
 
-    /// Those that are there, detection first.
+    /// Those that are there, detection first, in the order of [`TaskKind::ALL`].
     pub fn all(&self) -> Vec<Rc<Workbench>> {
-        [&self.det, &self.seg, &self.cls]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        let classes = [&self.det, &self.seg, &self.cls].into_iter().flatten();
+        classes.chain(&self.values).cloned().collect()
     }
 
     /// Their numbers of classes.
@@ -89,6 +90,7 @@ impl Benches {
             det: count(&self.det),
             seg: count(&self.seg),
             cls: count(&self.cls),
+            values: self.values.iter().map(|b| b.kind()).collect(),
         }
     }
 
@@ -308,10 +310,7 @@ impl Pipeline<'_> {
     }
 
     fn dense(&self) -> Vec<Rc<Workbench>> {
-        [&self.benches.det, &self.benches.seg]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        let classes = [&self.benches.det, &self.benches.seg].into_iter().flatten();
+        classes.chain(&self.benches.values).cloned().collect()
     }
 }

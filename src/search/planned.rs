@@ -106,7 +106,7 @@ fn pipeline(c: &Config, heads: &Heads, presearch: Option<usize>) -> Result<Vec<P
         let parts = backbone_search(c, &parts, branches && a.co_search)?;
         list.push(Planned {
             stage: "4-backbone",
-            spec: spec(c, &parts, &heads.dense())?,
+            spec: spec(c, &parts, &heads.clone().dense())?,
             note: open.then_some(MIXED),
         });
     }
@@ -124,7 +124,7 @@ mod tests {
         let heads = Heads {
             det: Some(3),
             seg: Some(19),
-            cls: None,
+            ..Heads::default()
         };
         let list = networks(&c, &heads, Some(1000)).unwrap();
         list.iter().map(|p| (p.stage, p.note.is_some())).collect()

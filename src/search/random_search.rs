@@ -307,7 +307,7 @@ fn score(
     }
     Ok(match session.config.search.random.fitness {
         Fitness::Loss => loss / f64::from(count.max(1)),
-        Fitness::Metric => meter.report()?.headline().1.unwrap_or(0.0),
+        Fitness::Metric => meter.report()?.fitness().unwrap_or(0.0),
     })
 }
 

@@ -5,6 +5,7 @@ use super::stage::Outcome;
 use super::viewer::{Viewer, outputs_of_all};
 use super::workbench::Workbench;
 use crate::annotation::{Annotation, Image};
+use crate::data::preview::shaded;
 use crate::error::Result;
 use crate::model::{Mixing, Network};
 use crate::nn::{Mode, Pass, Store};
@@ -47,6 +48,13 @@ pub fn write(session: &Session, benches: &[std::rc::Rc<Workbench>], o: &Outcome)
                     "seg",
                     samples::segmentation(&s.image, truth, &map, classes)?,
                 ),
+                (Annotation::Values(truth), Prediction::Values(map)) => {
+                    let shown = [
+                        ("ground truth", shaded(truth)),
+                        ("prediction", shaded(&map)),
+                    ];
+                    (bench.kind().key(), samples::panels(&s.image, shown))
+                }
                 _ => continue,
             };
             list.push(Sample {

@@ -54,7 +54,7 @@ fn recorder(c: &Config, r: &Request) -> Result<Recorder> {
     let s = setting(c, r.task)?;
     let n = r.batch.unwrap_or(s.batch);
     let (task, halves) = if r.noise {
-        noisy(c, &s, r, n)?
+        noisy(c, &s, n)?
     } else {
         from_data(c, &s, r, n)?
     };
@@ -134,14 +134,7 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
     let (arch_loss, weight_loss, norm) = run.step(seed)?;
     let metadata = [
         ("config", c.to_toml()),
-        (
-            "task",
-            match r.task {
-                TaskKind::Detection => "det".into(),
-                TaskKind::Segmentation => "seg".into(),
-                TaskKind::Classification => "cls".into(),
-            },
-        ),
+        ("task", r.task.key().into()),
         (
             "frame",
             match (r.task, c.model.frame) {
@@ -170,12 +163,12 @@ pub fn dump(c: &Config, r: &Request) -> Result<Dump> {
     })
 }
 
-fn noisy(c: &Config, s: &Setting, r: &Request, n: usize) -> Result<(Arc<dyn Task>, [Batch; 2])> {
+fn noisy(c: &Config, s: &Setting, n: usize) -> Result<(Arc<dyn Task>, [Batch; 2])> {
     let task = task_of(c, &s.table, class_names(c, &s.table)?, s.size)?;
     let half = |name: &str| {
         let rng = &mut Rng::new(c.run.seed, &[word("noise"), word(name)]);
         let images = noise::images(rng, n, s.size)?;
-        let annotations = noise::annotations(rng, r.task, n, s.size, task.classes().len());
+        let annotations = noise::of_task(rng, &*task, n, s.size);
         Ok(Batch {
             targets: task.targets(&annotations)?,
             images,

@@ -135,6 +135,9 @@ pub(super) fn spec(c: &Config, s: &Setting, kind: TaskKind, classes: usize) -> R
         DetHead { classes, anchors }
     });
     spec.seg_classes = count(TaskKind::Segmentation)?;
+    spec.values = TaskKind::values()
+        .filter(|k| *k == kind || c.task(*k).is_some())
+        .collect();
     Ok(spec)
 }
 

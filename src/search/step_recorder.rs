@@ -57,6 +57,7 @@ fn loss(
     let named: Vec<(&str, Var)> = match net.forward_with(p, &x, task.kind(), Mixing::Parameters)? {
         Outputs::Detection { loc, conf } => vec![("loc", loc), ("conf", conf)],
         Outputs::Segmentation(y) => vec![("logits", y)],
+        Outputs::Values(y) => vec![("values", y)],
         Outputs::Classification { logits, .. } => vec![("logits", logits)],
     };
     let outputs: Vec<Var> = named.iter().map(|(_, v)| v.clone()).collect();
@@ -178,6 +179,7 @@ impl Recorder {
                 TaskKind::Detection => ("boxes", boxes(&half.annotations)?),
                 TaskKind::Segmentation => ("labels", half.targets.get("labels").clone()),
                 TaskKind::Classification => ("class", half.targets.get("class").clone()),
+                _ => ("values", half.targets.get("values").clone()),
             };
             let images = half.images.clone();
             self.put(format!("input.{phase}.image"), images);

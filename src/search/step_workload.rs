@@ -5,7 +5,7 @@ use super::noise;
 use super::workbench::prior_layout;
 use crate::error::{Code, Error, Result};
 use crate::model::config::{Frame, FrameConfig};
-use crate::model::network::{Network, Outputs};
+use crate::model::network::Network;
 use crate::model::{DetHead, NetworkSpec};
 use crate::nn::Pass;
 use crate::rng::{Rng, word};
@@ -191,7 +191,8 @@ pub(super) fn benches(w: &Workload, spec: &mut NetworkSpec) -> Result<Vec<Bench>
                     };
                     (Box::new(SegmentationTask::new(names(classes), &c)?), 0)
                 }
-                TaskKind::Classification => (
+                // No workload has a task of values.
+                _ => (
                     Box::new(ClassificationTask::new(
                         names(classes),
                         &ClassificationConfig::default(),
@@ -228,13 +229,7 @@ pub(super) fn loss(
         tensors: names.zip(inputs[1..].iter().cloned()).collect(),
         denominator: half.targets.denominator,
     };
-    let outputs = match net.forward(p, &x, task.kind())? {
-        Outputs::Detection { loc, conf } => vec![loc, conf],
-        Outputs::Segmentation(y) => vec![y],
-        Outputs::Classification { logits, auxiliary } => {
-            [Some(logits), auxiliary].into_iter().flatten().collect()
-        }
-    };
+    let outputs = net.forward(p, &x, task.kind())?.vars();
     let l = task.loss(&outputs, &targets)?;
     Ok(Loss {
         total: l.total,

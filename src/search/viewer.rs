@@ -107,13 +107,6 @@ pub fn outputs_of_all(
     mixing: Mixing,
 ) -> Result<Vec<Vec<Var>>> {
     let x = p.tape.leaf(images.cast(dtype));
-    let values = |o| match o {
-        Outputs::Detection { loc, conf } => vec![loc, conf],
-        Outputs::Segmentation(y) => vec![y],
-        Outputs::Classification { logits, auxiliary } => {
-            [Some(logits), auxiliary].into_iter().flatten().collect()
-        }
-    };
     let all = net.forward_all(p, &x, kinds, mixing)?;
-    Ok(all.into_iter().map(values).collect())
+    Ok(all.into_iter().map(Outputs::vars).collect())
 }

@@ -20,7 +20,7 @@ use crate::rng::{Rng, word};
 use crate::tape::{Path, Var};
 use crate::task::config::{TaskConfig, TaskKind};
 use crate::task::priors::PriorLayout;
-use crate::task::{ClassificationTask, DetectionTask, SegmentationTask, Targets, Task};
+use crate::task::{ClassificationTask, DetectionTask, SegmentationTask, Targets, Task, ValueTask};
 use crate::tensor::{DType, Tensor};
 
 /// One task, opened.
@@ -112,6 +112,12 @@ pub fn task_of(
             classes,
             &t.classification.clone().unwrap_or_default(),
         )?),
+        kind => {
+            let data = config.data.get(&t.data);
+            let space = data.map_or_else(Default::default, |d| d.normal_space);
+            let own = t.values.clone().unwrap_or_default();
+            Arc::new(ValueTask::new(kind, space, &own)?)
+        }
     })
 }
 

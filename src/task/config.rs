@@ -1,6 +1,7 @@
 //! Keys of the tasks: targets, losses, decoding and metrics.
 
-use crate::metrics::{Average, Protocol};
+use crate::annotation::NormalSpace;
+use crate::metrics::{Average, PixelAverage, Protocol};
 use crate::settings::{Describe, choice};
 use crate::{choices, settings};
 
@@ -13,6 +14,43 @@ choices! {
         Segmentation = "segmentation",
         /// A class for each image.
         Classification = "classification",
+        /// A distance for each pixel.
+        Depth = "depth",
+        /// A surface normal for each pixel.
+        Normals = "normals",
+        /// The strength of a keypoint for each pixel.
+        Keypoints = "keypoints",
+        /// The strength of a texture edge for each pixel.
+        Edges = "edges",
+    }
+}
+
+impl TaskKind {
+    /// The name of its table `[tasks.NAME]`, and that which records and stages use.
+    pub fn key(self) -> &'static str {
+        match self {
+            TaskKind::Detection => "det",
+            TaskKind::Segmentation => "seg",
+            TaskKind::Classification => "cls",
+            values => values.name(),
+        }
+    }
+
+    /// Planes that a head predicts of values for each pixel; `None` for the tasks of classes.
+    pub fn planes(self) -> Option<usize> {
+        match self {
+            TaskKind::Detection | TaskKind::Segmentation | TaskKind::Classification => None,
+            TaskKind::Normals => Some(3),
+            TaskKind::Depth | TaskKind::Keypoints | TaskKind::Edges => Some(1),
+        }
+    }
+
+    /// The tasks of values for each pixel.
+    pub fn values() -> impl Iterator<Item = TaskKind> {
+        TaskKind::ALL
+            .iter()
+            .copied()
+            .filter(|k| k.planes().is_some())
     }
 }
 
@@ -125,6 +163,9 @@ settings! {
         pub denominator: SegDenominator = SegDenominator::AllPixels,
         /// Which classes the headline mIoU averages over; all rules are reported (default: the MTNAS evaluator's).
         pub miou: Average = Average::PresentInGroundTruth,
+        /// A weight for each class, in their order (AutoMTL on Taskonomy: `semseg_prior_factor.npy`); "valid-pixels" then divides by the
+        /// weights of the pixels. Absent: all 1.
+        pub class_weights: Option<Vec<f64>> = None,
     }
 }
 
@@ -136,6 +177,44 @@ settings! {
         /// Weight of the loss of an auxiliary head over the second reduction cell, which a derived network then has while it is trained
         /// (DARTS and PC-DARTS: 0.4); 0: none. Images of 32x32, or 224x224 with the ImageNet stem.
         pub auxiliary_weight: f64 = 0.0,
+    }
+}
+
+impl Describe for PixelAverage {
+    fn kind() -> String {
+        choice(PixelAverage::ALL.map(PixelAverage::name))
+    }
+    fn choices() -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("pixels", "Every known pixel of the set counts alike."),
+            (
+                "batch-means",
+                "The mean of each batch, weighted by its images (AutoMTL's code; depends on `eval.batch`).",
+            ),
+        ]
+    }
+}
+
+choices! {
+    /// Which figures of a task of values relative changes look at (`mtnas eval --baseline`).
+    pub enum ComparedFigures {
+        /// Depth: absolute and relative error and the shares; normals: angles and shares (AutoMTL on NYUv2 and Cityscapes).
+        All = "all",
+        /// The absolute error; of normals the cosine (AutoMTL on Taskonomy).
+        One = "one",
+    }
+}
+
+settings! {
+    /// Metrics of a task of values for each pixel: depth, normals, keypoints, edges. Their losses have no keys: the papers agree on L1 over
+    /// the known pixels, and on 1 minus the cosine for normals.
+    pub struct ValuesConfig {
+        /// How the headline errors of depth, keypoints and edges are averaged; both rules are reported.
+        pub average: PixelAverage = PixelAverage::Pixels,
+        /// Normals only: the space in which angles are measured. Absent: that of the data set's `normal_space`.
+        pub angles: Option<NormalSpace> = None,
+        /// What relative changes look at.
+        pub compare: ComparedFigures = ComparedFigures::All,
     }
 }
 
@@ -154,5 +233,7 @@ settings! {
         pub segmentation: Option<SegmentationConfig> = None,
         /// Classification only.
         pub classification: Option<ClassificationConfig> = None,
+        /// Depth, normals, keypoints and edges only.
+        pub values: Option<ValuesConfig> = None,
     }
 }

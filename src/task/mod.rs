@@ -1,7 +1,7 @@
 //! Tasks: what a head shall predict, its loss, how its outputs become annotations, and how those are scored.
 //!
-//! One file a task: [`detection`], [`segmentation`], [`classification`]. The rest are the pure functions of detection:
-//! [`priors`], [`matching`], [`mining`], [`unlabelled`], [`decode`], [`nms`].
+//! One file a task: [`detection`], [`segmentation`], [`classification`], and [`values`] for all that predict values for each pixel. The rest
+//! are the pure functions of detection: [`priors`], [`matching`], [`mining`], [`unlabelled`], [`decode`], [`nms`].
 //!
 //! **Invariant:** a task sees outputs and annotations, never a network or a search space.
 
@@ -15,27 +15,34 @@ pub mod nms;
 pub mod priors;
 pub mod segmentation;
 pub mod unlabelled;
+pub mod values;
 
 pub use classification::ClassificationTask;
 pub use detection::DetectionTask;
 pub use segmentation::SegmentationTask;
+pub use values::ValueTask;
 
 use serde::{Deserialize, Serialize};
 
-use crate::annotation::{Annotation, Detection, KittiTruth, LabelMap};
+use crate::annotation::{Annotation, Detection, KittiTruth, LabelMap, Quantity, ValueMap};
 use crate::error::{Code, Error, Result};
-use crate::metrics::{ApReport, Average, Confusion, TopK};
+use crate::metrics::{ApReport, Average, Confusion, Figure, TopK};
 use crate::tape::{Path, Var};
 use crate::tensor::Tensor;
 use config::TaskKind;
 
-/// One task of a network. Outputs of the head come in a fixed order: `loc`, `conf` for detection, `logits` otherwise.
+/// One task of a network. Outputs of the head come in a fixed order: `loc`, `conf` for detection, one tensor otherwise.
 pub trait Task: Send + Sync {
     /// What it predicts.
     fn kind(&self) -> TaskKind;
 
-    /// Names of the classes, without background.
+    /// Names of the classes, without background; none for values.
     fn classes(&self) -> &[String];
+
+    /// What its maps of values say; `None` for classes.
+    fn quantity(&self) -> Option<Quantity> {
+        None
+    }
 
     /// Targets of a batch: one annotation an image, boxes in pixels of the network's input, label maps of its size.
     ///
@@ -110,7 +117,7 @@ pub trait Task: Send + Sync {
 #[derive(Debug, Clone)]
 pub struct Targets {
     /// Tensors under the names of the step dump: `label` and `offset` for detection (`labelled` besides, see [`unlabelled`]),
-    /// `labels`, `class`.
+    /// `labels`, `class`, `values` and `weight`.
     pub tensors: Vec<(&'static str, Tensor)>,
     /// What the summed loss is divided by: positives, pixels or images, at least 1. A batch taken in several pieces keeps
     /// the one of the whole. Where a device counts, the tensor `positives` holds it and this is 1.
@@ -151,6 +158,8 @@ pub enum Prediction {
     Labels(LabelMap),
     /// A score for each class.
     Scores(Vec<f32>),
+    /// Values for each pixel; all count as known.
+    Values(ValueMap),
 }
 
 /// A picture at its own size, as far as a meter wants to know it.
@@ -183,6 +192,14 @@ pub trait Meter: Send {
         self.add(prediction, truth)
     }
 
+    /// The images added since the last call were a batch: for averages over batches.
+    ///
+    /// # Errors
+    /// As [`Meter::add`].
+    fn end_batch(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// All figures so far.
     ///
     /// # Errors
@@ -207,6 +224,15 @@ pub enum Report {
     },
     /// Right images.
     Classification(TopK),
+    /// Errors of values for each pixel.
+    Values {
+        /// What was predicted.
+        task: TaskKind,
+        /// Images scored.
+        images: usize,
+        /// Figures, the headline first.
+        figures: Vec<Figure>,
+    },
 }
 
 impl Report {
@@ -222,7 +248,20 @@ impl Report {
                 (format!("mIoU ({})", rule.name()), counts.miou(*rule))
             }
             Report::Classification(counts) => ("top-1".into(), counts.top1()),
+            Report::Values { task, figures, .. } => match figures.first() {
+                Some(f) => (format!("{task} {}", f.name), f.value),
+                None => (task.to_string(), None),
+            },
         }
+    }
+
+    /// The headline as something of which more is better: errors are negated.
+    pub fn fitness(&self) -> Option<f64> {
+        let sign = match self {
+            Report::Values { figures, .. } if figures.first().is_some_and(|f| !f.higher) => -1.0,
+            _ => 1.0,
+        };
+        self.headline().1.map(|v| sign * v)
     }
 }
 
@@ -247,6 +286,7 @@ fn prediction_kind(p: &Prediction) -> &'static str {
         Prediction::Objects(_) => "boxes",
         Prediction::Labels(_) => "a label map",
         Prediction::Scores(_) => "class scores",
+        Prediction::Values(m) => m.quantity.name(),
     }
 }
 

@@ -23,9 +23,19 @@ impl SegmentationTask {
     /// A task over `classes`.
     ///
     /// # Errors
-    /// [`Code::Argument`] unless there are 1 to 255 classes.
+    /// [`Code::Argument`] unless there are 1 to 255 classes; [`Code::ConfigValue`] for weights that do not fit them.
     pub fn new(classes: Vec<String>, config: &SegmentationConfig) -> Result<SegmentationTask> {
         Confusion::new(classes.len())?;
+        if let Some(w) = &config.class_weights {
+            let fits = w.len() == classes.len() && w.iter().all(|w| w.is_finite() && *w >= 0.0);
+            if !fits || w.iter().all(|w| *w == 0.0) {
+                let (n, wanted) = (w.len(), classes.len());
+                let text = format!("{n} weights for {wanted} classes, or one below 0, or only 0");
+                return Err(Error::new(Code::ConfigValue, text)
+                    .at("segmentation.class_weights")
+                    .help(format!("give {wanted} finite weights from 0 on")));
+            }
+        }
         Ok(SegmentationTask {
             classes,
             config: config.clone(),
@@ -79,12 +89,18 @@ impl Task for SegmentationTask {
         }
         let (h, w) = size.unwrap_or_default();
         let counted = match self.config.denominator {
-            SegDenominator::AllPixels => ids.len(),
-            SegDenominator::ValidPixels => ids.iter().filter(|&&v| v != IGNORE as i32).count(),
+            SegDenominator::AllPixels => ids.len() as f64,
+            SegDenominator::ValidPixels => {
+                let valid = ids.iter().filter(|&&v| v != IGNORE as i32);
+                match &self.config.class_weights {
+                    Some(w) => valid.map(|&v| w[v as usize]).sum(),
+                    None => valid.count() as f64,
+                }
+            }
         };
         Ok(Targets {
             tensors: vec![("labels", Tensor::from_i32([annotations.len(), h, w], ids)?)],
-            denominator: counted.max(1) as f64,
+            denominator: if counted > 0.0 { counted } else { 1.0 },
         })
     }
 
@@ -128,6 +144,7 @@ impl Task for SegmentationTask {
                 let op = CrossEntropy {
                     ignore: Some(IGNORE as i32),
                     denominator,
+                    weights: self.config.class_weights.clone(),
                     ..Default::default()
                 };
                 let total = cross_entropy(logits, &logits.tape().leaf(ids.clone()), op)?;

@@ -47,6 +47,40 @@ fn denominators_by_hand() {
     }
 }
 
+/// Weights 1 and 3 of the pixels' classes: torch divides by 4, the released loss by the pixels.
+#[test]
+fn class_weights_by_hand() {
+    let truth = [labels(2, &[0, 255, 2, 255])];
+    for denominator in [SegDenominator::AllPixels, SegDenominator::ValidPixels] {
+        let config = |weights: &[f64]| SegmentationConfig {
+            denominator,
+            class_weights: Some(weights.to_vec()),
+            ..Default::default()
+        };
+        let names = ["road", "sky", "car"].map(String::from).to_vec();
+        let new = |weights: &[f64]| SegmentationTask::new(names.clone(), &config(weights));
+        let task = new(&[1.0, 0.0, 3.0]).unwrap();
+        let loss = |path: Path| {
+            let t = task.inputs(path, &truth).unwrap();
+            let tape = Tape::new(Cx {
+                path,
+                ..Cx::default()
+            });
+            let x = vec![0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+            let x = tape.leaf(Tensor::from_f32([1, 3, 2, 2], x).unwrap());
+            task.loss(&[x], &t).unwrap().total.value().item()
+        };
+        // -ln of 1 / 3 with weight 1, of 1 / (2 + e) with weight 3.
+        let sum = 3f64.ln() + 3.0 * (2.0 + 1f64.exp()).ln();
+        for path in [Path::Fast, Path::Device(crate::tensor::Engine::emulated(1))] {
+            assert!((loss(path) - sum / 4.0).abs() < 1e-6, "{denominator:?}");
+        }
+        for bad in [&[1.0, 2.0][..], &[1.0, -1.0, 1.0], &[0.0; 3]] {
+            assert_eq!(new(bad).err().unwrap().code(), Code::ConfigValue);
+        }
+    }
+}
+
 #[test]
 fn a_batch_without_a_valid_pixel_has_loss_zero() {
     let task = task(SegDenominator::ValidPixels);

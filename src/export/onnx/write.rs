@@ -106,6 +106,9 @@ fn meaning(name: &str) -> &'static str {
         "loc" => "offsets of boxes, a row for each prior: centre x, y, width, height first",
         "conf" => "scores before softmax, a row for each prior, background first",
         "seg" => "scores of every pixel before softmax, a plane for each class",
+        "depth" => "distance of every pixel, in the unit of the data set",
+        "normals" => "surface normal of every pixel: planes x, y, z, of any length",
+        "keypoints" | "edges" => "strength of every pixel",
         "logits" => "scores before softmax, one for each class",
         _ => "",
     }

@@ -5,6 +5,7 @@ mod results;
 mod scene;
 
 pub use records::{run, tiny};
+pub use results::eval;
 pub use scene::samples;
 
 /// Detection classes of the made-up data.

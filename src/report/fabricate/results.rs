@@ -136,6 +136,8 @@ pub fn eval(which: Which, quality: f64) -> EvalRecord {
         },
         detection: Some(detection),
         segmentation: Some(segmentation),
+        values: Default::default(),
+        delta: None,
         classification: None,
         cost: (!supernet).then_some(cost),
     }

@@ -70,6 +70,10 @@ pub fn section(run: &Run) -> Markup {
 fn colour(task: &str) -> &str {
     match task {
         "det" | "seg" | "cls" => task,
+        "depth" => "q3",
+        "normals" => "q4",
+        "keypoints" => "q5",
+        "edges" => "q6",
         _ => "q7",
     }
 }

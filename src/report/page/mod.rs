@@ -11,17 +11,18 @@ pub(super) mod pictures;
 mod segmentation;
 mod stages;
 mod summary;
+mod values;
 
 use super::run::Run;
 use super::svg::escape;
 use crate::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes that a page should not exceed by much.
 const LIMIT: usize = 9 << 20;
-/// The place of the pictures among the sections.
-const PICTURES: usize = 6;
+/// Name of the section with the pictures.
+const PICTURES: &str = "samples";
 
 /// The report of a run as HTML. Whatever the run lacks is named in the page.
 pub fn render(run: &Run) -> String {
@@ -29,7 +30,7 @@ pub fn render(run: &Run) -> String {
         || run.dir.display().to_string(),
         |n| n.to_string_lossy().into_owned(),
     );
-    let mut sections = [
+    let mut sections = vec![
         ("summary", "Summary", summary::section(run)),
         ("cells", "Searched cells", cells::section(run)),
         (
@@ -40,14 +41,21 @@ pub fn render(run: &Run) -> String {
         ("losses", "Losses", losses::section(run)),
         ("detection", "Detection", detection::section(run)),
         ("segmentation", "Segmentation", segmentation::section(run)),
-        ("samples", "Predictions", html! {}),
+        (PICTURES, "Predictions", html! {}),
         ("cost", "Cost", cost::section(run)),
         ("events", "Events", log::events(run)),
         ("config", "Configuration", log::config(run)),
     ];
+    let at = sections.iter().position(|s| s.0 == PICTURES);
+    let at = at.expect("listed above");
+    if let Some(body) = values::section(run) {
+        sections.insert(at, ("values", "Values of pixels", body));
+    }
     let taken: usize = sections.iter().map(|s| s.2.0.len()).sum();
     // Pictures take what is left, as four letters for three bytes.
-    sections[PICTURES].2 = pictures::section(run, LIMIT.saturating_sub(taken) / 4 * 3);
+    for section in sections.iter_mut().filter(|s| s.0 == PICTURES) {
+        section.2 = pictures::section(run, LIMIT.saturating_sub(taken) / 4 * 3);
+    }
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -78,9 +86,13 @@ pub fn render(run: &Run) -> String {
 }
 
 /// Renders the run in `dir` into the file `out`, which is replaced whole or not at all. Gives back what the run lacks, in
-/// words. Errors: [`crate::Code::NotFound`] for a directory that is no run; those of writing.
-pub fn write(dir: &Path, out: &Path) -> Result<Vec<String>> {
-    let run = Run::open(dir)?;
+/// words. With `baselines`, finished runs of single tasks, the changes against them are shown, see [`super::delta::against`].
+/// Errors: [`crate::Code::NotFound`] for a directory that is no run; those of the baselines; those of writing.
+pub fn write(dir: &Path, out: &Path, baselines: &[PathBuf]) -> Result<Vec<String>> {
+    let mut run = Run::open(dir)?;
+    if !baselines.is_empty() {
+        run.compare(&super::delta::read(baselines)?)?;
+    }
     crate::files::write_atomic(out, render(&run).as_bytes())?;
     Ok(run.notes)
 }

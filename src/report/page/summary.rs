@@ -43,6 +43,7 @@ fn state(status: Status) -> Markup {
 pub fn section(run: &Run) -> Markup {
     html! {
         (tiles(run))
+        @if let Some(d) = run.result().and_then(|e| e.delta.as_ref()) { (changes(d)) }
         @if let Some(m) = &run.manifest {
             @if !m.about.is_empty() { dl.facts { @for (name, text) in &m.about { dt { (name) } dd { (text) } } } }
         }
@@ -53,6 +54,18 @@ pub fn section(run: &Run) -> Markup {
         h3 { "Repeat" }
         p { "The resolved configuration at the end of this page is enough to repeat the run; equal seeds give equal bits on the same instruction set." }
         (copyable("repeat", &repeat(run)))
+    }
+}
+
+/// Relative changes against networks of one task each.
+fn changes(d: &DeltaEval) -> Markup {
+    let percent = |v: f64| format!("{v:+.2} %");
+    html! {
+        p {
+            b { "Against networks of one task each: " } "\u{394}m " (d.mean.map_or("\u{2013}".to_string(), percent))
+            @for (task, v) in &d.tasks { ", " (task) " " (percent(*v)) }
+            "."
+        }
     }
 }
 
@@ -92,6 +105,9 @@ fn tiles(run: &Run) -> Markup {
             }
             @if let Some(c) = &result.classification {
                 div.tile { b { (percent(Some(c.top1))) span.unit { " %" } } "top-1 accuracy" }
+            }
+            @for (task, v) in &result.values {
+                @if let Some(f) = v.figures.first() { div.tile { b { (f.text()) } (task) ", " (f.name) } }
             }
             @if let Some(c) = &result.cost {
                 div.tile { b { (count(c.params)) } "parameters" }

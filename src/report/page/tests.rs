@@ -76,9 +76,9 @@ fn the_same_run_gives_the_same_page() {
     let place = dir.path().join("first");
     fabricate::run(&place);
     let out = dir.path().join("report.html");
-    assert!(write(&place, &out).unwrap().is_empty());
+    assert!(write(&place, &out, &[]).unwrap().is_empty());
     let first = std::fs::read(&out).unwrap();
-    write(&place, &out).unwrap();
+    write(&place, &out, &[]).unwrap();
     assert_eq!(first, std::fs::read(&out).unwrap());
     assert_eq!(
         std::fs::read_dir(dir.path()).unwrap().count(),

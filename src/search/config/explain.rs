@@ -28,6 +28,7 @@ pub fn rows() -> Vec<Row> {
         detection: Some(Default::default()),
         segmentation: Some(Default::default()),
         classification: Some(Default::default()),
+        values: Some(Default::default()),
         ..Default::default()
     };
     config.tasks.insert("NAME".into(), task);

@@ -80,6 +80,7 @@ impl Config {
                 TaskKind::Detection => _ = task.detection.get_or_insert_default(),
                 TaskKind::Segmentation => _ = task.segmentation.get_or_insert_default(),
                 TaskKind::Classification => _ = task.classification.get_or_insert_default(),
+                _ => _ = task.values.get_or_insert_default(),
             }
         }
         self

@@ -165,7 +165,7 @@ settings! {
 choices! {
     /// What random search ranks its candidates by, on the architecture half (row 31).
     pub enum Fitness {
-        /// The mean of the tasks' headline metrics, each from 0 to 1: mAP, mIoU, top-1.
+        /// The mean of the tasks' headline metrics, each from 0 to 1: mAP, mIoU, top-1; the errors of depth, normals, keypoints and edges count negated, in their own units.
         Metric = "metric",
         /// Minus the sum of the tasks' losses.
         Loss = "loss",

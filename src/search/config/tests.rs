@@ -5,7 +5,7 @@ use crate::error::{Code, Error};
 use crate::settings::{Describe, Key};
 use proptest::prelude::*;
 
-pub(super) const FILES: [(&str, &str); 10] = [
+pub(super) const FILES: [(&str, &str); 11] = [
     ("demo", include_str!("../../../configs/demo.toml")),
     (
         "driving-small",
@@ -43,6 +43,10 @@ pub(super) const FILES: [(&str, &str); 10] = [
         "mtnas-mixed",
         include_str!("../../../configs/mtnas-mixed.toml"),
     ),
+    (
+        "nyuv2-three-tasks",
+        include_str!("../../../configs/nyuv2-three-tasks.toml"),
+    ),
 ];
 
 fn read(text: &str) -> Result<Config, Error> {
@@ -73,6 +77,36 @@ fn defaults_print_and_parse_to_themselves() {
         "{text}"
     );
     assert_eq!(Config::default(), toml::from_str("").unwrap());
+}
+
+/// Slips in the tables of tasks of values.
+#[test]
+fn tasks_of_values_are_checked() {
+    let (_, good) = FILES[10];
+    let refused = |changes: &[(&str, &str)], words: &str| {
+        let change = |text: String, (from, to): &(&str, &str)| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        };
+        let text = changes.iter().fold(good.to_string(), change);
+        let e = read(&text).unwrap_err().render();
+        assert!(e.contains(words), "{changes:?}: {e}");
+    };
+    let depth = "[tasks.depth.values]";
+    refused(&[("[tasks.normals]", "[tasks.norm]")], "tasks.norm");
+    let other = "targets = [\"normals\"]";
+    refused(&[("targets = [\"depth\"]", other)], "no labels for depth");
+    refused(&[(other, "")], "set its `targets` to [\"normals\"]");
+    refused(&[(depth, "[tasks.seg.values]")], "tasks.seg.values");
+    let angles = "angles = \"true\"";
+    refused(&[("average = \"batch-means\"", angles)], "have no angles");
+    refused(&[(depth, "[tasks.depth.segmentation]")], "average");
+    let table = format!("[tasks.normals.values]\n{angles}\n[model]\n");
+    let encoded = [
+        ("= \"true\"", "= \"encoded\""),
+        ("[model]\n", table.as_str()),
+    ];
+    refused(&encoded, "no angles between surfaces");
 }
 
 #[test]

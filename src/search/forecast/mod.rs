@@ -123,14 +123,7 @@ fn advised(e: Error, f: &Forecast) -> Error {
 
 /// The tasks that a network's heads serve.
 fn tasks(spec: &NetworkSpec) -> Vec<TaskKind> {
-    let all = [
-        (spec.det_head.is_some(), TaskKind::Detection),
-        (spec.seg_classes.is_some(), TaskKind::Segmentation),
-        (spec.classes.is_some(), TaskKind::Classification),
-    ];
-    all.into_iter()
-        .filter_map(|(there, kind)| there.then_some(kind))
-        .collect()
+    spec.tasks()
 }
 
 const STAND_IN: &str = "with a published genotype in place of those that the search will find";

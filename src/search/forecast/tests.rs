@@ -18,7 +18,7 @@ fn demo() -> (Config, Heads) {
     let heads = Heads {
         det: Some(3),
         seg: Some(8),
-        cls: None,
+        ..Heads::default()
     };
     (c, heads)
 }

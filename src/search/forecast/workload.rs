@@ -9,7 +9,7 @@ use crate::backend::{peak_bytes, reset_peak};
 use crate::data::config::InputOn;
 use crate::data::mixed_config::Unlabelled;
 use crate::error::Result;
-use crate::model::network::{Mixing, Network, Outputs};
+use crate::model::network::{Mixing, Network};
 use crate::model::{Memory, NetworkSpec};
 use crate::nn::{Mode, Pass};
 use crate::rng::{Rng, word};
@@ -84,13 +84,9 @@ fn loss(net: &Network, task: &dyn Task, h: &Half, inputs: &[Tensor], p: &Pass) -
         denominator: h.targets.denominator,
     };
     let targets = task.targets_of(p.tape.cx().path, staged)?;
-    let outputs = match net.forward_with(p, &x, task.kind(), Mixing::Parameters)? {
-        Outputs::Detection { loc, conf } => vec![loc, conf],
-        Outputs::Segmentation(y) => vec![y],
-        Outputs::Classification { logits, auxiliary } => {
-            [Some(logits), auxiliary].into_iter().flatten().collect()
-        }
-    };
+    let outputs = net
+        .forward_with(p, &x, task.kind(), Mixing::Parameters)?
+        .vars();
     let l = task.loss(&outputs, &targets)?;
     Ok(Loss {
         total: l.total,
@@ -104,6 +100,7 @@ impl Workload<'_> {
             TaskKind::Detection => self.spec.det_head.as_ref().map(|h| h.classes),
             TaskKind::Segmentation => self.spec.seg_classes,
             TaskKind::Classification => self.spec.classes,
+            _ => None,
         };
         n.unwrap_or(1)
     }
@@ -143,10 +140,10 @@ impl Workload<'_> {
         };
         let half = |i: u64| -> Result<Half> {
             let rng = &mut Rng::new(1, &[word("forecast"), i]);
-            let classes = task.classes().len();
-            let all = noise::annotations(rng, self.kind, batch, size, classes);
+            let all = noise::of_task(rng, &*task, batch, size);
             let dtype = activation_dtype(c.run.precision);
-            if let (Path::Device(e), InputOn::Auto) = (cx.path, c.loader.input_on) {
+            let (path, on) = (cx.path, c.loader.input_on);
+            if let (Path::Device(e), InputOn::Auto, None) = (path, on, task.quantity()) {
                 let beside = task.inputs_beside_maps(batch * size[0] * size[1]);
                 return Ok(Half {
                     pictures: Pictures::Made(e, Plain::new(e, self.kind, batch, size, dtype)?),

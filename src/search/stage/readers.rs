@@ -67,12 +67,13 @@ impl Running<'_> {
             let tasks = plan.tasks.iter().zip(starts).enumerate();
             tasks
                 .map(|(i, (t, &start))| match self.stores.get(i) {
-                    Some(store) => {
+                    // Maps of values are resampled by the readers.
+                    Some(store) if t.task.quantity().is_none() => {
                         let key = (number, start);
                         let feed = Feed::new(t, store, half, share, batch, key, dtype)?;
                         Ok(Reader::Device(Box::new(feed)))
                     }
-                    None => t.train(half, share, batch, number, start).map(Reader::Host),
+                    _ => t.train(half, share, batch, number, start).map(Reader::Host),
                 })
                 .collect()
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::backend::driver::{self as k, Arg, Launch};
 use crate::error::{Code, Error, Result};
 use crate::gradcheck::{agree, pull};
+use crate::ops::cosine::Cosine;
 use crate::ops::cross_entropy::{CrossEntropy, Denominator};
 use crate::ops::drop_path::DropPath;
 use crate::ops::dropout::Dropout;
@@ -76,6 +77,37 @@ pub fn labels_outside(e: Engine) -> Result<()> {
         let (y, _) = pull(&op, &x, Path::Device(e), &dy)?;
         if y.item().is_nan() != nan {
             return Err(wrong(format!("label {last}: {}", y.item())));
+        }
+    }
+    Ok(())
+}
+
+/// Vectors without length in the prediction and in the target, one that is barely long enough, and one that does not count though it is
+/// not finite.
+pub fn short_vectors(e: Engine) -> Result<()> {
+    let op: Arc<dyn Op> = Arc::new(Cosine { denominator: 2.0 });
+    let x = [
+        Tensor::from_f32(
+            [1, 2, 4],
+            vec![0.0, 3e-8, f32::NAN, 0.5, 0.0, 0.0, 1.0, 2.0],
+        )?,
+        Tensor::from_f32([1, 2, 4], vec![0.5, 0.3, 1.0, 0.0, 0.0, 0.4, 1.0, 0.0])?,
+        Tensor::from_f32([1, 4], vec![1.0, 0.5, 0.0, 2.0])?,
+    ];
+    let dy = Tensor::scalar(DType::F32, 3.0);
+    let (y, got) = pull(&op, &x, Path::Device(e), &dy)?;
+    let (host, want) = pull(&op, &x, Path::Fast, &dy)?;
+    if (y.item() - host.item()).abs() > 1e-6 {
+        let (y, host) = (y.item(), host.item());
+        return Err(wrong(format!("short vectors: {y} instead of {host}")));
+    }
+    // The gradient of the weight that does not count is not a number.
+    for (got, want) in got.iter().flatten().zip(want.iter().flatten()).take(2) {
+        let (got, want) = (got.to_f64(), want.to_f64());
+        let most = want.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-5 * most;
+        if !got.iter().zip(&want).all(near) {
+            return Err(wrong(format!("short vectors: {got:?} instead of {want:?}")));
         }
     }
     Ok(())

@@ -158,6 +158,15 @@ pub const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        file: "loss_cosine.cu",
+        headers: &[],
+        cases: |d| {
+            let e = Engine::new(d, true);
+            cases::short_vectors(e)?;
+            ops(e, &["cosine"], 8)
+        },
+    },
+    Family {
         file: "loss_multibox.cu",
         headers: &[],
         cases: |d| {

@@ -1,6 +1,7 @@
 //! Input, data sets and tasks.
 
 use super::Checks;
+use crate::annotation::NormalSpace;
 use crate::data::augment::Augmentation;
 use crate::data::config::{DataSetConfig, InputConfig};
 use crate::data::dataset::Kind;
@@ -196,18 +197,9 @@ fn unique<T: PartialEq + std::fmt::Debug>(c: &mut Checks, key: &str, list: &[T])
     }
 }
 
-/// The name that records and stages use for a task of this kind.
-fn task_name(kind: TaskKind) -> &'static str {
-    match kind {
-        TaskKind::Detection => "det",
-        TaskKind::Segmentation => "seg",
-        TaskKind::Classification => "cls",
-    }
-}
-
 fn task_check(config: &Config, name: &str, task: &TaskConfig, c: &mut Checks) {
     let key = |k: &str| format!("tasks.{name}.{k}");
-    let want = task_name(task.kind);
+    let want = task.kind.key();
     c.that(
         name == want,
         format!("tasks.{name}"),
@@ -236,13 +228,19 @@ fn task_check(config: &Config, name: &str, task: &TaskConfig, c: &mut Checks) {
                 (TaskKind::Detection, Kind::Detection)
                     | (TaskKind::Segmentation, Kind::Segmentation)
                     | (TaskKind::Classification, Kind::Classification)
+                    | (TaskKind::Depth, Kind::Depth)
+                    | (TaskKind::Normals, Kind::Normals)
+                    | (TaskKind::Keypoints, Kind::Keypoints)
+                    | (TaskKind::Edges, Kind::Edges)
             );
             let what = format!("{:?} has no labels for {}", task.data, task.kind);
-            let help = match (task.kind, set.kind()) {
-                (TaskKind::Segmentation, k) if k.is_dense() => {
-                    "set its `targets` to [\"segmentation\"]: a task needs a set with its one target"
-                }
-                _ => "choose a data set of a format that carries them",
+            let maps = task.kind == TaskKind::Segmentation || task.kind.planes().is_some();
+            let help = match maps && set.kind().is_dense() {
+                true => format!(
+                    "set its `targets` to [\"{}\"]: a task needs a set with its one target",
+                    task.kind
+                ),
+                false => "choose a data set of a format that carries them".into(),
             };
             c.that(fits, key("data"), what, help);
         }
@@ -260,6 +258,26 @@ fn task_check(config: &Config, name: &str, task: &TaskConfig, c: &mut Checks) {
             TaskKind::Classification,
         ),
     ];
+    c.that(
+        task.values.is_none() || task.kind.planes().is_some(),
+        key("values"),
+        format!("the task is of kind {}", task.kind),
+        "remove the table",
+    );
+    c.that(
+        task.kind == TaskKind::Normals || task.values.as_ref().is_none_or(|v| v.angles.is_none()),
+        key("values.angles"),
+        format!("{} have no angles", task.kind),
+        "remove it",
+    );
+    let encoded =
+        (config.data.get(&task.data)).is_some_and(|d| d.normal_space == NormalSpace::Encoded);
+    c.that(
+        !encoded || task.values.as_ref().and_then(|v| v.angles) != Some(NormalSpace::True),
+        key("values.angles"),
+        "what learns encoded normals leaves their length open, so there are no angles between surfaces",
+        "remove it, or set `normal_space = \"true\"` of the data set",
+    );
     for (table, there, kind) in tables {
         c.that(
             !there || kind == task.kind,

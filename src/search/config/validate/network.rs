@@ -114,7 +114,10 @@ fn frame(config: &Config, c: &mut Checks) {
     let m = &config.model;
     let has = |kind| config.task(kind).is_some();
     let classifies = has(TaskKind::Classification);
-    let dense = has(TaskKind::Detection) || has(TaskKind::Segmentation);
+    let dense = config
+        .tasks
+        .values()
+        .any(|t| t.kind != TaskKind::Classification);
     c.that(
         match m.classifies() {
             true => !dense,
@@ -126,7 +129,7 @@ fn frame(config: &Config, c: &mut Checks) {
             m.frame
         ),
         match m.classifies() {
-            true => "use \"mtnas-release\", \"mtnas-peer\" or \"mtl-resnet18\" for detection and segmentation",
+            true => "use \"mtnas-release\", \"mtnas-peer\" or \"mtl-resnet18\" for detection, segmentation and values of pixels",
             false => "use \"classification\" or \"trunk\" for a classification task",
         },
     );

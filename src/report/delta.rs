@@ -1,0 +1,162 @@
+//! A network of several tasks beside networks of one task each (systems.md 9.5): per task the mean relative change of its figures, and the
+//! mean over the tasks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::records::{DeltaEval, EvalRecord, read_file};
+use crate::error::{Code, Error, Result};
+use crate::metrics::{Compared, Figure, delta_m, delta_task};
+
+/// The figures of a task and the size at which they were measured.
+struct Task {
+    size: Option<[usize; 2]>,
+    figures: Vec<Figure>,
+}
+
+/// The figures that count, by task: of detection mAP, of segmentation mIoU and the share of right pixels, of classification top-1, each under
+/// the main rule; of values those that papers compare.
+fn tasks(e: &EvalRecord) -> BTreeMap<String, Task> {
+    let mut all = BTreeMap::new();
+    let mut put = |name: &str, size, figures: Vec<Figure>| {
+        all.insert(name.to_string(), Task { size, figures });
+    };
+    if let Some(d) = &e.detection {
+        let mean = d.protocols.get(&d.main).and_then(|p| p.mean);
+        let name = format!("mAP {}", d.main);
+        put("det", d.size, vec![Figure::share(name, mean)]);
+    }
+    if let Some(s) = &e.segmentation {
+        let miou = Figure::share(format!("mIoU {}", s.main), s.miou.get(&s.main).copied());
+        let right = Figure::share("pixels right", Some(s.pixel_accuracy));
+        put("seg", s.size, vec![miou, right]);
+    }
+    if let Some(c) = &e.classification {
+        put("cls", None, vec![Figure::share("top-1", Some(c.top1))]);
+    }
+    for (name, v) in &e.values {
+        let figures = v.figures.iter().filter(|f| f.compared).cloned();
+        put(name, v.size, figures.collect());
+    }
+    all
+}
+
+/// The results of these runs.
+///
+/// # Errors
+/// Those of reading their `final/metrics.json`.
+pub fn read(runs: &[PathBuf]) -> Result<Vec<EvalRecord>> {
+    let one = |run: &PathBuf| read_file(&run.join("final/metrics.json"));
+    let all: Result<Vec<EvalRecord>> = runs.iter().map(one).collect();
+    all.map_err(|e| e.note("--baseline names finished runs"))
+}
+
+/// The changes of `e` against the baseline of each of its tasks: the first of `baselines` that has it.
+///
+/// # Errors
+/// `Argument` for a task that no baseline has, one measured at another size or by other rules, and a figure without a value or with a
+/// reference of 0.
+pub fn against(e: &EvalRecord, baselines: &[EvalRecord]) -> Result<DeltaEval> {
+    let references: Vec<BTreeMap<String, Task>> = baselines.iter().map(tasks).collect();
+    let (mut changes, mut all) = (BTreeMap::new(), vec![]);
+    for (name, own) in tasks(e) {
+        let refuse = |what: String, help: &str| {
+            let text = format!("task `{name}`: {what}");
+            Err(Error::new(Code::Argument, text).at("--baseline").help(help))
+        };
+        let Some(reference) = references.iter().find_map(|r| r.get(&name)) else {
+            return refuse("no baseline has it".into(), "name a run of this task alone");
+        };
+        if own.size != reference.size {
+            return refuse(
+                format!(
+                    "compared at {:?}, the baseline at {:?}",
+                    own.size, reference.size
+                ),
+                "leave --size out, and give both runs the same `input.size`",
+            );
+        }
+        let mut compared: Vec<Compared> = vec![];
+        for f in &own.figures {
+            let found = reference.figures.iter().find(|r| r.name == f.name);
+            match found.and_then(|r| f.beside_reference(r)) {
+                Some(c) if c.change().is_some() => compared.push(c),
+                _ => {
+                    let what = format!("`{}` has no value to compare with", f.name);
+                    return refuse(what, "evaluate both runs with the same rules");
+                }
+            }
+        }
+        changes.extend(delta_task(&compared).map(|d| (name.clone(), d)));
+        all.push(compared);
+    }
+    let all: Vec<&[Compared]> = all.iter().map(Vec::as_slice).collect();
+    Ok(DeltaEval {
+        tasks: changes,
+        mean: delta_m(&all),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Unit;
+    use crate::report::records::{SegmentationEval, ValuesEval, Which};
+
+    fn record(miou: Option<f64>, depth: Option<[f64; 2]>) -> EvalRecord {
+        let seg = |v: f64| SegmentationEval {
+            main: "all-classes".into(),
+            miou: [("all-classes".to_string(), v)].into(),
+            pixel_accuracy: 0.8,
+            ..Default::default()
+        };
+        let values = |[abs, near]: [f64; 2]| ValuesEval {
+            figures: vec![
+                Figure::error("abs (pixels)", Some(abs), Unit::Plain),
+                Figure::share("within 1.25", Some(near)),
+                Figure::error("abs (batch-means)", Some(9.0), Unit::Plain).beside(),
+            ],
+            ..Default::default()
+        };
+        EvalRecord {
+            which: Which::Given,
+            genotypes: BTreeMap::new(),
+            detection: None,
+            segmentation: miou.map(seg),
+            classification: None,
+            values: depth
+                .map(|d| ("depth".to_string(), values(d)))
+                .into_iter()
+                .collect(),
+            delta: None,
+            cost: None,
+        }
+    }
+
+    /// mIoU .4 to .5 is +25 %, pixels the same: 12.5. Depth .02 to .01 is +50 %, .5 to .6 +20 %: 35. Their mean is 23.75.
+    #[test]
+    fn changes_by_hand() {
+        let joint = record(Some(0.5), Some([0.01, 0.6]));
+        let alone = [record(Some(0.4), None), record(None, Some([0.02, 0.5]))];
+        let d = against(&joint, &alone).unwrap();
+        assert!((d.tasks["seg"] - 12.5).abs() < 1e-9 && (d.tasks["depth"] - 35.0).abs() < 1e-9);
+        assert!((d.mean.unwrap() - 23.75).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        let joint = record(Some(0.5), Some([0.01, 0.6]));
+        let seg = record(Some(0.4), None);
+        let e = against(&joint, std::slice::from_ref(&seg)).unwrap_err();
+        assert!(
+            e.to_string().contains("task `depth`: no baseline has it"),
+            "{e}"
+        );
+        let e = against(&seg, &[record(Some(0.0), None)]).unwrap_err();
+        assert!(e.to_string().contains("no value to compare with"), "{e}");
+        let mut other = seg.clone();
+        other.segmentation.as_mut().unwrap().size = Some([64, 96]);
+        let e = against(&other, &[seg]).unwrap_err();
+        assert!(e.to_string().contains("compared at"), "{e}");
+    }
+}
