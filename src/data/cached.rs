@@ -39,15 +39,27 @@ impl Cached {
 
     fn resized(&self, index: usize) -> Result<Sample> {
         let sample = self.inner.load(index)?;
-        let source = (sample.image.height, sample.image.width);
-        let _ = self.sizes[index].set(source);
-        let view = View::new(&Window::whole(source.0, source.1), source, self.size);
-        Ok(Sample {
-            id: sample.id,
-            image: resize(&sample.image, self.size.0, self.size.1)?,
-            annotation: view.annotation(&sample.annotation),
-        })
+        let loaded = (sample.image.height, sample.image.width);
+        let _ = self.sizes[index].set(self.inner.own_size(index, loaded));
+        at_size(sample, Some(self.size))
     }
+}
+
+/// A sample resized to (height, width), annotation and all, as a network that sees it whole would; `None` leaves it as it is.
+///
+/// # Errors
+/// `Internal` if the resizer refuses.
+pub(super) fn at_size(sample: Sample, size: Option<(usize, usize)>) -> Result<Sample> {
+    let source = (sample.image.height, sample.image.width);
+    let Some(size) = size else {
+        return Ok(sample);
+    };
+    let view = View::new(&Window::whole(source.0, source.1), source, size);
+    Ok(Sample {
+        id: sample.id,
+        image: resize(&sample.image, size.0, size.1)?,
+        annotation: view.annotation(&sample.annotation),
+    })
 }
 
 fn bytes_of(sample: &Sample) -> usize {

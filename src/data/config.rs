@@ -181,6 +181,9 @@ settings! {
         pub waymo: WaymoConfig = WaymoConfig::default(),
         /// Of what a data set of `format = "mixed"` is made.
         pub mixed: MixedConfig = MixedConfig::default(),
+        /// Folder for packed caches, one file a split: pictures are decoded once, at the first start, and come from there from then on, bit
+        /// for bit the same; not inside the data set. Empty: none.
+        pub packed: PathBuf = PathBuf::new(),
     }
 }
 

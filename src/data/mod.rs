@@ -49,6 +49,7 @@ pub mod mtnas_layout;
 mod mutation_tests;
 pub mod normalise;
 pub mod npy_file;
+pub mod packed;
 pub mod parquet_file;
 pub mod photometric;
 mod png_file;

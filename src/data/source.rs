@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cached::Cached;
 use super::config::DataSetConfig;
 use super::dataset::Dataset;
+use super::packed::Packed;
 use super::split::Split;
 use crate::error::{Code, Error, Result};
 use crate::rng::{Rng, word};
@@ -38,8 +39,8 @@ impl Source {
     /// classes of the splits differ.
     pub fn open(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Source> {
         let formats = config.dataset();
-        let train = kept(config, formats.open_train()?, size);
-        let val = kept(config, formats.open_val()?, size);
+        let train = kept(config, &config.train, formats.open_train()?, size)?;
+        let val = kept(config, &config.val, formats.open_val()?, size)?;
         if train.classes() != val.classes() {
             let text = format!("{} and {} have different classes", train.name(), val.name());
             return Err(Error::new(Code::ConfigValue, text).at(config.root.display()));
@@ -61,7 +62,7 @@ impl Source {
     /// # Errors
     /// As [`DatasetConfig::open`](super::dataset::DatasetConfig::open).
     pub fn held_out(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Source> {
-        let dataset = kept(config, config.dataset().open_val()?, size);
+        let dataset = kept(config, &config.val, config.dataset().open_val()?, size)?;
         let indices = limited((0..dataset.len()).collect(), config.limit, seed);
         let train = Part {
             dataset: dataset.clone(),
@@ -74,13 +75,24 @@ impl Source {
     }
 }
 
-/// The data set, kept in memory if the configuration says so.
-fn kept(config: &DataSetConfig, set: Box<dyn Dataset>, size: (usize, usize)) -> Arc<dyn Dataset> {
-    if config.cache {
-        Arc::new(Cached::new(set.into(), size, CACHE_LIMIT))
-    } else {
-        set.into()
+/// A split, from a packed cache and kept in memory if the configuration says so.
+fn kept(
+    config: &DataSetConfig,
+    split: &str,
+    set: Box<dyn Dataset>,
+    size: (usize, usize),
+) -> Result<Arc<dyn Dataset>> {
+    let mut set: Arc<dyn Dataset> = set.into();
+    if !config.packed.as_os_str().is_empty() {
+        let folder = &config.packed;
+        // Packing a large set takes long, and nothing else says that it is not a hang.
+        let mut note = |text: &str| eprintln!("{text}");
+        set = Arc::new(Packed::open(set, (config, split), size, folder, &mut note)?);
     }
+    if config.cache {
+        set = Arc::new(Cached::new(set, size, CACHE_LIMIT));
+    }
+    Ok(set)
 }
 
 impl Part {
