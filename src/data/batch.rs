@@ -248,7 +248,8 @@ impl Batches {
     pub fn get(&self, step: u64, stop: &dyn Fn() -> bool) -> Result<Batch> {
         let wanted = self.wanted(step);
         let (height, width) = self.input.size;
-        let mut data = Vec::with_capacity(wanted.len() * 3 * height * width);
+        let values = 3 * height * width;
+        let mut data = vec![0.0; wanted.len() * values];
         let (mut annotations, mut ids, mut indices, mut sizes) = (vec![], vec![], vec![], vec![]);
         let mut skipped = vec![];
         for (slot, &index) in wanted.iter().enumerate() {
@@ -260,15 +261,15 @@ impl Batches {
             else {
                 continue;
             };
-            let (values, annotation) = match &self.order {
-                Order::Sequential => self.input.prepare(&sample, None)?,
+            let out = &mut data[ids.len() * values..][..values];
+            annotations.push(match &self.order {
+                Order::Sequential => self.input.prepare_into(&sample, None, out)?,
                 Order::Train { augment, .. } => {
                     let mut rng = self.draws(step, slot);
-                    self.input.prepare(&sample, Some((augment, &mut rng)))?
+                    let augment = Some((augment, &mut rng));
+                    self.input.prepare_into(&sample, augment, out)?
                 }
-            };
-            data.extend_from_slice(&values);
-            annotations.push(annotation);
+            });
             ids.push(sample.id);
             indices.push(index);
             let loaded = (sample.image.height, sample.image.width);
@@ -278,6 +279,7 @@ impl Batches {
             let first = skipped.swap_remove(0).error;
             return Err(first.note("no other sample of the batch can be read"));
         }
+        data.truncate(ids.len() * values);
         let images = Tensor::from_f32([ids.len(), 3, height, width], data)?;
         Ok(Batch {
             step,
