@@ -313,3 +313,13 @@ settings! {
         pub resident: f64 = 0.5,
     }
 }
+
+impl LoaderConfig {
+    /// Number of reader threads: as many as cores for 0.
+    pub fn reader_threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        }
+    }
+}

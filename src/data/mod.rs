@@ -3,7 +3,7 @@
 //! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`], [`dense`] (formats),
 //! [`box_set`] and [`mask_set`] with [`bdd100k`], [`coco`], [`voc`], [`listed`] (formats that share their checks);
 //! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`pixels`], [`input`] (what it looks like), [`batch`],
-//! [`sight`] (a batch without its pixels), [`loader`]; [`cached`] and [`packed`] keep decoded pictures;
+//! [`sight`] (a batch without its pixels), [`slots`], [`loader`]; [`cached`] and [`packed`] keep decoded pictures;
 //! [`source`] opens what a configuration names. [`synth`] makes data sets; [`check`], [`stats`], [`preview`] look at them;
 //! [`convert`] writes them in another format.
 //!
@@ -61,6 +61,7 @@ mod published_mutation_tests;
 mod published_tests;
 pub mod results;
 pub mod sight;
+pub mod slots;
 pub mod source;
 pub mod split;
 pub mod stats;

@@ -144,7 +144,11 @@ fn to_hsv([r, g, b]: [f32; 3]) -> [f32; 3] {
     let h = wrapped(((from - to) / d + add) * 60.0, 360.0);
     let s = d / max;
     // Of grey, black included, the quotients are none.
-    if d > 0.0 { [h, s, max] } else { [0.0, 0.0, max] }
+    if d > 0.0 {
+        [h, s, max]
+    } else {
+        [0.0, 0.0, max]
+    }
 }
 
 #[inline(always)]

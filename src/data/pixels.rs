@@ -30,7 +30,10 @@ pub fn fill(n: &Normalise, seen: &Seen, shown: &Shown, size: (usize, usize), out
     let (red, rest) = out.split_at_mut(height * width);
     let (green, blue) = rest.split_at_mut(height * width);
     let mut planes = [red, green, blue];
-    for (y, line) in rows.clone().zip(shown.pixels.chunks_exact(3 * columns.len().max(1))) {
+    for (y, line) in rows
+        .clone()
+        .zip(shown.pixels.chunks_exact(3 * columns.len().max(1)))
+    {
         let place = y * width + columns.start..y * width + columns.end;
         let mut targets = planes.each_mut().map(|p| &mut p[place.clone()]);
         painter.row(n, line, shown.flip, &mut targets);

@@ -38,23 +38,31 @@ impl Source {
     /// As [`DatasetConfig::open`](super::dataset::DatasetConfig::open); `ConfigValue` for a fraction outside (0, 1] or if the
     /// classes of the splits differ.
     pub fn open(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Source> {
-        let formats = config.dataset();
-        let train = kept(config, &config.train, formats.open_train()?, size)?;
-        let val = kept(config, &config.val, formats.open_val()?, size)?;
-        if train.classes() != val.classes() {
-            let text = format!("{} and {} have different classes", train.name(), val.name());
+        let train = Source::train_only(config, size, seed)?;
+        let val = kept(config, &config.val, config.dataset().open_val()?, size)?;
+        if train.dataset.classes() != val.classes() {
+            let names = (train.dataset.name(), val.name());
+            let text = format!("{} and {} have different classes", names.0, names.1);
             return Err(Error::new(Code::ConfigValue, text).at(config.root.display()));
         }
-        let used = fraction_of(train.as_ref(), config.fraction, seed)?;
-        let train = Part {
-            indices: limited(used, config.limit, seed),
-            dataset: train,
-        };
         let val = Part {
             indices: limited((0..val.len()).collect(), config.limit, seed),
             dataset: val,
         };
         Ok(Source { train, val })
+    }
+
+    /// The training split alone.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn train_only(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Part> {
+        let dataset = kept(config, &config.train, config.dataset().open_train()?, size)?;
+        let used = fraction_of(dataset.as_ref(), config.fraction, seed)?;
+        Ok(Part {
+            indices: limited(used, config.limit, seed),
+            dataset,
+        })
     }
 
     /// The held-out split alone; the training part is empty.

@@ -93,7 +93,10 @@ pub fn build(path: &Path, plan: &Plan, note: &mut dyn FnMut(&str)) -> Result<Pac
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                note(&format!("waiting for the program that makes {}", path.display()));
+                note(&format!(
+                    "waiting for the program that makes {}",
+                    path.display()
+                ));
                 file.lock().map_err(io)?;
             }
             Err(TryLockError::Error(e)) => return Err(io(e)),

@@ -1,8 +1,6 @@
 //! Annotations as bytes and back, for the packed cache. A tag, then the fields, little-endian.
 
-use crate::annotation::{
-    Annotation, BBox, LabelMap, NormalSpace, Object, Quantity, ValueMap,
-};
+use crate::annotation::{Annotation, BBox, LabelMap, NormalSpace, Object, Quantity, ValueMap};
 
 const OBJECTS: u8 = 0;
 const LABELS: u8 = 1;

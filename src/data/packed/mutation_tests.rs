@@ -30,7 +30,10 @@ fn mend(b: &mut Vec<u8>) {
     let mut stamp = [0; 32];
     stamp.copy_from_slice(&b[8..40]);
     for i in 0..count {
-        let Some(at) = b.get(places.saturating_add(8 * i)..).filter(|r| r.len() >= 8) else {
+        let Some(at) = b
+            .get(places.saturating_add(8 * i)..)
+            .filter(|r| r.len() >= 8)
+        else {
             break;
         };
         let at = u64_at(at, 0) as usize;
@@ -38,7 +41,10 @@ fn mend(b: &mut Vec<u8>) {
             continue;
         };
         let used = Head::of(record).and_then(|h| h.payload());
-        let used = used.map_or(0, |n| n as usize).saturating_add(HEAD).min(record.len());
+        let used = used
+            .map_or(0, |n| n as usize)
+            .saturating_add(HEAD)
+            .min(record.len());
         let crc = crc32c::crc32c(&record[8..used]);
         record[4..8].copy_from_slice(&crc.to_le_bytes());
     }

@@ -1,4 +1,5 @@
-//! What a packed cache was made from: the settings of the data set, and name, length and time of change of every file below its folders.
+//! What a packed cache was made from: the settings of the data set, and name, length and time of change of every file below its folders and
+//! of list files that lie elsewhere.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,10 @@ impl Origin<'_> {
     fn words(&self) -> String {
         // Another version may decode to other bits.
         let version = env!("CARGO_PKG_VERSION");
-        format!("{version} {:?} {:?} {:?}", self.config, self.split, self.size)
+        format!(
+            "{version} {:?} {:?} {:?}",
+            self.config, self.split, self.size
+        )
     }
 
     /// Name of its file: that of the set, the size, and eight digits that tell settings apart.
@@ -65,6 +69,9 @@ impl Origin<'_> {
             let mut seen = BTreeSet::new();
             walk(&root, DEPTH, &mut seen, &mut hash)?;
         }
+        for list in lists(self.config, self.split) {
+            add_file(&list, &mut hash);
+        }
         Ok(hash.finalize().into())
     }
 }
@@ -75,6 +82,32 @@ fn roots(config: &DatasetConfig) -> Vec<PathBuf> {
     all.extend(config.mixed.sources.iter().flat_map(|(_, c)| roots(c)));
     all.retain(|r| !r.as_os_str().is_empty());
     all
+}
+
+/// Splits that are given as the path of a file, which may lie anywhere.
+fn lists(config: &DatasetConfig, split: &str) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = vec![split.into()];
+    for (_, source) in &config.mixed.sources {
+        all.extend(lists(source, &source.train));
+        all.extend(lists(source, &source.val));
+    }
+    all.retain(|p| p.is_file());
+    all
+}
+
+/// Adds name, length and time of change; of a link to nowhere the name alone. Is it a folder?
+fn add_file(path: &Path, hash: &mut Sha256) -> bool {
+    hash.update(path.as_os_str().as_encoded_bytes());
+    let Ok(meta) = std::fs::metadata(path) else {
+        return false;
+    };
+    if !meta.is_dir() {
+        hash.update(meta.len().to_le_bytes());
+        let time = meta.modified().ok();
+        let time = time.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        hash.update(time.map_or(0, |t| t.as_nanos()).to_le_bytes());
+    }
+    meta.is_dir()
 }
 
 /// Adds all files below `dir`, in the order of their names; a folder that was seen, by a link, is not gone through again.
@@ -90,19 +123,9 @@ fn walk(dir: &Path, depth: usize, seen: &mut BTreeSet<PathBuf>, hash: &mut Sha25
         .map_err(io)?;
     entries.sort_unstable();
     for path in entries {
-        hash.update(path.as_os_str().as_encoded_bytes());
-        // A link to nowhere has a name alone.
-        let Ok(meta) = std::fs::metadata(&path) else {
-            continue;
-        };
-        if meta.is_dir() {
+        if add_file(&path, hash) {
             walk(&path, depth - 1, seen, hash)?;
-            continue;
         }
-        hash.update(meta.len().to_le_bytes());
-        let time = meta.modified().ok();
-        let time = time.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-        hash.update(time.map_or(0, |t| t.as_nanos()).to_le_bytes());
     }
     Ok(())
 }

@@ -82,8 +82,15 @@ fn batches(c: &DataSetConfig, start: u64, threads: usize) -> Vec<(Vec<u32>, Stri
         ..Input::new(SIZE.0, SIZE.1)
     };
     let train = source.train;
-    let batches =
-        Batches::train(train.dataset, train.indices, input.clone(), 3, augment, (7, 1)).unwrap();
+    let batches = Batches::train(
+        train.dataset,
+        train.indices,
+        input.clone(),
+        3,
+        augment,
+        (7, 1),
+    )
+    .unwrap();
     let loader = Loader::new(batches, start, threads, 2, 0.0).unwrap();
     let mut all: Vec<_> = loader
         .take(8 - start as usize)
@@ -91,7 +98,11 @@ fn batches(c: &DataSetConfig, start: u64, threads: usize) -> Vec<(Vec<u32>, Stri
         .collect();
     let val = source.val;
     let held_out = Batches::sequential(val.dataset, val.indices, input, 3).unwrap();
-    all.extend(Loader::new(held_out, 0, threads, 2, 0.0).unwrap().map(|b| bits(&b.unwrap())));
+    all.extend(
+        Loader::new(held_out, 0, threads, 2, 0.0)
+            .unwrap()
+            .map(|b| bits(&b.unwrap())),
+    );
     all
 }
 
@@ -107,15 +118,27 @@ fn the_bits_are_those_of_the_files_whatever_the_threads_and_the_start() {
     for mut c in formats(&dir) {
         for augment in &crops {
             c.augment = augment.clone();
-            c.centre = if c.format == Format::ImageFolder { 0.875 } else { 0.0 };
+            c.centre = if c.format == Format::ImageFolder {
+                0.875
+            } else {
+                0.0
+            };
             c.packed = PathBuf::new();
             let files = batches(&c, 0, 1);
             c.packed = packs.clone();
             assert!(batches(&c, 0, 0) == files, "{:?} {augment:?}", c.format);
             // Two epochs are 4 batches: in the middle of the second.
-            assert!(batches(&c, 3, 2) == files[3..], "{:?} {augment:?}", c.format);
+            assert!(
+                batches(&c, 3, 2) == files[3..],
+                "{:?} {augment:?}",
+                c.format
+            );
             c.cache = augment.is_empty() && c.centre == 0.0;
-            assert!(batches(&c, 1, 3) == files[1..], "{:?} {augment:?}", c.format);
+            assert!(
+                batches(&c, 1, 3) == files[1..],
+                "{:?} {augment:?}",
+                c.format
+            );
             c.cache = false;
         }
     }
@@ -166,6 +189,20 @@ fn made_once_and_anew_when_a_file_changes() {
     other.classes = vec!["car".into()];
     open(&other, &packs).0.unwrap();
     assert_eq!(std::fs::read_dir(&packs).unwrap().count(), 2);
+}
+
+#[test]
+fn a_list_that_lies_elsewhere_counts_too() {
+    let (dir, packs) = scenes();
+    let mut c = config(&dir, Format::Kitti, "kitti");
+    let list = dir.path().join("my-split.txt");
+    let ids = std::fs::read_to_string(c.root.join("ImageSets/train.txt")).unwrap();
+    std::fs::write(&list, &ids).unwrap();
+    c.train = list.to_str().unwrap().into();
+    assert_eq!(open(&c, &packs).1.len(), 1);
+    assert!(open(&c, &packs).1.is_empty());
+    std::fs::write(&list, ids + "\n").unwrap();
+    assert!(open(&c, &packs).1[0].contains("changed since"));
 }
 
 #[test]

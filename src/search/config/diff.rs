@@ -20,6 +20,11 @@ pub const FREE_KEYS: [&str; 10] = [
     "checkpoint.keep",
 ];
 
+/// Nor does any on whether pictures come from a packed cache, of whatever data set.
+fn is_free(key: &str) -> bool {
+    FREE_KEYS.contains(&key) || (key.starts_with("data.") && key.ends_with(".packed"))
+}
+
 /// One key with two values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -67,7 +72,7 @@ impl Config {
         let changes: Vec<Change> = self
             .changes(new)
             .into_iter()
-            .filter(|c| !FREE_KEYS.contains(&c.key.as_str()))
+            .filter(|c| !is_free(&c.key))
             .collect();
         if changes.is_empty() {
             return Ok(());
