@@ -79,31 +79,43 @@ impl Photometric {
     }
 
     /// [`pixel`](Self::pixel) of every pixel of three rows, R, G and B, but for the order of the channels. The same bits, faster.
-    pub fn rows(&self, mut rows: [&mut [f32]; 3]) {
-        let every = |rows: &mut [&mut [f32]; 3], f: &dyn Fn(&mut [f32])| {
-            rows.iter_mut().for_each(|row| f(row));
-        };
-        let contrast = |row: &mut [f32]| {
-            if let Some(c) = self.contrast {
-                row.iter_mut().for_each(|v| *v = (*v * c).clamp(0.0, 255.0));
-            }
-        };
-        if let Some(b) = self.brightness {
-            every(&mut rows, &|row| {
-                row.iter_mut().for_each(|v| *v = (*v + b).clamp(0.0, 255.0));
-            });
+    #[inline(always)]
+    pub fn rows(&self, [r, g, b]: [&mut [f32]; 3]) {
+        if let Some(add) = self.brightness {
+            shift(r, add);
+            shift(g, add);
+            shift(b, add);
         }
-        if self.contrast_first {
-            every(&mut rows, &contrast);
+        let early = self.contrast.filter(|_| self.contrast_first);
+        let late = self.contrast.filter(|_| !self.contrast_first);
+        if let Some(by) = early {
+            scale(r, by);
+            scale(g, by);
+            scale(b, by);
         }
         if self.saturation.is_some() || self.hue.is_some() {
-            let [r, g, b] = &mut rows;
             let (saturation, hue) = (self.saturation.unwrap_or(1.0), self.hue.unwrap_or(0.0));
             colour(r, g, b, saturation, hue);
         }
-        if !self.contrast_first {
-            every(&mut rows, &contrast);
+        if let Some(by) = late {
+            scale(r, by);
+            scale(g, by);
+            scale(b, by);
         }
+    }
+}
+
+#[inline(always)]
+fn shift(row: &mut [f32], add: f32) {
+    for v in row {
+        *v = (*v + add).clamp(0.0, 255.0);
+    }
+}
+
+#[inline(always)]
+fn scale(row: &mut [f32], by: f32) {
+    for v in row {
+        *v = (*v * by).clamp(0.0, 255.0);
     }
 }
 
@@ -115,6 +127,7 @@ fn coloured(p: [f32; 3], saturation: f32, hue: f32) -> [f32; 3] {
 }
 
 /// [`coloured`] of rows.
+#[inline(always)]
 fn colour(r: &mut [f32], g: &mut [f32], b: &mut [f32], saturation: f32, hue: f32) {
     let n = r.len().min(g.len()).min(b.len());
     let (r, g, b) = (&mut r[..n], &mut g[..n], &mut b[..n]);
@@ -124,6 +137,7 @@ fn colour(r: &mut [f32], g: &mut [f32], b: &mut [f32], saturation: f32, hue: f32
 }
 
 /// `v` modulo `by`, for -`by` <= `v` < 2 `by`; a remainder that needs no loop, so that it can be vectorised. The same bits.
+#[inline(always)]
 fn wrapped(v: f32, by: f32) -> f32 {
     let v = if v >= by { v - by } else { v };
     if v < 0.0 { v + by } else { v }

@@ -1,43 +1,37 @@
-//! From resized 8-bit pixels to normalised planes, in one pass over the picture: colours change a row at a time, in loops that the compiler
-//! vectorises.
+//! From resized 8-bit pixels to normalised planes, in one pass over the picture: a row at a time, in loops that the compiler vectorises.
 
 use super::input::Seen;
 use super::normalise::Normalise;
 use super::photometric::Photometric;
 use super::transform::Shown;
+use crate::backend::host::widest::{Plain, widest};
 
 /// Fills `out`, `(3, H, W)` of `size` (height, width), with a shown part: distorted, normalised, mirrored; around it goes the border colour,
 /// and the hole is the mean.
 pub fn fill(n: &Normalise, seen: &Seen, shown: &Shown, size: (usize, usize), out: &mut [f32]) {
     let (height, width) = size;
-    let norm = |v: f32, c: usize| (v / 255.0 - n.mean[c]) / n.std[c];
-    let outside: [f32; 3] = std::array::from_fn(|c| seen.border.map_or(0.0, |v| norm(v, c)));
     let (rows, columns) = (&shown.rows, &shown.columns);
-    let mut painter = match &seen.photometric {
-        None => Painter::Table(Box::new(std::array::from_fn(|c| {
-            std::array::from_fn(|v| norm(v as f32, c))
-        }))),
-        Some(p) => Painter::Rows(p, std::array::from_fn(|_| vec![0.0; columns.len()])),
-    };
     for (c, plane) in out.chunks_exact_mut(height * width).enumerate() {
-        plane[..rows.start * width].fill(outside[c]);
-        plane[rows.end * width..].fill(outside[c]);
+        let outside = seen
+            .border
+            .map_or(0.0, |v| (v / 255.0 - n.mean[c]) / n.std[c]);
+        plane[..rows.start * width].fill(outside);
+        plane[rows.end * width..].fill(outside);
         for row in plane[rows.start * width..rows.end * width].chunks_exact_mut(width) {
-            row[..columns.start].fill(outside[c]);
-            row[columns.end..].fill(outside[c]);
+            row[..columns.start].fill(outside);
+            row[columns.end..].fill(outside);
         }
     }
     let (red, rest) = out.split_at_mut(height * width);
     let (green, blue) = rest.split_at_mut(height * width);
     let mut planes = [red, green, blue];
-    for (y, line) in rows
-        .clone()
-        .zip(shown.pixels.chunks_exact(3 * columns.len().max(1)))
-    {
-        let place = y * width + columns.start..y * width + columns.end;
-        let mut targets = planes.each_mut().map(|p| &mut p[place.clone()]);
-        painter.row(n, line, shown.flip, &mut targets);
-    }
+    widest(Paint {
+        n,
+        photometric: seen.photometric.as_ref(),
+        shown,
+        width,
+        planes: planes.each_mut().map(|p| &mut **p),
+    });
     if let Some([rows, columns]) = &seen.hole {
         for plane in planes {
             for y in rows.clone() {
@@ -47,52 +41,57 @@ pub fn fill(n: &Normalise, seen: &Seen, shown: &Shown, size: (usize, usize), out
     }
 }
 
-/// How rows are made.
-enum Painter<'a> {
-    /// Every value of every channel, normalised.
-    Table(Box<[[f32; 256]; 3]>),
-    /// Distortion, and a row of each channel.
-    Rows(&'a Photometric, [Vec<f32>; 3]),
+/// Paints the shown part.
+struct Paint<'a> {
+    n: &'a Normalise,
+    photometric: Option<&'a Photometric>,
+    shown: &'a Shown<'a>,
+    width: usize,
+    planes: [&'a mut [f32]; 3],
 }
 
-impl Painter<'_> {
-    /// One row of interleaved pixels to rows of planes.
-    fn row(&mut self, n: &Normalise, line: &[u8], flip: bool, to: &mut [&mut [f32]; 3]) {
-        match self {
-            Painter::Table(table) => {
-                let paint = |(pixel, i): (&[u8], usize)| {
-                    for c in 0..3 {
-                        to[c][i] = table[c][usize::from(pixel[c])];
-                    }
-                };
-                each(line, flip, paint);
+impl Plain for Paint<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Shown { rows, columns, .. } = self.shown;
+        let order = self.photometric.and_then(|p| p.order);
+        let order = order.unwrap_or([0, 1, 2]);
+        let mut line = [(); 3].map(|()| vec![0.0f32; columns.len()]);
+        let pixels = self.shown.pixels.chunks_exact(3 * columns.len().max(1));
+        for (y, from) in rows.clone().zip(pixels) {
+            let [r, g, b] = &mut line;
+            split(from, r, g, b);
+            if let Some(p) = self.photometric {
+                p.rows([r, g, b]);
             }
-            Painter::Rows(p, rows) => {
-                let [r, g, b] = rows.each_mut().map(|row| row.as_mut_slice());
-                let part = |(pixel, i): (&[u8], usize)| {
-                    (r[i], g[i], b[i]) = (pixel[0].into(), pixel[1].into(), pixel[2].into());
-                };
-                each(line, flip, part);
-                p.rows([&mut *r, &mut *g, &mut *b]);
-                let order = p.order.unwrap_or([0, 1, 2]);
-                for c in 0..3 {
-                    let (mean, std) = (n.mean[c], n.std[c]);
-                    for (t, v) in to[c].iter_mut().zip(&rows[order[c]]) {
-                        *t = (v / 255.0 - mean) / std;
-                    }
-                }
+            let place = y * self.width + columns.start..y * self.width + columns.end;
+            for c in 0..3 {
+                let (mean, std) = (self.n.mean[c], self.n.std[c]);
+                let to = &mut self.planes[c][place.clone()];
+                normalised(&line[order[c]], mean, std, self.shown.flip, to);
             }
         }
     }
 }
 
-/// Every pixel of a line with its place, counted from the other end if it is mirrored.
-fn each(line: &[u8], flip: bool, f: impl FnMut((&[u8], usize))) {
-    let pixels = line.chunks_exact(3);
-    let n = pixels.len();
+/// Interleaved pixels to a row of each channel.
+#[inline(always)]
+fn split(from: &[u8], r: &mut [f32], g: &mut [f32], b: &mut [f32]) {
+    let pixels = from.as_chunks::<3>().0;
+    for (((p, r), g), b) in pixels.iter().zip(r).zip(g).zip(b) {
+        (*r, *g, *b) = (p[0].into(), p[1].into(), p[2].into());
+    }
+}
+
+/// Values of 0 to 255 normalised, from the other end if mirrored.
+#[inline(always)]
+fn normalised(from: &[f32], mean: f32, std: f32, flip: bool, to: &mut [f32]) {
+    let norm = |v: f32| (v / 255.0 - mean) / std;
     match flip {
-        false => pixels.zip(0..n).for_each(f),
-        true => pixels.zip((0..n).rev()).for_each(f),
+        false => to.iter_mut().zip(from).for_each(|(t, v)| *t = norm(*v)),
+        true => (to.iter_mut().zip(from.iter().rev())).for_each(|(t, v)| *t = norm(*v)),
     }
 }
 

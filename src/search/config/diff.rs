@@ -129,6 +129,9 @@ mod tests {
         assert!(a.check_resume(&b).is_ok());
         b.search.alpha.lr = 0.5;
         b.data.insert("x".into(), Default::default());
+        let mut packed = b.clone();
+        packed.data.get_mut("x").unwrap().packed = "packs".into();
+        assert!(b.check_resume(&packed).is_ok());
         b.model.reductions = Some(vec![1]);
         let e = a.check_resume(&b).unwrap_err();
         assert_eq!(e.code(), Code::ConfigChanged);
