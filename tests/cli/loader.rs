@@ -9,11 +9,11 @@ fn every_stage_from_files_and_from_a_packed_cache() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
     let (scenes, packs) = (path("scenes"), path("packs"));
     let size = ["--size", "48x64", "--train", "6", "--val", "2"];
-    mtnas(&[&["data", "synth", &scenes], &size[..]].concat());
+    mtnas(&[&["data", "synth", &scenes][..], &size].concat());
     let kitti = format!("{scenes}/kitti");
     let short = ["--seconds", "0.01", "--threads", "2", "--batch", "3"];
     let more = ["--input", "32x64", "--packed", &packs, "--step-ms", "0,5"];
-    let all = [&["bench", "loader", &kitti], &short[..], &more].concat();
+    let all = [&["bench", "loader", &kitti][..], &short, &more].concat();
 
     let v = json(&mtnas(&[&all[..], &["--json"]].concat()));
     assert_eq!((&v["batch"], &v["threads"]), (&3.into(), &2.into()));
@@ -62,35 +62,35 @@ fn every_stage_from_files_and_from_a_packed_cache() {
 }
 
 #[test]
-fn the_targets_of_a_configuration_count_too() {
+fn every_data_set_of_a_configuration_with_its_targets() {
     let dir = tempfile::tempdir().unwrap();
     let scenes = dir.path().join("scenes").to_str().unwrap().to_string();
-    let size = ["--size", "64x96", "--train", "4", "--val", "2"];
-    mtnas(&[&["data", "synth", &scenes], &size[..]].concat());
+    let few = ["--train", "4", "--val", "2"];
+    mtnas(&[&["data", "synth", &scenes][..], &few].concat());
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/demo.toml");
+    let text = std::fs::read_to_string(demo).unwrap();
     let config = dir.path().join("c.toml");
-    let text = format!(
-        "[input]\nsize = [64, 96]\n[tasks.det]\nkind = \"detection\"\ndata = \"kitti\"\n\
-         [data.kitti]\nformat = \"kitti\"\nroot = \"{scenes}/kitti\"\n[model]\ndet_levels = 4\n\
-         [search.ablation]\npresearch = false\n"
-    );
-    std::fs::write(&config, text).unwrap();
-    let o = mtnas(&[
+    std::fs::write(&config, text.replace("demo/data", &scenes)).unwrap();
+    let config = config.to_str().unwrap();
+    let v = json(&mtnas(&[
         "bench",
         "loader",
-        config.to_str().unwrap(),
+        config,
         "--seconds",
         "0",
+        "--batch",
+        "2",
         "--json",
-    ]);
-    let v = json(&o);
+    ]));
     let sets = v["sets"].as_array().unwrap();
-    assert_eq!(sets.len(), 1, "{v}");
-    assert_eq!(sets[0]["name"], "kitti");
-    let stages = &sets[0]["measured"][0]["stages"];
-    assert!(
-        stages["targets"]["ms"]["median"].as_f64().unwrap() > 0.0,
-        "{stages}"
-    );
+    let facts = |k: &str| sets.iter().map(|s| s[k].clone()).collect::<Vec<_>>();
+    assert_eq!(facts("name"), ["cityscapes", "kitti", "objects"]);
+    let sizes = [[96, 160], [96, 160], [32, 32]].map(|s| serde_json::json!(s));
+    assert_eq!(facts("input"), sizes);
+    for (set, targets) in sets.iter().zip([true, true, false]) {
+        let stages = set["measured"][0]["stages"].as_object().unwrap();
+        assert_eq!(stages.contains_key("targets"), targets, "{set}");
+    }
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn bad_arguments_are_usage_errors() {
         &["--step-ms", "5,nan"],
         &["--batch", "0"],
     ] {
-        let o = mtnas(&[&["bench", "loader", "tests"], bad].concat());
+        let o = mtnas(&[&["bench", "loader", "tests"][..], bad].concat());
         assert_eq!(o.status.code(), Some(2), "{bad:?}: {}", err(&o));
     }
 }

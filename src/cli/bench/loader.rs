@@ -43,7 +43,8 @@ where a sample is a picture file. `one thread` makes whole batches in a single
 thread, `loader` in --threads of them while nothing else runs. --step-ms asks
 which share of its time a step of that length would wait for its batch.
 
---packed (or `packed` of the configuration) packs the split first, whole.
+--packed (or `packed` of the configuration) packs the split first, whole;
+`cache` of the configuration is left out.
 Files that were read before come from the system's memory: `read` is then not
 the disk's.")]
 pub(super) struct LoaderArguments {
@@ -174,6 +175,7 @@ fn measure(a: &LoaderArguments, config: &Config, s: &Subject, n: usize) -> Resul
     };
     let files = DataSetConfig {
         packed: PathBuf::new(),
+        cache: false,
         ..s.data.clone()
     };
     let mut all = vec![measured("files", a, config, s, &files, n)?];
