@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::dataset::{Dataset, Kind, Sample};
-use super::transform::{View, Window, resize};
+use super::transform::{LEAST_SIDE, View, Window, resize};
 use crate::annotation::{Annotation, KittiTruth};
 use crate::error::Result;
 
@@ -41,15 +41,16 @@ impl Cached {
         let sample = self.inner.load(index)?;
         let loaded = (sample.image.height, sample.image.width);
         let _ = self.sizes[index].set(self.inner.own_size(index, loaded));
-        at_size(sample, Some(self.size))
+        at_size(sample, Some(self.size), LEAST_SIDE)
     }
 }
 
-/// A sample resized to (height, width), annotation and all, as a network that sees it whole would; `None` leaves it as it is.
+/// A sample resized to (height, width), annotation and all, as a network that sees it whole would, without objects of a side below `least`;
+/// `None` leaves it as it is.
 ///
 /// # Errors
 /// `Internal` if the resizer refuses.
-pub(super) fn at_size(sample: Sample, size: Option<(usize, usize)>) -> Result<Sample> {
+pub(super) fn at_size(sample: Sample, size: Option<(usize, usize)>, least: f32) -> Result<Sample> {
     let source = (sample.image.height, sample.image.width);
     let Some(size) = size else {
         return Ok(sample);
@@ -58,7 +59,7 @@ pub(super) fn at_size(sample: Sample, size: Option<(usize, usize)>) -> Result<Sa
     Ok(Sample {
         id: sample.id,
         image: resize(&sample.image, size.0, size.1)?,
-        annotation: view.annotation(&sample.annotation),
+        annotation: view.annotation_from(&sample.annotation, least),
     })
 }
 

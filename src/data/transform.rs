@@ -16,6 +16,9 @@ use crate::annotation::{
 };
 use crate::error::{Code, Error, Result};
 
+/// Sides of an object below this many network pixels are too short to learn.
+pub const LEAST_SIDE: f32 = 1.0;
+
 /// A rectangle of a source picture, in its pixels; may reach outside.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
@@ -252,6 +255,10 @@ impl View {
 
     /// A box in network pixels, clipped; `None` if less than one pixel of either side is left.
     pub fn bbox(&self, b: &BBox) -> Option<BBox> {
+        self.bbox_from(b, LEAST_SIDE)
+    }
+
+    fn bbox_from(&self, b: &BBox, least: f32) -> Option<BBox> {
         let (ax, ay) = self.axes?;
         let fit = |v: f64, top: usize| v.clamp(0.0, top as f64) as f32;
         let (height, width) = self.size;
@@ -266,16 +273,21 @@ impl View {
             fit(ay.to_target(b.y1 as f64), height),
             fit(ay.to_target(b.y2 as f64), height),
         );
-        (x2 - x1 >= 1.0 && y2 - y1 >= 1.0).then_some(BBox { x1, y1, x2, y2 })
+        (x2 - x1 >= least && y2 - y1 >= least).then_some(BBox { x1, y1, x2, y2 })
     }
 
     /// The annotation in network pixels. Objects with less than a pixel left are dropped.
     pub fn annotation(&self, annotation: &Annotation) -> Annotation {
+        self.annotation_from(annotation, LEAST_SIDE)
+    }
+
+    /// The annotation in network pixels. Objects with less than `least` pixels of a side left are dropped.
+    pub fn annotation_from(&self, annotation: &Annotation, least: f32) -> Annotation {
         match annotation {
             Annotation::Objects(objects) => {
                 let kept = objects.iter().filter_map(|o| {
                     Some(Object {
-                        bbox: self.bbox(&o.bbox)?,
+                        bbox: self.bbox_from(&o.bbox, least)?,
                         ..*o
                     })
                 });
@@ -285,7 +297,8 @@ impl View {
             Annotation::Class(c) => Annotation::Class(*c),
             Annotation::Values(map) => Annotation::Values(self.values(map)),
             Annotation::Joint(parts) => {
-                Annotation::Joint(parts.iter().map(|p| self.annotation(p)).collect())
+                let part = |p| self.annotation_from(p, least);
+                Annotation::Joint(parts.iter().map(part).collect())
             }
         }
     }

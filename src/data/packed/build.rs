@@ -21,6 +21,9 @@ const CHUNK: usize = 32;
 /// Time between two notes.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Objects too small for the network are kept: whether one is may depend on rounding after it was mirrored, which is still to come.
+pub const NO_LEAST: f32 = f32::NEG_INFINITY;
+
 /// What goes into a packed cache.
 pub struct Plan<'a> {
     /// Its samples.
@@ -62,7 +65,7 @@ impl Plan<'_> {
         let (height, width) = (sample.image.height, sample.image.width);
         let own = self.set.own_size(index, (height, width));
         head.own = sides(own.0, own.1);
-        let sample = at_size(sample, self.size)?;
+        let sample = at_size(sample, self.size, NO_LEAST)?;
         head.size = sides(sample.image.height, sample.image.width);
         let annotation = encode(&sample.annotation);
         head.annotation = annotation.len() as u64;

@@ -14,7 +14,7 @@ pub mod stamp;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::build::{Plan, build};
+use self::build::{NO_LEAST, Plan, build};
 use self::file::PackFile;
 use self::stamp::{Origin, check_place};
 use super::cached::at_size;
@@ -132,7 +132,7 @@ impl Dataset for Packed {
                 annotation,
             }),
             // It could not be read when the file was made; its own error says why.
-            None => at_size(self.inner.load(index)?, self.size),
+            None => at_size(self.inner.load(index)?, self.size, NO_LEAST),
         }
     }
 }
