@@ -303,7 +303,7 @@ settings! {
     pub struct LoaderConfig {
         /// Reader threads; 0: one for each core. The batches do not depend on it.
         pub threads: usize = 0,
-        /// Batches kept ready.
+        /// Batches kept ready. Where there are more threads than that, several make the images of one batch.
         pub prefetch: usize = 2,
         /// Who crops, resizes, mirrors, distorts and normalises training images where a GPU computes: its kernels (`auto`), or the reader
         /// threads. The numbers are the same.
