@@ -17,6 +17,8 @@ mod export;
 mod genotypes;
 #[path = "cli/hand.rs"]
 mod hand;
+#[path = "cli/loader.rs"]
+mod loader;
 #[path = "cli/memory.rs"]
 mod memory;
 #[path = "cli/net.rs"]

@@ -81,7 +81,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "data",
-        &["annotation", "error", "files", "rng", "settings", "tensor"],
+        &[
+            "annotation",
+            "backend",
+            "error",
+            "files",
+            "rng",
+            "settings",
+            "tensor",
+        ],
     ),
     (
         "export",

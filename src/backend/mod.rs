@@ -10,6 +10,7 @@ pub mod driver;
 pub mod emulated;
 pub mod engine;
 pub mod host;
+pub mod mapped;
 pub mod queue;
 pub mod record;
 pub mod threads;

@@ -49,7 +49,7 @@ macro_rules! commands {
 commands! {
     /// Show, count, check, convert and draw architectures
     Arch: arch;
-    /// Time a search step, operations, or the kernels of a device
+    /// Time a search step, operations, the loader, or the kernels of a device
     Bench: bench;
     /// Show, check, compare and explain configurations
     Config: config;

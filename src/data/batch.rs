@@ -1,11 +1,12 @@
 //! Samples to batches: which samples a step sees, and how each becomes network input. A pure function of the step.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::augment::Augmentation;
 use super::config::OnCorrupt;
 use super::dataset::{Dataset, Kind, Sample};
 use super::input::{Input, Seen};
+use super::slots;
 use super::split::Epochs;
 use crate::annotation::Annotation;
 use crate::error::{Code, Error, Result};
@@ -61,6 +62,20 @@ pub struct Batches {
     order: Order,
     indices: Vec<usize>,
     batch: usize,
+    /// Threads that make the samples of a batch.
+    pub(super) threads: usize,
+}
+
+/// Says whether reading shall stop.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// # Errors
+/// `Interrupted` when it says yes.
+pub(super) fn check_stop(stop: Stop) -> Result<()> {
+    match stop() {
+        true => Err(Error::new(Code::Interrupted, "reading was stopped")),
+        false => Ok(()),
+    }
 }
 
 impl Batches {
@@ -91,6 +106,7 @@ impl Batches {
             order,
             indices,
             batch,
+            threads: 1,
         })
     }
 
@@ -172,7 +188,7 @@ impl Batches {
         &self,
         index: usize,
         skipped: &mut Vec<Skipped>,
-        load: &dyn Fn(usize) -> Result<T>,
+        load: &(dyn Fn(usize) -> Result<T> + Sync),
     ) -> Result<Option<(usize, T)>> {
         let error = match load(index) {
             Ok(sample) => return Ok(Some((index, sample))),
@@ -245,39 +261,55 @@ impl Batches {
     ///
     /// # Errors
     /// The first sample that cannot be read, with its file.
-    pub fn get(&self, step: u64, stop: &dyn Fn() -> bool) -> Result<Batch> {
+    pub fn get(&self, step: u64, stop: Stop) -> Result<Batch> {
         let wanted = self.wanted(step);
         let (height, width) = self.input.size;
-        let mut data = Vec::with_capacity(wanted.len() * 3 * height * width);
-        let (mut annotations, mut ids, mut indices, mut sizes) = (vec![], vec![], vec![], vec![]);
-        let mut skipped = vec![];
-        for (slot, &index) in wanted.iter().enumerate() {
-            if stop() {
-                return Err(Error::new(Code::Interrupted, "reading was stopped"));
-            }
-            let Some((index, sample)) =
-                self.load_or_next(index, &mut skipped, &|i| self.load(i))?
-            else {
-                continue;
+        let values = 3 * height * width;
+        let mut data = vec![0.0; wanted.len() * values];
+        let places: Vec<_> = data.chunks_exact_mut(values).map(Mutex::new).collect();
+        let made = slots::each(wanted.len(), self.threads, &|slot| {
+            check_stop(stop)?;
+            let mut skipped = vec![];
+            let found = self.load_or_next(wanted[slot], &mut skipped, &|i| self.load(i))?;
+            let Some((index, sample)) = found else {
+                return Ok((None, skipped));
             };
-            let (values, annotation) = match &self.order {
-                Order::Sequential => self.input.prepare(&sample, None)?,
+            // Nobody else asks for the place of this slot.
+            let mut out = places[slot].lock().unwrap_or_else(|e| e.into_inner());
+            let annotation = match &self.order {
+                Order::Sequential => self.input.prepare_into(&sample, None, &mut out)?,
                 Order::Train { augment, .. } => {
                     let mut rng = self.draws(step, slot);
-                    self.input.prepare(&sample, Some((augment, &mut rng)))?
+                    let augment = Some((augment, &mut rng));
+                    self.input.prepare_into(&sample, augment, &mut out)?
                 }
             };
-            data.extend_from_slice(&values);
-            annotations.push(annotation);
-            ids.push(sample.id);
-            indices.push(index);
             let loaded = (sample.image.height, sample.image.width);
-            sizes.push(self.dataset.own_size(index, loaded));
+            let size = self.dataset.own_size(index, loaded);
+            Ok((Some((index, sample.id, size, annotation)), skipped))
+        })?;
+        drop(places);
+        let (mut annotations, mut ids, mut indices, mut sizes) = (vec![], vec![], vec![], vec![]);
+        let mut skipped = vec![];
+        for (slot, (sample, left_out)) in made.into_iter().enumerate() {
+            skipped.extend(left_out);
+            let Some((index, id, size, annotation)) = sample else {
+                continue;
+            };
+            let place = ids.len();
+            if place < slot {
+                data.copy_within(slot * values..(slot + 1) * values, place * values);
+            }
+            annotations.push(annotation);
+            ids.push(id);
+            indices.push(index);
+            sizes.push(size);
         }
         if ids.is_empty() {
             let first = skipped.swap_remove(0).error;
             return Err(first.note("no other sample of the batch can be read"));
         }
+        data.truncate(ids.len() * values);
         let images = Tensor::from_f32([ids.len(), 3, height, width], data)?;
         Ok(Batch {
             step,

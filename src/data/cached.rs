@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::dataset::{Dataset, Kind, Sample};
-use super::transform::{View, Window, resize};
+use super::transform::{LEAST_SIDE, View, Window, resize};
 use crate::annotation::{Annotation, KittiTruth};
 use crate::error::Result;
 
@@ -39,15 +39,28 @@ impl Cached {
 
     fn resized(&self, index: usize) -> Result<Sample> {
         let sample = self.inner.load(index)?;
-        let source = (sample.image.height, sample.image.width);
-        let _ = self.sizes[index].set(source);
-        let view = View::new(&Window::whole(source.0, source.1), source, self.size);
-        Ok(Sample {
-            id: sample.id,
-            image: resize(&sample.image, self.size.0, self.size.1)?,
-            annotation: view.annotation(&sample.annotation),
-        })
+        let loaded = (sample.image.height, sample.image.width);
+        let _ = self.sizes[index].set(self.inner.own_size(index, loaded));
+        at_size(sample, Some(self.size), LEAST_SIDE)
     }
+}
+
+/// A sample resized to (height, width), annotation and all, as a network that sees it whole would, without objects of a side below `least`;
+/// `None` leaves it as it is.
+///
+/// # Errors
+/// `Internal` if the resizer refuses.
+pub(super) fn at_size(sample: Sample, size: Option<(usize, usize)>, least: f32) -> Result<Sample> {
+    let source = (sample.image.height, sample.image.width);
+    let Some(size) = size else {
+        return Ok(sample);
+    };
+    let view = View::new(&Window::whole(source.0, source.1), source, size);
+    Ok(Sample {
+        id: sample.id,
+        image: resize(&sample.image, size.0, size.1)?,
+        annotation: view.annotation_from(&sample.annotation, least),
+    })
 }
 
 fn bytes_of(sample: &Sample) -> usize {

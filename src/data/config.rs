@@ -181,6 +181,9 @@ settings! {
         pub waymo: WaymoConfig = WaymoConfig::default(),
         /// Of what a data set of `format = "mixed"` is made.
         pub mixed: MixedConfig = MixedConfig::default(),
+        /// Folder for packed caches, one file a split: pictures are decoded once, at the first start, and come from there from then on, bit
+        /// for bit the same; not inside the data set. Empty: none.
+        pub packed: PathBuf = PathBuf::new(),
     }
 }
 
@@ -300,7 +303,7 @@ settings! {
     pub struct LoaderConfig {
         /// Reader threads; 0: one for each core. The batches do not depend on it.
         pub threads: usize = 0,
-        /// Batches kept ready.
+        /// Batches kept ready. Where there are more threads than that, several make the images of one batch.
         pub prefetch: usize = 2,
         /// Who crops, resizes, mirrors, distorts and normalises training images where a GPU computes: its kernels (`auto`), or the reader
         /// threads. The numbers are the same.
@@ -308,5 +311,15 @@ settings! {
         /// Share of the GPU's memory that is free when a stage begins, at most, in which decoded images stay from their first use on, 0 to
         /// 0.9; those beyond it are decoded and go up anew for each batch.
         pub resident: f64 = 0.5,
+    }
+}
+
+impl LoaderConfig {
+    /// Number of reader threads: as many as cores for 0.
+    pub fn reader_threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::config::OnCorrupt;
 use super::dataset::Sample;
 use super::normalise::Normalise;
 use super::photometric::Photometric;
+use super::pixels;
 use super::transform::{View, Window};
 use crate::annotation::Annotation;
 use crate::error::{Code, Error, Result};
@@ -116,47 +117,27 @@ impl Input {
         sample: &Sample,
         augment: Option<(&Augmentation, &mut Rng)>,
     ) -> Result<(Vec<f32>, Annotation)> {
-        let source = (sample.image.height, sample.image.width);
-        let seen = self.see(source, &sample.annotation, augment);
-        let (mut planes, [rows, columns]) = seen.view.planes(&sample.image)?;
-        let photometric = seen.photometric.as_ref();
-        self.colours(&mut planes, rows, columns, photometric, seen.border);
-        if let Some([rows, columns]) = seen.hole {
-            let (height, width) = self.size;
-            for row in (0..3).flat_map(|c| rows.clone().map(move |y| c * height + y)) {
-                planes[row * width..][columns.clone()].fill(0.0);
-            }
-        }
-        Ok((planes, seen.view.annotation(&seen.annotation)))
+        let (height, width) = self.size;
+        let mut values = vec![0.0; 3 * height * width];
+        let annotation = self.prepare_into(sample, augment, &mut values)?;
+        Ok((values, annotation))
     }
 
-    /// Distorts and normalises planes of 0 to 255 in place; outside the shown rows and columns goes the border colour.
-    fn colours(
+    /// As [`Input::prepare`], into the `3 * H * W` values of `out`.
+    ///
+    /// # Errors
+    /// As [`Input::prepare`].
+    pub fn prepare_into(
         &self,
-        planes: &mut [f32],
-        rows: Range<usize>,
-        columns: Range<usize>,
-        photometric: Option<&Photometric>,
-        border: Option<f32>,
-    ) {
-        let (height, width) = self.size;
-        let plane = height * width;
-        let n = &self.normalise;
-        let norm = |v: f32, c: usize| (v / 255.0 - n.mean[c]) / n.std[c];
-        let outside: [f32; 3] = std::array::from_fn(|c| border.map_or(0.0, |v| norm(v, c)));
-        for y in 0..height {
-            for x in 0..width {
-                let i = y * width + x;
-                let mut p = [planes[i], planes[plane + i], planes[2 * plane + i]];
-                if rows.contains(&y) && columns.contains(&x) {
-                    p = photometric.map_or(p, |d| d.pixel(p));
-                    p = std::array::from_fn(|c| norm(p[c], c));
-                } else {
-                    p = outside;
-                }
-                (0..3).for_each(|c| planes[c * plane + i] = p[c]);
-            }
-        }
+        sample: &Sample,
+        augment: Option<(&Augmentation, &mut Rng)>,
+        out: &mut [f32],
+    ) -> Result<Annotation> {
+        let source = (sample.image.height, sample.image.width);
+        let seen = self.see(source, &sample.annotation, augment);
+        let shown = seen.view.shown(&sample.image)?;
+        pixels::fill(&self.normalise, &seen, &shown, self.size, out);
+        Ok(seen.view.annotation(&seen.annotation))
     }
 }
 

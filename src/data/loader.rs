@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use super::batch::{Batch, Batches, Skipped};
+use super::batch::{Batch, Batches, Skipped, Stop};
 use crate::error::{Code, Error, Result};
 
 /// An iterator over batches from a start step on; endless in training.
@@ -33,7 +33,7 @@ impl Skips for Batch {
 }
 
 /// Makes a batch of its number; asks whether to stop between samples.
-pub type Read<B> = Box<dyn Fn(&Batches, u64, &dyn Fn() -> bool) -> Result<B> + Send + Sync>;
+pub type Read<B> = Box<dyn Fn(&Batches, u64, Stop<'_>) -> Result<B> + Send + Sync>;
 
 struct Shared<B> {
     batches: Batches,
@@ -67,7 +67,9 @@ impl<B> Shared<B> {
 
     /// A batch; a panic in a decoder becomes an error of the batch, so that the consumer never waits for a dead thread.
     fn read(&self, step: u64) -> Result<B> {
-        let read = || (self.make)(&self.batches, step, &|| self.stopped());
+        let stop = &self.stop;
+        let stopped = || stop.load(Ordering::Relaxed);
+        let read = || (self.make)(&self.batches, step, &stopped);
         catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|p| {
             let text = p.downcast_ref::<String>().map(String::as_str);
             let text = text
@@ -110,21 +112,21 @@ impl Loader {
         prefetch: usize,
         max_corrupt: f64,
     ) -> Result<Loader> {
-        let whole = Box::new(|b: &Batches, step: u64, stop: &dyn Fn() -> bool| b.get(step, stop));
+        let whole = Box::new(|b: &Batches, step: u64, stop: Stop<'_>| b.get(step, stop));
         Loader::with(batches, start, threads, prefetch, max_corrupt, whole)
     }
 }
 
 impl<B: Skips + Send + 'static> Loader<B> {
-    /// Reads `batches` from batch `start` on, by `make`, up to `prefetch` batches ahead in `threads` threads; with 0 of either, in the
-    /// calling thread. `max_corrupt` is the largest share of the samples that [`OnCorrupt::Skip`] may leave out.
+    /// Reads `batches` from batch `start` on, by `make`, up to `prefetch` batches ahead in about `threads` threads; with 0 of either, in the
+    /// calling thread. Where there are more threads than batches ahead, several make the samples of one. `max_corrupt` is the largest share of the samples that [`OnCorrupt::Skip`] may leave out.
     ///
     /// [`OnCorrupt::Skip`]: super::config::OnCorrupt::Skip
     ///
     /// # Errors
     /// `Io` if a thread cannot be started.
     pub fn with(
-        batches: Batches,
+        mut batches: Batches,
         start: u64,
         threads: usize,
         prefetch: usize,
@@ -136,6 +138,11 @@ impl<B: Skips + Send + 'static> Loader<B> {
             wanted: start,
             done: BTreeMap::new(),
         });
+        let readers = threads.min(prefetch);
+        batches.threads = match readers {
+            0 => 1,
+            n => threads.div_ceil(n),
+        };
         let shared = Arc::new(Shared {
             end: batches.len(),
             batches,
@@ -153,8 +160,7 @@ impl<B: Skips + Send + 'static> Loader<B> {
             skipped: BTreeSet::new(),
             max_corrupt,
         };
-        // More threads than batches ahead would only wait.
-        for i in 0..threads.min(prefetch) {
+        for i in 0..readers {
             let shared = loader.shared.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("loader-{i}"))

@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`dataset`] (what a data set is), [`kitti`], [`cityscapes`], [`cifar`], [`image_folder`], [`dense`] (formats),
 //! [`box_set`] and [`mask_set`] with [`bdd100k`], [`coco`], [`voc`], [`listed`] (formats that share their checks);
-//! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`input`] (what it looks like), [`batch`],
-//! [`sight`] (a batch without its pixels), [`loader`];
+//! [`split`] (who sees what when), [`augment`], [`photometric`], [`transform`], [`pixels`], [`input`] (what it looks like), [`batch`],
+//! [`sight`] (a batch without its pixels), [`slots`], [`loader`]; [`cached`] and [`packed`] keep decoded pictures;
 //! [`source`] opens what a configuration names. [`synth`] makes data sets; [`check`], [`stats`], [`preview`] look at them;
 //! [`convert`] writes them in another format.
 //!
@@ -53,9 +53,11 @@ pub mod mtnas_layout;
 mod mutation_tests;
 pub mod normalise;
 pub mod npy_file;
+pub mod packed;
 pub mod parquet_file;
 mod parquet_pages;
 pub mod photometric;
+pub mod pixels;
 mod png_file;
 pub mod preview;
 #[cfg(test)]
@@ -64,6 +66,7 @@ mod published_mutation_tests;
 pub(crate) mod published_tests;
 pub mod results;
 pub mod sight;
+pub mod slots;
 pub mod source;
 pub mod split;
 pub mod stats;

@@ -13,7 +13,7 @@ pub struct Photometric {
     pub contrast_first: bool,
     /// Factor on the saturation of HSV, 0.5 to 1.5.
     pub saturation: Option<f32>,
-    /// Degrees added to the hue, -18 to 18.
+    /// Degrees added to the hue, -18 to 18; at most 360 either way.
     pub hue: Option<f32>,
     /// Channel `i` of the result is channel `order[i]`.
     pub order: Option<[usize; 3]>,
@@ -66,9 +66,8 @@ impl Photometric {
             p = contrast(p);
         }
         if self.saturation.is_some() || self.hue.is_some() {
-            let [h, s, v] = to_hsv(p);
-            let h = (h + self.hue.unwrap_or(0.0)).rem_euclid(360.0);
-            p = to_rgb([h, (s * self.saturation.unwrap_or(1.0)).min(1.0), v]);
+            let (saturation, hue) = (self.saturation.unwrap_or(1.0), self.hue.unwrap_or(0.0));
+            p = coloured(p, saturation, hue);
         }
         if !self.contrast_first {
             p = contrast(p);
@@ -78,28 +77,98 @@ impl Photometric {
             None => p,
         }
     }
+
+    /// [`pixel`](Self::pixel) of every pixel of three rows, R, G and B, but for the order of the channels. The same bits, faster.
+    #[inline(always)]
+    pub fn rows(&self, [r, g, b]: [&mut [f32]; 3]) {
+        if let Some(add) = self.brightness {
+            shift(r, add);
+            shift(g, add);
+            shift(b, add);
+        }
+        let early = self.contrast.filter(|_| self.contrast_first);
+        let late = self.contrast.filter(|_| !self.contrast_first);
+        if let Some(by) = early {
+            scale(r, by);
+            scale(g, by);
+            scale(b, by);
+        }
+        if self.saturation.is_some() || self.hue.is_some() {
+            let (saturation, hue) = (self.saturation.unwrap_or(1.0), self.hue.unwrap_or(0.0));
+            colour(r, g, b, saturation, hue);
+        }
+        if let Some(by) = late {
+            scale(r, by);
+            scale(g, by);
+            scale(b, by);
+        }
+    }
 }
 
-/// Hue in degrees, saturation 0 to 1, value in the units of the input.
+#[inline(always)]
+fn shift(row: &mut [f32], add: f32) {
+    for v in row {
+        *v = (*v + add).clamp(0.0, 255.0);
+    }
+}
+
+#[inline(always)]
+fn scale(row: &mut [f32], by: f32) {
+    for v in row {
+        *v = (*v * by).clamp(0.0, 255.0);
+    }
+}
+
+/// Changes saturation and hue of one pixel.
+#[inline(always)]
+fn coloured(p: [f32; 3], saturation: f32, hue: f32) -> [f32; 3] {
+    let [h, s, v] = to_hsv(p);
+    to_rgb([wrapped(h + hue, 360.0), (s * saturation).min(1.0), v])
+}
+
+/// [`coloured`] of rows.
+#[inline(always)]
+fn colour(r: &mut [f32], g: &mut [f32], b: &mut [f32], saturation: f32, hue: f32) {
+    let n = r.len().min(g.len()).min(b.len());
+    let (r, g, b) = (&mut r[..n], &mut g[..n], &mut b[..n]);
+    for i in 0..n {
+        [r[i], g[i], b[i]] = coloured([r[i], g[i], b[i]], saturation, hue);
+    }
+}
+
+/// `v` modulo `by`, for -`by` <= `v` < 2 `by`; a remainder that needs no loop, so that it can be vectorised. The same bits.
+#[inline(always)]
+fn wrapped(v: f32, by: f32) -> f32 {
+    let v = if v >= by { v - by } else { v };
+    if v < 0.0 { v + by } else { v }
+}
+
+/// Hue in degrees, saturation 0 to 1, value in the units of the input. Without branches, for the same reason.
+#[inline(always)]
 fn to_hsv([r, g, b]: [f32; 3]) -> [f32; 3] {
     let (max, min) = (r.max(g).max(b), r.min(g).min(b));
     let d = max - min;
-    if d <= 0.0 {
-        return [0.0, 0.0, max];
-    }
-    let h = if max == r {
-        (g - b) / d
+    let (from, to, add) = if max == r {
+        (g, b, 0.0)
     } else if max == g {
-        (b - r) / d + 2.0
+        (b, r, 2.0)
     } else {
-        (r - g) / d + 4.0
+        (r, g, 4.0)
     };
-    [(h * 60.0).rem_euclid(360.0), d / max, max]
+    let h = wrapped(((from - to) / d + add) * 60.0, 360.0);
+    let s = d / max;
+    // Of grey, black included, the quotients are none.
+    if d > 0.0 {
+        [h, s, max]
+    } else {
+        [0.0, 0.0, max]
+    }
 }
 
+#[inline(always)]
 fn to_rgb([h, s, v]: [f32; 3]) -> [f32; 3] {
     let channel = |n: f32| {
-        let k = (n + h / 60.0).rem_euclid(6.0);
+        let k = wrapped(n + h / 60.0, 6.0);
         v - v * s * k.min(4.0 - k).clamp(0.0, 1.0)
     };
     [channel(5.0), channel(3.0), channel(1.0)]
@@ -136,6 +205,20 @@ mod tests {
             );
         }
         assert_eq!(to_hsv([0.0, 255.0, 0.0]), [120.0, 1.0, 255.0]);
+    }
+
+    /// Remainders as they are defined, for all that draws can ask for.
+    #[test]
+    fn wrapping_is_the_remainder() {
+        let mut r = Rng::new(5, &[]);
+        for by in [6.0f32, 360.0] {
+            let draws = (0..2000).map(|_| r.range(-1.0, 2.0) as f32 * by);
+            for v in draws.chain([0.0, by, -1e-9, by - 1e-4]) {
+                if v < 2.0 * by {
+                    assert_eq!(wrapped(v, by), v.rem_euclid(by), "{v}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -4,12 +4,13 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::batch::{Batches, Skipped};
+use super::batch::{Batches, Skipped, Stop, check_stop};
 use super::dataset::Sample;
 use super::input::Seen;
 use super::loader::Skips;
+use super::slots;
 use crate::annotation::{Annotation, LabelMap};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 
 /// What is known of a sample besides its pixels.
 #[derive(Debug, Clone)]
@@ -111,8 +112,8 @@ impl Batches {
         &self,
         step: u64,
         kept: &Kept,
-        check: &dyn Fn(&Annotation) -> Result<()>,
-        stop: &dyn Fn() -> bool,
+        check: &(dyn Fn(&Annotation) -> Result<()> + Sync),
+        stop: Stop,
     ) -> Result<Sights> {
         let load = |index: usize| -> Result<(Known, Option<Sample>)> {
             if let Some(known) = kept.of(index) {
@@ -124,27 +125,32 @@ impl Batches {
             let known = kept.known[index].get_or_init(|| Known::of(&sample)).clone();
             Ok((known, Some(sample)))
         };
-        let (mut images, mut skipped) = (vec![], vec![]);
-        for (slot, index) in self.wanted(step).into_iter().enumerate() {
-            if stop() {
-                return Err(Error::new(Code::Interrupted, "reading was stopped"));
-            }
-            let found = self.load_or_next(index, &mut skipped, &load)?;
+        let wanted = self.wanted(step);
+        let made = slots::each(wanted.len(), self.threads, &|slot| {
+            check_stop(stop)?;
+            let mut skipped = vec![];
+            let found = self.load_or_next(wanted[slot], &mut skipped, &load)?;
             let Some((index, (known, sample))) = found else {
-                continue;
+                return Ok((None, skipped));
             };
             let seen = self.see(step, slot, known.size, &known.annotation);
             let annotation = match &seen.annotation {
                 Annotation::Labels(_) => seen.annotation.clone(),
                 other => seen.view.annotation(other),
             };
-            images.push(Sight {
+            let sight = Sight {
                 index,
                 id: known.id,
                 seen,
                 annotation,
                 sample,
-            });
+            };
+            Ok((Some(sight), skipped))
+        })?;
+        let (mut images, mut skipped) = (vec![], vec![]);
+        for (sight, left_out) in made {
+            images.extend(sight);
+            skipped.extend(left_out);
         }
         if images.is_empty() {
             let first = skipped.swap_remove(0).error;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cached::Cached;
 use super::config::DataSetConfig;
 use super::dataset::Dataset;
+use super::packed::Packed;
 use super::split::Split;
 use crate::error::{Code, Error, Result};
 use crate::rng::{Rng, word};
@@ -37,18 +38,13 @@ impl Source {
     /// As [`DatasetConfig::open`](super::dataset::DatasetConfig::open); `ConfigValue` for a fraction outside (0, 1] or if the
     /// classes of the splits differ.
     pub fn open(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Source> {
-        let formats = config.dataset();
-        let train = kept(config, formats.open_train()?, size);
-        let val = kept(config, formats.open_val()?, size);
-        if train.classes() != val.classes() {
-            let text = format!("{} and {} have different classes", train.name(), val.name());
+        let train = Source::train_only(config, size, seed)?;
+        let val = kept(config, &config.val, config.dataset().open_val()?, size)?;
+        if train.dataset.classes() != val.classes() {
+            let names = (train.dataset.name(), val.name());
+            let text = format!("{} and {} have different classes", names.0, names.1);
             return Err(Error::new(Code::ConfigValue, text).at(config.root.display()));
         }
-        let used = fraction_of(train.as_ref(), config.fraction, seed)?;
-        let train = Part {
-            indices: limited(used, config.limit, seed),
-            dataset: train,
-        };
         let val = Part {
             indices: limited((0..val.len()).collect(), config.limit, seed),
             dataset: val,
@@ -56,12 +52,25 @@ impl Source {
         Ok(Source { train, val })
     }
 
+    /// The training split alone.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn train_only(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Part> {
+        let dataset = kept(config, &config.train, config.dataset().open_train()?, size)?;
+        let used = fraction_of(dataset.as_ref(), config.fraction, seed)?;
+        Ok(Part {
+            indices: limited(used, config.limit, seed),
+            dataset,
+        })
+    }
+
     /// The held-out split alone; the training part is empty.
     ///
     /// # Errors
     /// As [`DatasetConfig::open`](super::dataset::DatasetConfig::open).
     pub fn held_out(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Source> {
-        let dataset = kept(config, config.dataset().open_val()?, size);
+        let dataset = kept(config, &config.val, config.dataset().open_val()?, size)?;
         let indices = limited((0..dataset.len()).collect(), config.limit, seed);
         let train = Part {
             dataset: dataset.clone(),
@@ -74,13 +83,24 @@ impl Source {
     }
 }
 
-/// The data set, kept in memory if the configuration says so.
-fn kept(config: &DataSetConfig, set: Box<dyn Dataset>, size: (usize, usize)) -> Arc<dyn Dataset> {
-    if config.cache {
-        Arc::new(Cached::new(set.into(), size, CACHE_LIMIT))
-    } else {
-        set.into()
+/// A split, from a packed cache and kept in memory if the configuration says so.
+fn kept(
+    config: &DataSetConfig,
+    split: &str,
+    set: Box<dyn Dataset>,
+    size: (usize, usize),
+) -> Result<Arc<dyn Dataset>> {
+    let mut set: Arc<dyn Dataset> = set.into();
+    if !config.packed.as_os_str().is_empty() {
+        let folder = &config.packed;
+        // Packing a large set takes long, and nothing else says that it is not a hang.
+        let mut note = |text: &str| eprintln!("{text}");
+        set = Arc::new(Packed::open(set, (config, split), size, folder, &mut note)?);
     }
+    if config.cache {
+        set = Arc::new(Cached::new(set, size, CACHE_LIMIT));
+    }
+    Ok(set)
 }
 
 impl Part {

@@ -3,6 +3,10 @@
 //! Geometry is one step: a [`Window`] of the source becomes the whole network input, so a crop and a resize cost one
 //! resampling, and boxes and label maps follow by the same two numbers per axis.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ops::Range;
+
 use fast_image_resize as fir;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
@@ -11,6 +15,9 @@ use crate::annotation::{
     Annotation, BBox, IGNORE, Image, LabelMap, NormalSpace, Object, Quantity, ValueMap,
 };
 use crate::error::{Code, Error, Result};
+
+/// Sides of an object below this many network pixels are too short to learn.
+pub const LEAST_SIDE: f32 = 1.0;
 
 /// A rectangle of a source picture, in its pixels; may reach outside.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -86,9 +93,22 @@ pub struct Along {
     /// Source pixels.
     pub extent: f64,
     /// Network pixels.
-    pub to: std::ops::Range<usize>,
+    pub to: Range<usize>,
     /// Network pixels a source pixel.
     pub share: f64,
+}
+
+/// The part of a picture that a window shows, resized to network pixels.
+#[derive(Debug, Clone)]
+pub struct Shown<'a> {
+    /// Its pixels, R G B, rows first, not mirrored.
+    pub pixels: Cow<'a, [u8]>,
+    /// Rows of the network input that it fills.
+    pub rows: Range<usize>,
+    /// Columns that it fills, once mirrored.
+    pub columns: Range<usize>,
+    /// Whether left and right are to be mirrored.
+    pub flip: bool,
 }
 
 /// The map from a window of a source picture to the network input.
@@ -134,32 +154,49 @@ impl View {
         self.flip
     }
 
-    /// The window resized (bilinear, antialiased) to `(3, H, W)` planes of 0 to 255, mirrored if asked for, and the part
-    /// of it that shows the picture as rows and columns; the rest is 0.
+    /// What the window shows of a picture, resized (bilinear, antialiased).
     ///
     /// # Errors
     /// `Internal` if the resizer refuses.
-    pub fn planes(&self, image: &Image) -> Result<(Vec<f32>, [std::ops::Range<usize>; 2])> {
+    pub fn shown<'a>(&self, image: &'a Image) -> Result<Shown<'a>> {
+        let (mut pixels, mut rows, mut columns) = (Cow::<[u8]>::Borrowed(&[]), 0..0, 0..0);
+        if let Some((ax, ay)) = &self.axes {
+            pixels = resize_part(image, ax, ay)?;
+            let (left, right) = match self.flip {
+                true => (self.size.1 - ax.d1, self.size.1 - ax.d0),
+                false => (ax.d0, ax.d1),
+            };
+            (rows, columns) = (ay.d0..ay.d1, left..right);
+        }
+        Ok(Shown {
+            pixels,
+            rows,
+            columns,
+            flip: self.flip,
+        })
+    }
+
+    /// The window as `(3, H, W)` planes of 0 to 255, mirrored if asked for, and the part of it that shows the picture as rows and columns; the
+    /// rest is 0.
+    ///
+    /// # Errors
+    /// As [`View::shown`].
+    pub fn planes(&self, image: &Image) -> Result<(Vec<f32>, [Range<usize>; 2])> {
         let (height, width) = self.size;
         let mut out = vec![0.0; 3 * height * width];
-        let Some((ax, ay)) = self.axes else {
-            return Ok((out, [0..0, 0..0]));
-        };
-        let part = resize_part(image, &ax, &ay)?;
-        let (rows, columns) = (ay.d1 - ay.d0, ax.d1 - ax.d0);
-        let left = if self.flip { width - ax.d1 } else { ax.d0 };
-        for r in 0..rows {
-            let line = &part[r * columns * 3..][..columns * 3];
+        let shown = self.shown(image)?;
+        let columns = shown.columns.len();
+        for (r, y) in shown.rows.clone().enumerate() {
+            let line = &shown.pixels[r * columns * 3..][..columns * 3];
             for c in 0..3 {
-                let start = c * height * width + (ay.d0 + r) * width + left;
-                let target = &mut out[start..start + columns];
-                for (i, t) in target.iter_mut().enumerate() {
+                let start = (c * height + y) * width + shown.columns.start;
+                for (i, t) in out[start..start + columns].iter_mut().enumerate() {
                     let from = if self.flip { columns - 1 - i } else { i };
                     *t = line[from * 3 + c] as f32;
                 }
             }
         }
-        Ok((out, [ay.d0..ay.d1, left..left + columns]))
+        Ok((out, [shown.rows, shown.columns]))
     }
 
     /// Label map at network size, nearest neighbour; pixels outside the picture are ignored.
@@ -218,6 +255,10 @@ impl View {
 
     /// A box in network pixels, clipped; `None` if less than one pixel of either side is left.
     pub fn bbox(&self, b: &BBox) -> Option<BBox> {
+        self.bbox_from(b, LEAST_SIDE)
+    }
+
+    fn bbox_from(&self, b: &BBox, least: f32) -> Option<BBox> {
         let (ax, ay) = self.axes?;
         let fit = |v: f64, top: usize| v.clamp(0.0, top as f64) as f32;
         let (height, width) = self.size;
@@ -232,16 +273,21 @@ impl View {
             fit(ay.to_target(b.y1 as f64), height),
             fit(ay.to_target(b.y2 as f64), height),
         );
-        (x2 - x1 >= 1.0 && y2 - y1 >= 1.0).then_some(BBox { x1, y1, x2, y2 })
+        (x2 - x1 >= least && y2 - y1 >= least).then_some(BBox { x1, y1, x2, y2 })
     }
 
     /// The annotation in network pixels. Objects with less than a pixel left are dropped.
     pub fn annotation(&self, annotation: &Annotation) -> Annotation {
+        self.annotation_from(annotation, LEAST_SIDE)
+    }
+
+    /// The annotation in network pixels. Objects with less than `least` pixels of a side left are dropped.
+    pub fn annotation_from(&self, annotation: &Annotation, least: f32) -> Annotation {
         match annotation {
             Annotation::Objects(objects) => {
                 let kept = objects.iter().filter_map(|o| {
                     Some(Object {
-                        bbox: self.bbox(&o.bbox)?,
+                        bbox: self.bbox_from(&o.bbox, least)?,
                         ..*o
                     })
                 });
@@ -251,19 +297,25 @@ impl View {
             Annotation::Class(c) => Annotation::Class(*c),
             Annotation::Values(map) => Annotation::Values(self.values(map)),
             Annotation::Joint(parts) => {
-                Annotation::Joint(parts.iter().map(|p| self.annotation(p)).collect())
+                let part = |p| self.annotation_from(p, least);
+                Annotation::Joint(parts.iter().map(part).collect())
             }
         }
     }
 }
 
+thread_local! {
+    /// Keeps its buffers from picture to picture.
+    static RESIZER: RefCell<fir::Resizer> = RefCell::new(fir::Resizer::new());
+}
+
 /// The source rectangle of two axes, resized to their target pixels, interleaved RGB.
-fn resize_part(image: &Image, ax: &Axis, ay: &Axis) -> Result<Vec<u8>> {
+fn resize_part<'a>(image: &'a Image, ax: &Axis, ay: &Axis) -> Result<Cow<'a, [u8]>> {
     let (rows, columns) = (ay.d1 - ay.d0, ax.d1 - ax.d0);
     let whole =
         ax.s0 == 0.0 && ay.s0 == 0.0 && ax.s1 == image.width as f64 && ay.s1 == image.height as f64;
     if whole && (rows, columns) == (image.height, image.width) {
-        return Ok(image.data.clone());
+        return Ok(Cow::Borrowed(&image.data));
     }
     let failed = |e: String| Error::new(Code::Internal, format!("resizing failed: {e}"));
     // Typed views: the crate's other entry compiles every pixel format it knows, a fifth of this library's code.
@@ -276,10 +328,10 @@ fn resize_part(image: &Image, ax: &Axis, ay: &Axis) -> Result<Vec<u8>> {
     let options = fir::ResizeOptions::new()
         .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear))
         .crop(ax.s0, ay.s0, ax.s1 - ax.s0, ay.s1 - ay.s0);
-    fir::Resizer::new()
-        .resize_typed(&source, &mut target, &options)
+    RESIZER
+        .with_borrow_mut(|r| r.resize_typed(&source, &mut target, &options))
         .map_err(|e| failed(e.to_string()))?;
-    Ok(data)
+    Ok(Cow::Owned(data))
 }
 
 /// A picture resized to (height, width), bilinear with antialiasing; the aspect is not kept.
@@ -299,7 +351,7 @@ pub fn resize(image: &Image, height: usize, width: usize) -> Result<Image> {
     Ok(Image {
         height,
         width,
-        data,
+        data: data.into_owned(),
     })
 }
 

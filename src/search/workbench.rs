@@ -195,7 +195,7 @@ impl Workbench {
                 ..Augmentation::new(&data.augment)?
             },
             max_corrupt: data.max_corrupt,
-            threads: config.loader.threads,
+            threads: config.loader.reader_threads(),
             prefetch: config.loader.prefetch,
             seed,
             shuffled: config.search.ablation.shuffle_labels,
@@ -223,7 +223,7 @@ impl Workbench {
         Loader::new(
             batches,
             start,
-            self.threads.max(1),
+            self.threads,
             self.prefetch,
             self.max_corrupt,
         )
@@ -266,7 +266,7 @@ impl Workbench {
         start: u64,
         make: Read<B>,
     ) -> Result<Loader<B>> {
-        let (threads, share) = (self.threads.max(1), self.max_corrupt);
+        let (threads, share) = (self.threads, self.max_corrupt);
         Loader::with(batches, start, threads, self.prefetch, share, make)
     }
 
@@ -286,13 +286,7 @@ impl Workbench {
             self.input.clone(),
             batch,
         )?;
-        Loader::new(
-            batches,
-            0,
-            self.threads.max(1),
-            self.prefetch,
-            self.max_corrupt,
-        )
+        Loader::new(batches, 0, self.threads, self.prefetch, self.max_corrupt)
     }
 
     /// The held-out split once, in order.
@@ -310,13 +304,7 @@ impl Workbench {
             self.input.clone(),
             batch,
         )?;
-        Loader::new(
-            batches,
-            0,
-            self.threads.max(1),
-            self.prefetch,
-            self.max_corrupt,
-        )
+        Loader::new(batches, 0, self.threads, self.prefetch, self.max_corrupt)
     }
 
     /// What it needs to look at a picture, without its data.

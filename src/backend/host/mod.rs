@@ -31,6 +31,7 @@ pub mod resample;
 pub mod softmax;
 pub mod sync_norm;
 pub mod tiles;
+pub mod widest;
 
 use std::sync::OnceLock;
 

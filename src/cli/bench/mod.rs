@@ -1,6 +1,8 @@
 //! `mtnas bench`: timings on made-up inputs, in the form that `scripts/compare` reads.
 
 mod kernel;
+mod loader;
+mod loader_stages;
 mod net;
 mod net_ops;
 mod op_timing;
@@ -41,6 +43,8 @@ enum What {
     Kernel(kernel::Kernel),
     /// Time a derived network on pictures
     Net(net::Net),
+    /// Time the way from data set files to batches
+    Loader(loader::LoaderArguments),
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +113,7 @@ pub(super) fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         What::Ops(a) => return ops::run(a, context, idle),
         What::Kernel(a) => return kernel::run(a, context),
         What::Net(a) => return net::run(a, context, idle),
+        What::Loader(a) => return loader::run(a, context),
     };
     let mut w = Workload::of_mode(&a.mode)?;
     let set = |to: &mut usize, given: Option<u16>| *to = given.map_or(*to, usize::from);

@@ -215,7 +215,7 @@ pub(super) fn device_rounds(
 }
 
 /// Value below which so large a share of the sorted times lies.
-fn percentile(ms: &[f64], share: f64) -> f64 {
+pub(super) fn percentile(ms: &[f64], share: f64) -> f64 {
     let mut v = ms.to_vec();
     v.sort_by(f64::total_cmp);
     let at = (share * (v.len() - 1) as f64) as usize;

@@ -110,6 +110,9 @@ fn bits_depend_on_neither_threads_nor_start() {
     let inline = read(0, 0, 0);
     assert_eq!(read(1, 2, 0), inline);
     assert_eq!(read(3, 5, 0), inline);
+    // Several threads a batch.
+    assert_eq!(read(8, 2, 0), inline);
+    assert_eq!(read(5, 1, 7), inline[7..]);
     assert_eq!(
         read(2, 3, 5),
         inline[5..],
@@ -129,7 +132,7 @@ fn sequential_reading_ends() {
 
 #[test]
 fn errors_and_panics_arrive_in_their_place() {
-    for (threads, prefetch) in [(0, 0), (2, 3)] {
+    for (threads, prefetch) in [(0, 0), (2, 3), (6, 2)] {
         let set = Made {
             bad: vec![5],
             panics: vec![9],
@@ -165,7 +168,7 @@ fn skipping_keeps_the_order_of_the_rest() {
         bad: vec![7],
         ..made(40)
     };
-    for threads in [0, 2] {
+    for threads in [0, 2, 13] {
         let loader = Loader::new(train(bad(), OnCorrupt::Skip), 0, threads, 4, 0.03).unwrap();
         let got: Vec<_> = loader.take(10).map(|b| b.unwrap()).collect();
         for (g, c) in got.iter().zip(&clean) {

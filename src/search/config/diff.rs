@@ -20,6 +20,11 @@ pub const FREE_KEYS: [&str; 10] = [
     "checkpoint.keep",
 ];
 
+/// Nor does any on whether pictures come from a packed cache, of whatever data set.
+fn is_free(key: &str) -> bool {
+    FREE_KEYS.contains(&key) || (key.starts_with("data.") && key.ends_with(".packed"))
+}
+
 /// One key with two values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -67,7 +72,7 @@ impl Config {
         let changes: Vec<Change> = self
             .changes(new)
             .into_iter()
-            .filter(|c| !FREE_KEYS.contains(&c.key.as_str()))
+            .filter(|c| !is_free(&c.key))
             .collect();
         if changes.is_empty() {
             return Ok(());
@@ -124,6 +129,9 @@ mod tests {
         assert!(a.check_resume(&b).is_ok());
         b.search.alpha.lr = 0.5;
         b.data.insert("x".into(), Default::default());
+        let mut packed = b.clone();
+        packed.data.get_mut("x").unwrap().packed = "packs".into();
+        assert!(b.check_resume(&packed).is_ok());
         b.model.reductions = Some(vec![1]);
         let e = a.check_resume(&b).unwrap_err();
         assert_eq!(e.code(), Code::ConfigChanged);

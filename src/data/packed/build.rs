@@ -1,0 +1,206 @@
+//! Makes a packed cache: records in the order of the samples into an unfinished file beside its place, then the places of the records, then
+//! a new name. Whoever is stopped in between goes on after the last whole record.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::coding::encode;
+use super::file::PackFile;
+use super::layout::{HEAD, HEADER, Head, Header};
+use crate::data::cached::at_size;
+use crate::data::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::files::{Disk, RealDisk};
+
+/// Samples that are read before their records are written.
+const CHUNK: usize = 32;
+/// Time between two notes.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Objects too small for the network are kept: whether one is may depend on rounding after it was mirrored, which is still to come.
+pub const NO_LEAST: f32 = f32::NEG_INFINITY;
+
+/// What goes into a packed cache.
+pub struct Plan<'a> {
+    /// Its samples.
+    pub set: &'a dyn Dataset,
+    /// What tells whether it is still of use.
+    pub stamp: [u8; 32],
+    /// Height and width of the pictures as they are kept; `None` for their own.
+    pub size: Option<(usize, usize)>,
+    /// Samples that cannot be read are left out.
+    pub skip: bool,
+}
+
+impl Plan<'_> {
+    /// The header of an unfinished file.
+    fn begun(&self) -> Header {
+        Header {
+            stamp: self.stamp,
+            count: self.set.len() as u64,
+            places: 0,
+            length: 0,
+            crc: 0,
+        }
+    }
+
+    fn record(&self, index: usize) -> Result<Vec<u8>> {
+        let mut head = Head {
+            crc: 0,
+            index: index as u64,
+            own: (0, 0),
+            size: (0, 0),
+            annotation: 0,
+        };
+        let sample = match self.set.load(index) {
+            Ok(sample) => sample,
+            Err(_) if self.skip => return Ok(head.record(&[], &[])),
+            Err(e) => return Err(e.at(self.set.place(index))),
+        };
+        let sides = |h: usize, w: usize| (h as u32, w as u32);
+        let (height, width) = (sample.image.height, sample.image.width);
+        let own = self.set.own_size(index, (height, width));
+        head.own = sides(own.0, own.1);
+        let sample = at_size(sample, self.size, NO_LEAST)?;
+        head.size = sides(sample.image.height, sample.image.width);
+        let annotation = encode(&sample.annotation);
+        head.annotation = annotation.len() as u64;
+        Ok(head.record(&sample.image.data, &annotation))
+    }
+}
+
+/// The name of an unfinished file.
+pub fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("pack.part")
+}
+
+/// Makes the file at `path`, or goes on with it; waits where another program does so, and takes what that one has made.
+///
+/// # Errors
+/// The first sample that cannot be read; those of writing.
+pub fn build(path: &Path, plan: &Plan, note: &mut dyn FnMut(&str)) -> Result<PackFile> {
+    let part = unfinished(path);
+    let io = |e| Error::io(&part, e);
+    let mut file = loop {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&part)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                note(&format!(
+                    "waiting for the program that makes {}",
+                    path.display()
+                ));
+                file.lock().map_err(io)?;
+            }
+            Err(TryLockError::Error(e)) => return Err(io(e)),
+        }
+        // Whoever held the lock may have finished, and given the file its name.
+        if let Ok(done) = PackFile::open(path)
+            && done.fits(&plan.stamp, plan.set.len())
+        {
+            return Ok(done);
+        }
+        if part.exists() {
+            break file;
+        }
+    };
+    let (mut places, mut at) = found(&mut file, plan).map_err(io)?;
+    if places.is_empty() {
+        file.set_len(0).map_err(io)?;
+        file.rewind().map_err(io)?;
+        file.write_all(&plan.begun().bytes()).map_err(io)?;
+        at = HEADER as u64;
+    }
+    file.set_len(at).map_err(io)?;
+    file.seek(SeekFrom::Start(at)).map_err(io)?;
+    let (name, n) = (plan.set.name(), plan.set.len());
+    note(&match places.len() {
+        0 => format!("{name}: packing {n} samples into {}", path.display()),
+        k => format!("{name}: {k} of {n} samples are packed, going on"),
+    });
+    let mut said = Instant::now();
+    while places.len() < n {
+        let next = places.len()..(places.len() + CHUNK).min(n);
+        let records = next.into_par_iter().map(|i| plan.record(i));
+        for record in records.collect::<Vec<Result<Vec<u8>>>>() {
+            let record = record?;
+            file.write_all(&record).map_err(io)?;
+            places.push(at);
+            at += record.len() as u64;
+        }
+        if said.elapsed() > PAUSE {
+            said = Instant::now();
+            note(&format!("{name}: packed {} of {n} samples", places.len()));
+        }
+    }
+    finish(&mut file, plan, &places, at).map_err(io)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    RealDisk.rename(&part, path).map_err(io)?;
+    RealDisk.sync_dir(dir).map_err(|e| Error::io(dir, e))?;
+    PackFile::open(path)
+}
+
+/// Writes the places and the header, and forces all to disk.
+fn finish(file: &mut File, plan: &Plan, places: &[u64], at: u64) -> std::io::Result<()> {
+    let bytes: Vec<u8> = places.iter().flat_map(|p| p.to_le_bytes()).collect();
+    file.write_all(&bytes)?;
+    let header = Header {
+        places: at,
+        length: at + bytes.len() as u64,
+        crc: crc32c::crc32c(&bytes),
+        ..plan.begun()
+    };
+    file.rewind()?;
+    file.write_all(&header.bytes())?;
+    file.sync_all()
+}
+
+/// The places of the whole records of an unfinished file of this plan, and where they end.
+fn found(file: &mut File, plan: &Plan) -> std::io::Result<(Vec<u64>, u64)> {
+    let length = file.metadata()?.len();
+    let (mut places, mut at) = (vec![], HEADER as u64);
+    file.rewind()?;
+    let mut file = BufReader::new(file);
+    let mut header = [0; HEADER];
+    if length < at {
+        return Ok((places, at));
+    }
+    file.read_exact(&mut header)?;
+    if Header::of(&header) != Ok(plan.begun()) {
+        return Ok((places, at));
+    }
+    while places.len() < plan.set.len() {
+        let mut head = [0; HEAD];
+        if length - at < HEAD as u64 {
+            break;
+        }
+        file.read_exact(&mut head)?;
+        let Some(known) = Head::of(&head) else { break };
+        let used = known.payload().and_then(|p| p.checked_add(HEAD as u64));
+        let padded = used.and_then(|n| n.checked_next_multiple_of(HEAD as u64));
+        // The length of the file bounds what is read into memory.
+        let Some((used, padded)) = used.zip(padded).filter(|n| n.1 <= length - at) else {
+            break;
+        };
+        let mut rest = vec![0; padded as usize - HEAD];
+        file.read_exact(&mut rest)?;
+        let crc = crc32c::crc32c(&head[8..]);
+        let crc = crc32c::crc32c_append(crc, &rest[..used as usize - HEAD]);
+        if crc != known.crc || known.index != places.len() as u64 {
+            break;
+        }
+        places.push(at);
+        at += padded;
+    }
+    Ok((places, at))
+}
