@@ -34,8 +34,7 @@ pub(super) struct Arguments {
     protocol: Vec<String>,
     /// Finished run of a task alone, for relative changes
     ///
-    /// Once for each task: delta_m is the mean change over the tasks, of a
-    /// task over its figures, against final/metrics.json of these runs
+    /// Once for each task; delta_m is the mean change over tasks and figures
     #[arg(long, value_name = "RUN")]
     baseline: Vec<PathBuf>,
     /// Size at which boxes and classes are compared (KITTI's rules: own)

@@ -83,7 +83,7 @@ settings! {
         pub edge_norm: bool = true,
         /// Task branches of `mtnas-release`; `mtnas-peer` always has hand-crafted ones.
         pub branches: Branches = Branches::Searched,
-        /// Number of detection levels. Absent: 7 (`mtnas-release` and `mtl-resnet18`, which then need sides of at least 320 pixels; 4 to 7), 4 (`mtnas-peer`; 3 or 4).
+        /// Number of detection levels. Absent: 7 (`mtnas-release` and `mtl-resnet18`, which then need sides of at least 320 pixels; 4 to 7; without a detection task 4), 4 (`mtnas-peer`; 3 or 4).
         pub det_levels: Option<usize> = None,
         /// Location values per anchor of `mtnas-release` and `mtl-resnet18`: 4 offsets and 2 unused ones in the released network (6), or 4.
         pub loc_values: usize = 6,

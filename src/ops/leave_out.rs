@@ -198,7 +198,8 @@ pub static ENTRY: Entry = Entry {
             false => g.rng.below(classes + 1) as i32 - 1,
         };
         let labels = (0..n * p).map(|_| label(g)).collect();
-        let mark = |g: &mut super::table::Gen, i: usize| i % classes == 0 || g.rng.coin(0.5);
+        let mark =
+            |g: &mut super::table::Gen, i: usize| i.is_multiple_of(classes) || g.rng.coin(0.5);
         let labelled = (0..n * classes).map(|i| mark(g, i) as i32).collect();
         let ids = |shape: [usize; 2], v| Tensor::from_i32(shape, v).expect("one for each place");
         let low = g.pick(&[-3.0, -0.5]);

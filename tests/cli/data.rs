@@ -56,7 +56,15 @@ fn a_made_up_set_is_checked_counted_shown_and_converted() {
     let inside = at("scenes/kitti/voc");
     let o = mtnas(&["data", "convert", &kitti, &inside, "--to", "voc"]);
     assert!(o.status.code() == Some(73) && err(&o).contains("outside the data set"));
-    let o = mtnas(&["data", "convert", &scenes, &at("x"), "--to", "voc"]);
+    // Of several sets the target's kind chooses; two of one kind must be told apart.
+    let text = good(&["data", "convert", &scenes, &at("voc"), "--to", "voc"]);
+    assert!(text.contains("8 pictures"), "{text}");
+    let two = home.path().join("two");
+    std::fs::create_dir(&two).unwrap();
+    for (name, set) in [("a", &kitti), ("b", &coco)] {
+        std::os::unix::fs::symlink(set, two.join(name)).unwrap();
+    }
+    let o = mtnas(&["data", "convert", &at("two"), &at("x"), "--to", "voc"]);
     assert!(
         o.status.code() == Some(2) && err(&o).contains("one of them"),
         "{}",

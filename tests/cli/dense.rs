@@ -127,7 +127,7 @@ fn cells_are_searched_for_tasks_of_values() {
     let at = |name: &str| home.path().join(name).to_str().unwrap().to_string();
     let tasks = ["depth", "keypoints", "edges"].map(|k| (k, "taskonomy", "test"));
     let rest = "[model]\nframe = \"mtnas-release\"\nchannels = 16\ncells = 4\nreductions = [1, 2, 3]\nnodes = 2\nbranches = \"hand-crafted\"\n\
-        [search]\nmethod = \"pc-darts\"\nbatch = 1\niters = { backbone = 2 }\n[finetune]\niters = 1\nbatch = 1\n";
+        [search]\nmethod = \"pc-darts\"\nbatch = 1\niters = { backbone = 3 }\n[finetune]\niters = 1\nbatch = 1\n";
     let config = config(home.path(), &tasks, rest);
     let run = at("run");
     let o = mtnas(&["search", &config, "--run", &run, "--threads", "1"]);

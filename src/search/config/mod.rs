@@ -69,7 +69,13 @@ impl Config {
             self.model.reductions = Some(self.model.reduction_cells());
         }
         if !self.model.classifies() {
-            self.model.det_levels = Some(self.model.detection_levels());
+            // Without detection nothing reads the coarse levels, which would ask for large inputs.
+            let detects = self.tasks.is_empty() || self.task(TaskKind::Detection).is_some();
+            let all = self.model.detection_levels();
+            self.model.det_levels = match self.model.det_levels {
+                None if !detects => Some(all.min(4)),
+                _ => Some(all),
+            };
         }
         let simple = self.data.clone();
         for set in self.data.values_mut() {

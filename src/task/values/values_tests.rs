@@ -275,7 +275,7 @@ fn misfits_are_errors_with_their_image() {
     let e = t.targets(&[good.clone(), small]).unwrap_err();
     assert_eq!(e.code(), Code::SizeMismatch);
     let edges = map(Quantity::Edges, 2, &[1.0; 4], &[true; 4]);
-    assert!(t.targets(&[edges.clone()]).is_err());
+    assert!(t.targets(std::slice::from_ref(&edges)).is_err());
     // Normals in another space are not those that the network learns.
     let encoded = map(
         Quantity::Normals(NormalSpace::Encoded),
@@ -285,7 +285,7 @@ fn misfits_are_errors_with_their_image() {
     );
     let e = task(TaskKind::Normals).targets(&[encoded]).unwrap_err();
     assert!(e.to_string().contains("normal_space"), "{e}");
-    let targets = t.targets(&[good.clone()]).unwrap();
+    let targets = t.targets(std::slice::from_ref(&good)).unwrap();
     let tape = Tape::new(Cx::default());
     let x = tape.leaf(Tensor::from_f32([1, 2, 2, 2], vec![0.0; 8]).unwrap());
     assert_eq!(t.loss(&[x], &targets).unwrap_err().code(), Code::Shape);
