@@ -119,7 +119,8 @@ impl Loader {
 
 impl<B: Skips + Send + 'static> Loader<B> {
     /// Reads `batches` from batch `start` on, by `make`, up to `prefetch` batches ahead in about `threads` threads; with 0 of either, in the
-    /// calling thread. Where there are more threads than batches ahead, several make the samples of one. `max_corrupt` is the largest share of the samples that [`OnCorrupt::Skip`] may leave out.
+    /// calling thread. Where there are more threads than batches ahead, several make the samples of one. `max_corrupt` is the largest share
+    /// of the samples that [`OnCorrupt::Skip`] may leave out.
     ///
     /// [`OnCorrupt::Skip`]: super::config::OnCorrupt::Skip
     ///

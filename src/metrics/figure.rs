@@ -19,7 +19,7 @@ pub enum Unit {
 /// A figure with its rule in the name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
-    /// `abs (pixels)`, `within 11.25 degrees`.
+    /// `abs (pixels)`, `within 11.25 (true space)`.
     pub name: String,
     /// The figure; none when no pixel counts.
     pub value: Option<f64>,

@@ -14,8 +14,8 @@ struct Task {
     figures: Vec<Figure>,
 }
 
-/// The figures that count, by task: of detection mAP, of segmentation mIoU and the share of right pixels, of classification top-1, each under
-/// the main rule; of values those that papers compare.
+/// All figures, by task; those that count are marked: of detection mAP, of segmentation mIoU and the share of right pixels, of
+/// classification top-1, each under the main rule; of values those that papers compare.
 fn tasks(e: &EvalRecord) -> BTreeMap<String, Task> {
     let mut all = BTreeMap::new();
     let mut put = |name: &str, size, figures: Vec<Figure>| {
@@ -35,10 +35,17 @@ fn tasks(e: &EvalRecord) -> BTreeMap<String, Task> {
         put("cls", None, vec![Figure::share("top-1", Some(c.top1))]);
     }
     for (name, v) in &e.values {
-        let figures = v.figures.iter().filter(|f| f.compared).cloned();
-        put(name, v.size, figures.collect());
+        put(name, v.size, v.figures.clone());
     }
     all
+}
+
+/// Where figures were measured, in words.
+fn place(size: Option<[usize; 2]>) -> String {
+    match size {
+        Some([h, w]) => format!("{h}x{w}"),
+        None => "the pictures' own sizes".into(),
+    }
 }
 
 /// The results of these runs.
@@ -70,20 +77,29 @@ pub fn against(e: &EvalRecord, baselines: &[EvalRecord]) -> Result<DeltaEval> {
         if own.size != reference.size {
             return refuse(
                 format!(
-                    "compared at {:?}, the baseline at {:?}",
-                    own.size, reference.size
+                    "compared at {}, the baseline at {}",
+                    place(own.size),
+                    place(reference.size)
                 ),
                 "leave --size out, and give both runs the same `input.size`",
             );
         }
         let mut compared: Vec<Compared> = vec![];
-        for f in &own.figures {
-            let found = reference.figures.iter().find(|r| r.name == f.name);
-            match found.and_then(|r| f.beside_reference(r)) {
+        for f in own.figures.iter().filter(|f| f.compared) {
+            let Some(r) = reference.figures.iter().find(|r| r.name == f.name) else {
+                let what = format!("the baseline has no `{}`", f.name);
+                return refuse(what, "evaluate both runs with the same rules");
+            };
+            match f.beside_reference(r) {
                 Some(c) if c.change().is_some() => compared.push(c),
                 _ => {
-                    let what = format!("`{}` has no value to compare with", f.name);
-                    return refuse(what, "evaluate both runs with the same rules");
+                    let what = format!(
+                        "`{}` has no value to compare with: {} here, {} of the baseline",
+                        f.name,
+                        f.text(),
+                        r.text()
+                    );
+                    return refuse(what, "a relative change needs a baseline other than 0");
                 }
             }
         }
@@ -157,6 +173,12 @@ mod tests {
         let mut other = seg.clone();
         other.segmentation.as_mut().unwrap().size = Some([64, 96]);
         let e = against(&other, &[seg]).unwrap_err();
-        assert!(e.to_string().contains("compared at"), "{e}");
+        let words = "compared at 64x96, the baseline at the pictures' own sizes";
+        assert!(e.to_string().contains(words), "{e}");
+        let mut old = record(None, Some([0.02, 0.5]));
+        old.values.get_mut("depth").unwrap().figures.remove(0);
+        let e = against(&record(None, Some([0.01, 0.6])), &[old]).unwrap_err();
+        let words = "the baseline has no `abs (pixels)`";
+        assert!(e.to_string().contains(words), "{e}");
     }
 }

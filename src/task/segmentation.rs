@@ -27,10 +27,15 @@ impl SegmentationTask {
     pub fn new(classes: Vec<String>, config: &SegmentationConfig) -> Result<SegmentationTask> {
         Confusion::new(classes.len())?;
         if let Some(w) = &config.class_weights {
-            let fits = w.len() == classes.len() && w.iter().all(|w| w.is_finite() && *w >= 0.0);
-            if !fits || w.iter().all(|w| *w == 0.0) {
-                let (n, wanted) = (w.len(), classes.len());
-                let text = format!("{n} weights for {wanted} classes, or one below 0, or only 0");
+            let wanted = classes.len();
+            let bad = w.iter().position(|w| !(w.is_finite() && *w >= 0.0));
+            let text = match bad {
+                _ if w.len() != wanted => Some(format!("{} weights for {wanted} classes", w.len())),
+                Some(i) => Some(format!("the weight of {:?} is {}", classes[i], w[i])),
+                None if w.iter().all(|w| *w == 0.0) => Some("all weights are 0".into()),
+                None => None,
+            };
+            if let Some(text) = text {
                 return Err(Error::new(Code::ConfigValue, text)
                     .at("segmentation.class_weights")
                     .help(format!("give {wanted} finite weights from 0 on")));

@@ -313,11 +313,12 @@ fn table(a: &LoaderArguments, s: &Subject, threads: usize, all: &[Measured]) -> 
     for m in all {
         let line = |name: &str, ms: &[f64], rate: f64| {
             let ends = format!("{:.2}..{:.2}", percentile(ms, 0.1), percentile(ms, 0.9));
-            format!("  {name:12} {:9.3} {ends:>15} {rate:10.1}\n", median(ms))
+            format!("  {name:19} {:9.3} {ends:>15} {rate:10.1}\n", median(ms))
         };
+        let title = format!("from the {}", m.from);
         t += &format!(
-            "from the {:5} {:>8} {:>15} {:>10}\n",
-            m.from, "ms/image", "p10..p90", "images/s"
+            "{title:21} {:>9} {:>15} {:>10}\n",
+            "ms/image", "p10..p90", "images/s"
         );
         for s in &m.stages {
             let mean = s.ms.iter().sum::<f64>() / s.ms.len() as f64;
@@ -326,7 +327,7 @@ fn table(a: &LoaderArguments, s: &Subject, threads: usize, all: &[Measured]) -> 
         t += &line("one thread", &m.whole, m.one_thread());
         let name = format!("loader, {threads}");
         t += &format!(
-            "  {name:12} {:9.3} {:>15} {:10.1}\n",
+            "  {name:19} {:9.3} {:>15} {:10.1}\n",
             1e3 / m.rate,
             "",
             m.rate

@@ -108,9 +108,14 @@ pub fn build(path: &Path, plan: &Plan, note: &mut dyn FnMut(&str)) -> Result<Pac
         if let Ok(done) = PackFile::open(path)
             && done.fits(&plan.stamp, plan.set.len())
         {
+            if has_name(&file, &part) {
+                // Opening it may just have made it.
+                RealDisk.remove(&part).map_err(io)?;
+            }
             return Ok(done);
         }
-        if part.exists() {
+        // A file that was given its name may be mapped elsewhere: it is not written to any more.
+        if has_name(&file, &part) {
             break file;
         }
     };
@@ -148,6 +153,21 @@ pub fn build(path: &Path, plan: &Plan, note: &mut dyn FnMut(&str)) -> Result<Pac
     RealDisk.rename(&part, path).map_err(io)?;
     RealDisk.sync_dir(dir).map_err(|e| Error::io(dir, e))?;
     PackFile::open(path)
+}
+
+/// Is `file` what is at `path` now? Another program may have renamed it meanwhile, and a third have begun a new one.
+#[cfg(unix)]
+fn has_name(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let number = |m: std::fs::Metadata| (m.dev(), m.ino());
+    let there = std::fs::metadata(path).map(number).ok();
+    there.is_some() && there == file.metadata().map(number).ok()
+}
+
+/// Is there a file at `path`? Where open files have no numbers, that has to do.
+#[cfg(not(unix))]
+fn has_name(_file: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// Writes the places and the header, and forces all to disk.

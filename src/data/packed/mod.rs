@@ -63,12 +63,13 @@ impl Packed {
             split,
             size,
         };
-        check_place(folder, &formats)?;
+        let (stamp, folders) = origin.stamp(inner.as_ref())?;
+        check_place(folder, &folders)?;
         create_dir(folder)?;
         let path = folder.join(origin.file_name(inner.name()));
         let plan = Plan {
             set: inner.as_ref(),
-            stamp: origin.stamp(inner.as_ref())?,
+            stamp,
             size,
             skip: config.on_corrupt == OnCorrupt::Skip,
         };
@@ -120,6 +121,9 @@ impl Dataset for Packed {
     }
     fn own_size(&self, index: usize, loaded: (usize, usize)) -> (usize, usize) {
         self.file.own_size(index).unwrap_or(loaded)
+    }
+    fn labelled(&self, index: usize) -> Option<&[bool]> {
+        self.inner.labelled(index)
     }
     fn kitti_truth(&self, index: usize) -> Result<Option<Vec<KittiTruth>>> {
         self.inner.kitti_truth(index)

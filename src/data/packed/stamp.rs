@@ -1,5 +1,5 @@
 //! What a packed cache was made from: the settings of the data set, and name, length and time of change of every file below its folders and
-//! of list files that lie elsewhere.
+//! of lists and folders of its splits that lie elsewhere.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -54,44 +54,45 @@ impl Origin<'_> {
         format!("{name}-{size}-{digits}.pack")
     }
 
-    /// SHA-256 of the settings, the ids and the files.
+    /// SHA-256 of the settings, the ids and the files; and all folders in which the files lie, with links followed.
     ///
     /// # Errors
-    /// `NotFound`, `Io` for folders that cannot be listed.
-    pub fn stamp(&self, set: &dyn Dataset) -> Result<[u8; 32]> {
+    /// `NotFound`, `CannotCreate`, `Io` for folders that cannot be listed.
+    pub fn stamp(&self, set: &dyn Dataset) -> Result<([u8; 32], BTreeSet<PathBuf>)> {
         let mut hash = Sha256::new();
         hash.update(self.words());
         for index in 0..set.len() {
             hash.update(set.id(index));
             hash.update([0]);
         }
-        for root in roots(self.config) {
-            let mut seen = BTreeSet::new();
-            walk(&root, DEPTH, &mut seen, &mut hash)?;
+        let mut folders = BTreeSet::new();
+        for place in places(self.config, self.split) {
+            if add_file(&place, &mut hash) {
+                walk(&place, DEPTH, &mut folders, &mut hash)?;
+            }
         }
-        for list in lists(self.config, self.split) {
-            add_file(&list, &mut hash);
-        }
-        Ok(hash.finalize().into())
+        Ok((hash.finalize().into(), folders))
     }
 }
 
-/// The folders of a data set and of those that it is made of.
-fn roots(config: &DatasetConfig) -> Vec<PathBuf> {
-    let mut all = vec![config.root.clone()];
-    all.extend(config.mixed.sources.iter().flat_map(|(_, c)| roots(c)));
-    all.retain(|r| !r.as_os_str().is_empty());
-    all
-}
-
-/// Splits that are given as the path of a file, which may lie anywhere.
-fn lists(config: &DatasetConfig, split: &str) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = vec![split.into()];
+/// The folder of a data set, the file or folder that a split names, which may lie anywhere, and those of the sets that it is made of.
+fn places(config: &DatasetConfig, split: &str) -> Vec<PathBuf> {
+    let root = &config.root;
+    let mut all: Vec<PathBuf> = vec![];
+    // A mixed set may have no folder, or one that is not there.
+    if !root.as_os_str().is_empty() {
+        all.extend([
+            root.clone(),
+            root.join(split),
+            root.join(format!("{split}.txt")),
+        ]);
+    }
+    all.retain(|p| p.exists());
+    all.extend(Some(PathBuf::from(split)).filter(|p| p.is_file()));
     for (_, source) in &config.mixed.sources {
-        all.extend(lists(source, &source.train));
-        all.extend(lists(source, &source.val));
+        all.extend(places(source, &source.train));
+        all.extend(places(source, &source.val));
     }
-    all.retain(|p| p.is_file());
     all
 }
 
@@ -130,28 +131,23 @@ fn walk(dir: &Path, depth: usize, seen: &mut BTreeSet<PathBuf>, hash: &mut Sha25
     Ok(())
 }
 
-/// Refuses a folder for packed caches that lies in the data set itself: nothing is written there.
+/// Refuses a folder for packed caches that lies in one of the folders of the data set: nothing is written there.
 ///
 /// # Errors
 /// `ConfigValue`; `Io` where there is no working directory.
-pub fn check_place(folder: &Path, config: &DatasetConfig) -> Result<()> {
+pub fn check_place(folder: &Path, folders: &BTreeSet<PathBuf>) -> Result<()> {
     let whole = std::path::absolute(folder).map_err(|e| Error::io(folder, e))?;
     // What exists of it, with its links followed.
     let known = whole.ancestors().find_map(|a| a.canonicalize().ok());
-    for root in roots(config) {
-        let inside = match (&known, root.canonicalize()) {
-            (Some(known), Ok(root)) => known.starts_with(root),
-            _ => false,
-        };
-        if inside {
-            let text = format!(
-                "`packed` names a folder inside the data set {}",
-                root.display()
-            );
-            return Err(Error::new(Code::ConfigValue, text)
-                .at(folder.display())
-                .help("name a folder elsewhere: nothing is ever written into a data set"));
-        }
+    let mut above = known.iter().flat_map(|k| k.ancestors());
+    if let Some(own) = above.find(|a| folders.contains(*a)) {
+        let text = format!(
+            "`packed` names a folder inside the data set {}",
+            own.display()
+        );
+        return Err(Error::new(Code::ConfigValue, text)
+            .at(folder.display())
+            .help("name a folder elsewhere: nothing is ever written into a data set"));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::data::config::Augment;
 use crate::data::dataset::Format;
 use crate::data::input::Input;
 use crate::data::loader::Loader;
+use crate::data::mixed_config::Unlabelled;
 use crate::data::source::Source;
 use crate::data::synth::{SynthConfig, generate};
 use crate::error::Code;
@@ -279,6 +280,35 @@ fn never_inside_the_data_set() {
         assert_eq!(e.code(), Code::ConfigValue, "{e}");
     }
     assert!(!c.root.join("a").exists());
+    // Nor in a folder that belongs to it by a link.
+    #[cfg(unix)]
+    {
+        let linked = dir.path().join("linked");
+        std::fs::create_dir(&linked).unwrap();
+        std::os::unix::fs::symlink(&linked, c.root.join("more")).unwrap();
+        let e = open(&c, &linked.join("packs")).0.err().unwrap();
+        assert_eq!(e.code(), Code::ConfigValue, "{e}");
+        assert!(!linked.join("packs").exists());
+    }
+}
+
+/// Losses ask which classes a picture labels.
+#[test]
+fn labelled_classes_are_those_of_the_set() {
+    let (dir, packs) = scenes();
+    let kitti = config(&dir, Format::Kitti, "kitti");
+    let mut c = DataSetConfig {
+        format: Format::Mixed,
+        ..DataSetConfig::default()
+    };
+    c.mixed.sources.names = vec!["kitti".into()];
+    c.mixed
+        .sources
+        .look_up(&[("kitti".to_string(), kitti)].into());
+    c.mixed.unlabelled = Unlabelled::Mask;
+    let packed = open(&c, &packs).0.unwrap();
+    // KITTI has no signs.
+    assert_eq!(packed.labelled(0), Some(&[true, true, false][..]));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::super::records::*;
 use super::super::run::Run;
 use super::{download, field};
+use crate::metrics::{Figure, Unit};
 use maud::{Markup, html};
 
 /// The section; `None` for a run without such a task.
@@ -13,25 +14,41 @@ pub fn section(run: &Run) -> Option<Markup> {
     })
 }
 
+/// A figure of a network by its name.
+fn figure<'a>(e: &'a EvalRecord, task: &str, name: &str) -> Option<&'a Figure> {
+    e.values.get(task)?.figures.iter().find(|f| f.name == name)
+}
+
+/// What numbers without their units are, for the file.
+fn unit(u: Unit) -> &'static str {
+    match u {
+        Unit::Share => "share of 1",
+        Unit::Degrees => "degrees",
+        Unit::Plain => "",
+    }
+}
+
 /// A row for each figure, a column for each network.
 fn table(run: &Run, task: &str, eval: &ValuesEval) -> Markup {
     let with = |e: &&EvalRecord| e.values.contains_key(task);
     let networks: Vec<&EvalRecord> = run.evals.iter().filter(with).collect();
     let cell = |e: &EvalRecord, name: &str| {
-        let figures = e.values.get(task).map(|v| &v.figures);
-        let found = figures.and_then(|all| all.iter().find(|f| f.name == name));
-        found.map_or("\u{2013}".to_string(), |f| f.text())
+        figure(e, task, name).map_or("\u{2013}".to_string(), |f| f.text())
     };
-    let mut csv = String::from("figure");
+    let number = |e: &EvalRecord, name: &str| {
+        let value = figure(e, task, name).and_then(|f| f.value);
+        value.map_or(String::new(), |v| v.to_string())
+    };
+    let mut csv = String::from("figure,unit");
     networks
         .iter()
         .for_each(|e| csv += &format!(",{}", e.which.name()));
     csv += "\n";
     for f in &eval.figures {
-        csv += &field(&f.name);
+        csv += &format!("{},{}", field(&f.name), unit(f.unit));
         networks
             .iter()
-            .for_each(|e| csv += &format!(",{}", field(&cell(e, &f.name))));
+            .for_each(|e| csv += &format!(",{}", number(e, &f.name)));
         csv += "\n";
     }
     let size = eval
@@ -59,7 +76,6 @@ fn table(run: &Run, task: &str, eval: &ValuesEval) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Figure, Unit};
     use crate::report::fabricate::eval;
     use std::path::Path;
 
@@ -92,6 +108,8 @@ mod tests {
             "12.5 %",
             "7 held-out images",
             "64 \u{d7} 96",
+            // The file has the numbers themselves.
+            "within%201.25,share%20of%201,0.125,0.125",
         ] {
             assert!(html.contains(words), "{words}: {html}");
         }

@@ -22,17 +22,21 @@ impl Errors for NormalErrors {
     }
 
     fn figures(&self, _config: &ValuesConfig) -> Vec<Figure> {
+        // Every figure hangs on the space, so every name says it: figures of two spaces must never be compared.
         let space = format!("{:?}", self.space()).to_lowercase();
         let angle = |what: &str, v| {
             Figure::error(format!("{what} angle ({space} space)"), v, Unit::Degrees)
         };
         let shares = crate::metrics::normals::WITHIN.iter().enumerate();
         let shares = shares.map(|(k, limit)| {
-            Figure::share(format!("within {limit}"), self.within().map(|w| w[k]))
+            Figure::share(
+                format!("within {limit} ({space} space)"),
+                self.within().map(|w| w[k]),
+            )
         });
         let cosine = Figure {
             unit: Unit::Plain,
-            ..Figure::share("cosine", self.cosine())
+            ..Figure::share(format!("cosine ({space} space)"), self.cosine())
         };
         [angle("mean", self.mean()), angle("median", self.median())]
             .into_iter()

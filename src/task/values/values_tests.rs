@@ -208,7 +208,7 @@ fn both_averages_and_the_shares() {
 fn what_is_compared_is_chosen() {
     for (kind, all, one) in [
         (TaskKind::Depth, 5, "abs (batch-means)"),
-        (TaskKind::Normals, 5, "cosine"),
+        (TaskKind::Normals, 5, "cosine (true space)"),
         (TaskKind::Edges, 1, "abs (batch-means)"),
     ] {
         let compared = |compare| {
@@ -244,7 +244,7 @@ fn angles_in_both_spaces() {
     };
     let r = measured(None);
     assert!((value(&r, "mean angle (true space)") - 90.0).abs() < 1e-9);
-    assert!((value(&r, "cosine")).abs() < 1e-9);
+    assert!((value(&r, "cosine (true space)")).abs() < 1e-9);
     let r = measured(Some(NormalSpace::Encoded));
     // (.5, 1, .5) and (.5, .5, 1): cosine 1.25 / 1.5.
     let want = (1.25f64 / 1.5).acos().to_degrees();
