@@ -2,7 +2,8 @@
 //! colours it has. Every draw comes from the generator handed in, keyed by (seed, stage, step, sample).
 //!
 //! The reference distorts colours before the crop. Here colours change after the resampling, on fewer pixels: both act
-//! on each pixel alone, so only rounding differs. The border of an expanded picture keeps the mean colour, as there.
+//! on each pixel alone, so only rounding differs. The border of an expanded picture keeps the mean colour, as there. The jitter of
+//! ImageNet comes after the crop in its reference as well: the mean of its contrast is that of what the crop shows.
 
 mod crops;
 
@@ -43,6 +44,8 @@ pub struct Augmentation {
     pub photometric: bool,
     /// Saturation and hue by up to 5 %; `photometric` goes before.
     pub jitter: bool,
+    /// Brightness, contrast and saturation by up to 40 %, hue by up to 20 % of the circle, in random order; alone.
+    pub colour_jitter: bool,
     /// A square of this side, centred anywhere, is set to the mean; 0 for none.
     pub cutout: usize,
     /// The window.
@@ -63,6 +66,7 @@ impl Default for Augmentation {
             flip: false,
             photometric: false,
             jitter: false,
+            colour_jitter: false,
             cutout: 0,
             crop: Crop::None,
             expand: 4.0,
@@ -77,7 +81,7 @@ impl Augmentation {
     /// The configured changes, with the sizes of the references.
     ///
     /// # Errors
-    /// `ConfigValue` for two crops.
+    /// `ConfigValue` for two crops, or for `colour-jitter` beside other changes of the colours.
     pub fn new(changes: &[Augment]) -> Result<Augmentation> {
         let mut a = Augmentation::default();
         let mut crops = vec![];
@@ -87,6 +91,7 @@ impl Augmentation {
                 Augment::Photometric => a.photometric = true,
                 Augment::Cutout => a.cutout = 16,
                 Augment::Jitter => a.jitter = true,
+                Augment::ColourJitter => a.colour_jitter = true,
                 Augment::SsdCrop => crops.push(Crop::Ssd),
                 Augment::PadCrop => crops.push(Crop::Pad4),
                 Augment::ResizedCrop => crops.push(Crop::RandomResized),
@@ -100,12 +105,27 @@ impl Augmentation {
             );
         }
         a.crop = crops.pop().unwrap_or_default();
+        a.check()?;
         Ok(a)
     }
 
     /// # Errors
-    /// `ConfigValue` for a ratio outside its range.
+    /// `ConfigValue` for a ratio outside its range, or for `colour-jitter` beside other changes of the colours.
     pub fn check(&self) -> Result<()> {
+        let other = match (self.photometric, self.jitter) {
+            (true, _) => Some("photometric"),
+            (false, true) => Some("jitter"),
+            _ => None,
+        };
+        if let (true, Some(other)) = (self.colour_jitter, other) {
+            let text = format!(
+                "`augment` names `{other}` and `colour-jitter`, which both change the colours"
+            );
+            let help = format!(
+                "keep one: `colour-jitter` for classification as on ImageNet, else `{other}`"
+            );
+            return Err(Error::new(Code::ConfigValue, text).help(help));
+        }
         let share = |v: f64| v > 0.0 && v <= 1.0;
         let bad = match self {
             c if !(1.0..=16.0).contains(&c.expand) => {
@@ -160,6 +180,9 @@ impl Augmentation {
             Annotation::Objects(objects) if self.crop == Crop::Ssd => {
                 let keep = |o: &&Object| o.ignore || holds_centre(window, &o.bbox);
                 Annotation::Objects(objects.iter().filter(keep).copied().collect())
+            }
+            Annotation::Joint(parts) => {
+                Annotation::Joint(parts.iter().map(|p| self.kept(p, window)).collect())
             }
             other => other.clone(),
         }

@@ -42,11 +42,11 @@ pub struct Skipped {
 }
 
 /// Which samples each step sees.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Order {
-    /// Shuffled passes, augmented with draws keyed by (seed, stage, step, position in the batch).
+    /// Shuffled passes, augmented with draws keyed by (seed, stage, epoch, sample).
     Train {
-        epochs: Epochs,
+        epochs: Arc<Epochs>,
         augment: Augmentation,
         seed: u64,
         stage: u64,
@@ -55,12 +55,22 @@ enum Order {
     Sequential,
 }
 
-/// The batches of a list of samples, by number.
+/// A sample that a batch asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Its index in the data set.
+    pub index: usize,
+    /// The pass over the list in which it is asked for, from 0.
+    epoch: u64,
+}
+
+/// The batches of a list of samples, by number. A copy is cheap.
+#[derive(Clone)]
 pub struct Batches {
     dataset: Arc<dyn Dataset>,
     input: Input,
     order: Order,
-    indices: Vec<usize>,
+    indices: Arc<[usize]>,
     batch: usize,
     /// Threads that make the samples of a batch.
     pub(super) threads: usize,
@@ -104,13 +114,14 @@ impl Batches {
             dataset,
             input,
             order,
-            indices,
+            indices: indices.into(),
             batch,
             threads: 1,
         })
     }
 
-    /// Endless shuffled, augmented batches of `indices`.
+    /// Endless shuffled, augmented batches of `indices`. Order and augmentation are a function of the seed, the stage, the epoch and the
+    /// sample, so that other batch sizes see the same samples with the same bits, cut elsewhere.
     ///
     /// # Errors
     /// `ConfigValue`, `EmptyData`; `Argument` for an index outside the data set.
@@ -128,7 +139,7 @@ impl Batches {
             return Err(Error::new(Code::EmptyData, "no samples to read").at(dataset.name()));
         }
         let order = Order::Train {
-            epochs: Epochs::new(indices.clone(), seed, stage),
+            epochs: Arc::new(Epochs::new(indices.clone(), seed, stage)),
             augment,
             seed,
             stage,
@@ -215,41 +226,51 @@ impl Batches {
     }
 
     /// Which samples batch number `step` asks for.
-    pub(super) fn wanted(&self, step: u64) -> Vec<usize> {
+    pub(super) fn wanted(&self, step: u64) -> Vec<Wanted> {
+        let n = self.indices.len();
         match &self.order {
-            Order::Train { epochs, .. } => epochs.batch(step, self.batch),
+            Order::Train { epochs, .. } => {
+                let indices = epochs.batch(step, self.batch).into_iter();
+                let one = |(position, index): (u64, usize)| Wanted {
+                    index,
+                    epoch: position / n as u64,
+                };
+                (step * self.batch as u64..).zip(indices).map(one).collect()
+            }
             Order::Sequential => {
                 let start = step as usize * self.batch;
-                self.indices[start..(start + self.batch).min(self.indices.len())].to_vec()
+                let indices = &self.indices[start..(start + self.batch).min(n)];
+                let one = |&index: &usize| Wanted { index, epoch: 0 };
+                indices.iter().map(one).collect()
             }
         }
     }
 
-    /// What the network sees of a picture in `slot` of batch `step`.
+    /// What the network sees of a picture where `wanted` was asked for.
     pub(super) fn see(
         &self,
-        step: u64,
-        slot: usize,
+        wanted: Wanted,
         source: (usize, usize),
         annotation: &Annotation,
     ) -> Seen {
         match &self.order {
             Order::Sequential => self.input.see(source, annotation, None),
             Order::Train { augment, .. } => {
-                let mut rng = self.draws(step, slot);
+                let mut rng = self.draws(wanted);
                 let augment = Some((augment, &mut rng));
                 self.input.see(source, annotation, augment)
             }
         }
     }
 
-    /// The random numbers of `slot` of batch `step`.
-    fn draws(&self, step: u64, slot: usize) -> Rng {
+    /// The random numbers of a sample; what stands in for one that cannot be read has those of the one that was asked for.
+    fn draws(&self, wanted: Wanted) -> Rng {
         let (seed, stage) = match self.order {
             Order::Train { seed, stage, .. } => (seed, stage),
             Order::Sequential => (0, 0),
         };
-        Rng::new(seed, &[word("augment"), stage, step, slot as u64])
+        let path = [word("augment"), stage, wanted.epoch, wanted.index as u64];
+        Rng::new(seed, &path)
     }
 
     /// What an image looks like to the network.
@@ -270,7 +291,7 @@ impl Batches {
         let made = slots::each(wanted.len(), self.threads, &|slot| {
             check_stop(stop)?;
             let mut skipped = vec![];
-            let found = self.load_or_next(wanted[slot], &mut skipped, &|i| self.load(i))?;
+            let found = self.load_or_next(wanted[slot].index, &mut skipped, &|i| self.load(i))?;
             let Some((index, sample)) = found else {
                 return Ok((None, skipped));
             };
@@ -279,7 +300,7 @@ impl Batches {
             let annotation = match &self.order {
                 Order::Sequential => self.input.prepare_into(&sample, None, &mut out)?,
                 Order::Train { augment, .. } => {
-                    let mut rng = self.draws(step, slot);
+                    let mut rng = self.draws(wanted[slot]);
                     let augment = Some((augment, &mut rng));
                     self.input.prepare_into(&sample, augment, &mut out)?
                 }

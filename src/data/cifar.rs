@@ -208,6 +208,33 @@ mod tests {
         }
     }
 
+    /// As the page of the set says: a label byte; 1,024 bytes of red, row by row, as many of green and of blue.
+    #[test]
+    fn a_record_written_by_hand() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = vec![7];
+        for (top, side) in [(0, 0), (100, 1), (200, 2)] {
+            // Rows count up, and each plane has one column of its own that is white.
+            for y in 0..32 {
+                bytes.extend((0..32).map(|x| if x == side { 255 } else { top + y }));
+            }
+        }
+        assert_eq!(bytes.len(), 3073);
+        // The second record of its file.
+        let file = [vec![9; 3073], bytes.clone()].concat();
+        std::fs::write(dir.path().join("data_batch_1.bin"), file).unwrap();
+        let s = Cifar10::open(dir.path(), "train").unwrap().load(1).unwrap();
+        assert_eq!(s.annotation, Annotation::Class(7));
+        assert_eq!(CLASSES[7], "horse");
+        assert_eq!((s.image.height, s.image.width), (32, 32));
+        let pixel = |x: usize, y: usize| &s.image.data[(32 * y + x) * 3..][..3];
+        assert_eq!(pixel(0, 0), [255, 100, 200]);
+        assert_eq!(pixel(1, 0), [0, 255, 200]);
+        assert_eq!(pixel(2, 31), [31, 131, 255]);
+        assert_eq!(pixel(31, 5), [5, 105, 205]);
+        assert_eq!(encode_record(&s.image, 7).unwrap(), bytes);
+    }
+
     #[test]
     fn records_come_back_across_files() {
         let dir = tempfile::tempdir().unwrap();

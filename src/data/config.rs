@@ -39,6 +39,10 @@ choices! {
         ZoomCrop = "zoom-crop",
         /// Saturation and hue by up to 5 % (MTL-NAS).
         Jitter = "jitter",
+        /// Brightness, contrast and saturation by up to 40 %, hue by up to 20 % of the circle, in random order (ImageNet of MTNAS and
+        /// PC-DARTS; torchvision's `ColorJitter(0.4, 0.4, 0.4, 0.2)`); not beside `photometric` or `jitter`. The contrast needs the mean
+        /// of the picture, so reader threads make such images, also for a GPU.
+        ColourJitter = "colour-jitter",
     }
 }
 
@@ -306,7 +310,7 @@ settings! {
         /// Batches kept ready. Where there are more threads than that, several make the images of one batch.
         pub prefetch: usize = 2,
         /// Who crops, resizes, mirrors, distorts and normalises training images where a GPU computes: its kernels (`auto`), or the reader
-        /// threads. The numbers are the same.
+        /// threads. The numbers are the same. With `colour-jitter`, and for maps of values, it is always the reader threads.
         pub input_on: InputOn = InputOn::Auto,
         /// Share of the GPU's memory that is free when a stage begins, at most, in which decoded images stay from their first use on, 0 to
         /// 0.9; those beyond it are decoded and go up anew for each batch.

@@ -6,7 +6,7 @@ use super::augment::{Augmentation, centre};
 use super::config::OnCorrupt;
 use super::dataset::Sample;
 use super::normalise::Normalise;
-use super::photometric::Photometric;
+use super::photometric::{ColourJitter, Photometric};
 use super::pixels;
 use super::transform::{View, Window};
 use crate::annotation::Annotation;
@@ -32,8 +32,10 @@ pub struct Input {
 pub struct Seen {
     /// Which window of it, mirrored or not.
     pub view: View,
-    /// Changes of the colours.
+    /// Changes of the colours, each pixel for itself.
     pub photometric: Option<Photometric>,
+    /// Others, one of which needs the mean of the picture.
+    pub colour_jitter: Option<ColourJitter>,
     /// Colour outside the picture, 0 to 255; `None` for the mean.
     pub border: Option<f32>,
     /// Rows and columns of the network input that are set to the mean.
@@ -78,7 +80,8 @@ impl Input {
         augment: Option<(&Augmentation, &mut Rng)>,
     ) -> Seen {
         let whole = Window::whole(source.0, source.1);
-        let (mut photometric, mut border, mut hole) = (None, None, None);
+        let (mut photometric, mut colour_jitter) = (None, None);
+        let (mut border, mut hole) = (None, None);
         let (window, annotation) = match augment {
             None => {
                 let window = match (self.centre, annotation) {
@@ -94,6 +97,7 @@ impl Input {
                     (false, true) => Some(Photometric::jitter(rng)),
                     _ => None,
                 };
+                colour_jitter = config.colour_jitter.then(|| ColourJitter::draw(rng));
                 border = config.border();
                 hole = config.hole(rng, self.size);
                 (window, config.seen(annotation, &window, source, self.size))
@@ -102,6 +106,7 @@ impl Input {
         Seen {
             view: View::new(&window, source, self.size),
             photometric,
+            colour_jitter,
             border,
             hole,
             annotation,
@@ -145,6 +150,7 @@ impl Input {
 mod tests {
     use super::*;
     use crate::annotation::Image;
+    use crate::data::config::Augment;
 
     /// As ImageNet is evaluated: of a picture of 256 rows the middle 224x224 are seen as they are.
     #[test]
@@ -178,5 +184,73 @@ mod tests {
         // Boxes keep the whole picture.
         let v = of(&sample(picture(256, 500), Annotation::Objects(vec![])));
         assert!(at(&v, 0, 0, 0) < 2.0 && at(&v, 0, 223, 223) > 253.0);
+    }
+
+    /// The draws of a sample are those of its stream: what the picture is, and what it is of, does not change them.
+    #[test]
+    fn colours_are_drawn_from_the_stream_alone() {
+        let input = Input::new(8, 8);
+        let changes = [Augment::Flip, Augment::PadCrop, Augment::ColourJitter];
+        let jitter = Augmentation {
+            cutout: 2,
+            ..Augmentation::new(&changes).unwrap()
+        };
+        let mut seen = vec![];
+        for seed in 0..50 {
+            let see = |source, a: &Annotation, config: &Augmentation| {
+                input.see(source, a, Some((config, &mut Rng::new(seed, &[]))))
+            };
+            let one = see((9, 30), &Annotation::Class(1), &jitter);
+            let other = see((100, 20), &Annotation::Objects(vec![]), &jitter);
+            assert!(one.colour_jitter.is_some() && one.photometric.is_none());
+            assert_eq!(one.colour_jitter, other.colour_jitter);
+            assert_eq!(one.hole, other.hole);
+            // The window is drawn before, as without the jitter.
+            let plain = Augmentation {
+                colour_jitter: false,
+                ..jitter.clone()
+            };
+            let plain = see((9, 30), &Annotation::Class(1), &plain);
+            assert_eq!(plain.view.axes(), one.view.axes());
+            assert_eq!(plain.view.flipped(), one.view.flipped());
+            assert!(plain.colour_jitter.is_none());
+            assert!(!seen.contains(&one.colour_jitter), "twice the same");
+            seen.push(one.colour_jitter);
+        }
+    }
+
+    /// A mirrored picture has the colours of the other, to the bit; held-out pictures have their own.
+    #[test]
+    fn jittered_pictures_are_mirrored_as_others_and_held_out_ones_are_left_alone() {
+        let mut input = Input::new(11, 13);
+        input.normalise = Normalise::new([0.0; 3], [1.0; 3]).unwrap();
+        let mut r = Rng::new(4, &[]);
+        let data: Vec<u8> = (0..3 * 11 * 13).map(|_| r.below(256) as u8).collect();
+        let image = Image {
+            height: 11,
+            width: 13,
+            data,
+        };
+        let jitter = ColourJitter::draw(&mut r);
+        let made = |flip, jitter: Option<ColourJitter>| {
+            let mut seen = input.see((11, 13), &Annotation::Class(0), None);
+            assert_eq!(seen.colour_jitter, None);
+            let whole = Window::whole(11, 13);
+            seen.view = View::new(&Window { flip, ..whole }, (11, 13), (11, 13));
+            seen.colour_jitter = jitter;
+            let mut out = vec![f32::NAN; 3 * 11 * 13];
+            let shown = seen.view.shown(&image).unwrap();
+            pixels::fill(&input.normalise, &seen, &shown, input.size, &mut out);
+            out
+        };
+        let (one, other) = (made(false, Some(jitter.clone())), made(true, Some(jitter)));
+        for (row, mirrored) in one.chunks(13).zip(other.chunks(13)) {
+            assert!(row.iter().eq(mirrored.iter().rev()));
+        }
+        let plain = made(false, None);
+        assert!(one.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 0.05));
+        for (i, p) in image.data.iter().enumerate() {
+            assert_eq!(plain[(i % 3) * 143 + i / 3], f32::from(*p) / 255.0);
+        }
     }
 }

@@ -106,7 +106,7 @@ pub(super) fn to_rgb(path: &Path, bytes: &[u8]) -> Result<Image> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crate::data::image_file::read_image;
 
     /// What Pillow makes of the same bytes. Adobe writes inks inverted: 255 is none.
@@ -134,7 +134,7 @@ mod tests {
 
     /// A picture of 8 x 8 pixels of one colour, four components: CMYK (transform 0) or YCCK (2) of Adobe. One block a component,
     /// the mean alone.
-    fn four_components(transform: u8, values: [u8; 4]) -> Vec<u8> {
+    pub fn four_components(transform: u8, values: [u8; 4]) -> Vec<u8> {
         let mut b = vec![0xff, 0xd8];
         b.extend([0xff, 0xee, 0, 14]);
         b.extend(b"Adobe\0\x64\0\0\0\0");

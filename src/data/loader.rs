@@ -66,21 +66,24 @@ impl<B> Shared<B> {
     }
 
     /// A batch; a panic in a decoder becomes an error of the batch, so that the consumer never waits for a dead thread.
-    fn read(&self, step: u64) -> Result<B> {
+    fn read(&self, batches: &Batches, step: u64) -> Result<B> {
         let stop = &self.stop;
         let stopped = || stop.load(Ordering::Relaxed);
-        let read = || (self.make)(&self.batches, step, &stopped);
+        let read = || (self.make)(batches, step, &stopped);
         catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|p| {
             let text = p.downcast_ref::<String>().map(String::as_str);
             let text = text
                 .or(p.downcast_ref::<&str>().copied())
                 .unwrap_or("unknown");
-            let name = format!("{}, batch {step}", self.batches.dataset().name());
+            let name = format!("{}, batch {step}", batches.dataset().name());
             Err(Error::new(Code::Internal, format!("a reader panicked: {text}")).at(name))
         })
     }
 
-    fn work(&self) {
+    /// Reads batches until all are taken, each by `threads` threads.
+    fn work(&self, threads: usize) {
+        let mut batches = self.batches.clone();
+        batches.threads = threads;
         loop {
             let step = {
                 let mut state = self.lock();
@@ -93,11 +96,16 @@ impl<B> Shared<B> {
                 state.next += 1;
                 state.next - 1
             };
-            let batch = self.read(step);
+            let batch = self.read(&batches, step);
             self.lock().done.insert(step, batch);
             self.ready.notify_all();
         }
     }
+}
+
+/// How many of `threads` threads reader `i` of `readers` has, itself among them: together they have them all.
+fn share_of(threads: usize, readers: usize, i: usize) -> usize {
+    threads / readers + usize::from(i < threads % readers)
 }
 
 impl Loader {
@@ -118,8 +126,8 @@ impl Loader {
 }
 
 impl<B: Skips + Send + 'static> Loader<B> {
-    /// Reads `batches` from batch `start` on, by `make`, up to `prefetch` batches ahead in about `threads` threads; with 0 of either, in the
-    /// calling thread. Where there are more threads than batches ahead, several make the samples of one. `max_corrupt` is the largest share
+    /// Reads `batches` from batch `start` on, by `make`, up to `prefetch` batches ahead in `threads` threads; with 0 of either, in the calling
+    /// thread. Where there are more threads than batches ahead, several make the samples of one. `max_corrupt` is the largest share
     /// of the samples that [`OnCorrupt::Skip`] may leave out.
     ///
     /// [`OnCorrupt::Skip`]: super::config::OnCorrupt::Skip
@@ -127,7 +135,7 @@ impl<B: Skips + Send + 'static> Loader<B> {
     /// # Errors
     /// `Io` if a thread cannot be started.
     pub fn with(
-        mut batches: Batches,
+        batches: Batches,
         start: u64,
         threads: usize,
         prefetch: usize,
@@ -140,10 +148,6 @@ impl<B: Skips + Send + 'static> Loader<B> {
             done: BTreeMap::new(),
         });
         let readers = threads.min(prefetch);
-        batches.threads = match readers {
-            0 => 1,
-            n => threads.div_ceil(n),
-        };
         let shared = Arc::new(Shared {
             end: batches.len(),
             batches,
@@ -163,9 +167,10 @@ impl<B: Skips + Send + 'static> Loader<B> {
         };
         for i in 0..readers {
             let shared = loader.shared.clone();
+            let own = share_of(threads, readers, i);
             let thread = std::thread::Builder::new()
                 .name(format!("loader-{i}"))
-                .spawn(move || shared.work());
+                .spawn(move || shared.work(own));
             loader
                 .threads
                 .push(thread.map_err(|e| Error::io("loader thread", e))?);
@@ -244,7 +249,7 @@ impl<B: Skips + Send + 'static> Iterator for Loader<B> {
         }
         let step = self.next;
         let batch = if self.threads.is_empty() {
-            self.shared.read(step)
+            self.shared.read(&self.shared.batches, step)
         } else {
             self.wait(step)
         };

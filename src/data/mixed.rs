@@ -1,8 +1,9 @@
 //! A data set made of several (systems.md 8.8): classes by name (`mixed_classes`), seeded draws (`mixed_draw`) or list files, samples
 //! called `SOURCE/ID`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+mod list;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,6 @@ use super::mixed_classes::{join, labelled, wrong};
 use super::mixed_config::{MixedConfig, Unlabelled};
 pub use super::mixed_draw::HELD_OUT;
 use super::mixed_draw::{drawn, held_out};
-use super::text_file::{at_line, read_text};
 use crate::annotation::{Annotation, Object};
 use crate::error::{Code, Error, Result};
 
@@ -38,6 +38,22 @@ struct Part {
     labelled: Vec<bool>,
 }
 
+impl Part {
+    /// Opens a split of a source; its classes are joined later.
+    ///
+    /// # Errors
+    /// Those of the source, with its name.
+    fn open(name: &str, source: &DatasetConfig, split: &str) -> Result<Part> {
+        let named = |e: Error| e.note(format!("it is the source {name:?} of a mixed set"));
+        Ok(Part {
+            name: name.into(),
+            dataset: source.open(split).map_err(named)?.into(),
+            map: vec![],
+            labelled: vec![],
+        })
+    }
+}
+
 /// A split of a mixed set.
 pub struct Mixed {
     name: String,
@@ -51,8 +67,8 @@ pub struct Mixed {
 }
 
 impl Mixed {
-    /// Opens a split: a list file of `SOURCE/ID` lines below `root` if there is one of that name; else `train`, `val`, or
-    /// `held-out`, drawn from the splits of the sources.
+    /// Opens a split: a list file of `SOURCE/ID` lines below `root` if there is one of that name, for which a source needs only the
+    /// splits that the list names; else `train`, `val`, or `held-out`, drawn from the splits of the sources.
     ///
     /// # Errors
     /// Those of the sources; `ConfigValue` for classes that do not fit, sources that are not there, more samples than there are;
@@ -63,7 +79,7 @@ impl Mixed {
             let help = "name data sets in `mixed.sources`";
             return Err(wrong("a mixed set without sources".into(), help));
         }
-        let list = list_file(&config.root, split).ok();
+        let file = list_file(&config.root, split).ok();
         let mut mixed = Mixed {
             name: format!("mixed/{split}"),
             kind: Kind::Detection,
@@ -72,7 +88,7 @@ impl Mixed {
             masked: false,
             samples: vec![],
         };
-        let val = match (&list, split) {
+        let val = match (&file, split) {
             (Some(_), _) => None,
             (None, "train" | HELD_OUT) => Some(false),
             (None, "val") => Some(true),
@@ -82,27 +98,17 @@ impl Mixed {
                 return Err(wrong(what, help).at(config.root.display()));
             }
         };
+        let mut closed = vec![];
         for (name, source) in &rules.sources {
-            let splits = match val {
-                Some(false) => vec![&source.train],
-                Some(true) => vec![&source.val],
-                None if source.train == source.val => vec![&source.train],
-                None => vec![&source.train, &source.val],
-            };
-            for split in splits {
-                let named = |e: Error| e.note(format!("it is the source {name:?} of a mixed set"));
-                let dataset: Arc<dyn Dataset> = source.open(split).map_err(named)?.into();
-                mixed.parts.push(Part {
-                    name: name.clone(),
-                    dataset,
-                    map: vec![],
-                    labelled: vec![],
-                });
-            }
+            mixed.parts.extend(match val {
+                Some(false) => vec![Part::open(name, source, &source.train)?],
+                Some(true) => vec![Part::open(name, source, &source.val)?],
+                None => list::parts(name, source, &mut closed)?,
+            });
         }
         mixed.set_classes(&config.rules.classes, &config.rules.merge, &rules.config)?;
-        mixed.samples = match (list, val) {
-            (Some(list), _) => mixed.listed(&list)?,
+        mixed.samples = match (file, val) {
+            (Some(file), _) => list::read(&mixed.parts, &file, &closed)?,
             (None, Some(true)) => {
                 let config = &rules.config;
                 drawn(&mixed.sizes(), &config.take_val, config.seed, "val")?
@@ -163,46 +169,6 @@ impl Mixed {
         self.masked = partly && config.unlabelled == Unlabelled::Mask;
         self.classes = joined.names;
         Ok(())
-    }
-
-    /// The samples of a list of `SOURCE/ID` lines, in its order.
-    fn listed(&self, list: &Path) -> Result<Vec<(usize, usize)>> {
-        let mut known: HashMap<String, (usize, usize)> = HashMap::new();
-        for (k, part) in self.parts.iter().enumerate() {
-            for i in 0..part.dataset.len() {
-                let id = format!("{}/{}", part.name, part.dataset.id(i));
-                known.entry(id).or_insert((k, i));
-            }
-        }
-        let mut lines: HashMap<&str, usize> = HashMap::new();
-        let text = read_text(list)?;
-        let mut samples = vec![];
-        for (number, line) in (1..).zip(text.lines()) {
-            let id = line.trim();
-            if id.is_empty() {
-                continue;
-            }
-            let at = |e: Error| e.at(at_line(list, number));
-            if let Some(first) = lines.insert(id, number) {
-                let what = format!("the id {id:?} is already in line {first}");
-                return Err(at(Error::new(Code::BadLine, what)).help("keep one of the two lines"));
-            }
-            let Some(&sample) = known.get(id) else {
-                let names: Vec<&str> = self.parts.iter().map(|p| p.name.as_str()).collect();
-                let what = format!("no source has the sample {id:?}");
-                return Err(at(Error::new(Code::NotFound, what)).help(format!(
-                    "a line is SOURCE/ID, with a source out of {}",
-                    names.join(", ")
-                )));
-            };
-            samples.push(sample);
-        }
-        if samples.is_empty() {
-            return Err(Error::new(Code::EmptyData, "the list has no ids")
-                .at(list.display())
-                .help("write one SOURCE/ID a line"));
-        }
-        Ok(samples)
     }
 
     /// Names of the parts, and how many samples each has.

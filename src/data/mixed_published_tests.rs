@@ -1,5 +1,7 @@
 //! The mixed set of the paper out of BDD100K, Waymo and Cityscapes in their published forms.
 
+use std::path::Path;
+
 use super::*;
 use crate::annotation::IGNORE;
 use crate::data::config::DataSetConfig;
@@ -177,4 +179,47 @@ fn label_maps_of_cityscapes_and_bdd100k() {
     let mut want = ids(&train);
     want.sort();
     assert_eq!((held.len(), all), (1, want));
+}
+
+/// The shipped configuration draws splits of the published sizes (systems.md 3.9, 8.8) out of the sets in their published sizes; of Waymo
+/// what every second frame of 798 and 202 segments gives, a tenth of them without boxes.
+#[test]
+fn the_shipped_configuration_has_the_published_sizes() {
+    let text = include_str!("../../configs/mtnas-mixed.toml");
+    let file: toml::Table = text.parse().unwrap();
+    let set = |name: &str| -> DataSetConfig { file["data"][name].clone().try_into().unwrap() };
+    assert_eq!(set("waymo").waymo.every, 2);
+    let boxes = ([69_863, 71_000], [10_000, 18_000], [120_000, 2_000, 10_000]);
+    let maps = ([2_975, 7_000], [500, 1_000], [9_475, 500, 1_500]);
+    for (name, (train, val, want)) in [("mixed-boxes", boxes), ("mixed-maps", maps)] {
+        let rules = &set(name).mixed;
+        let sized = |sizes: [usize; 2]| -> Vec<(&str, usize)> {
+            let names = rules.sources.names.iter().map(String::as_str);
+            names.zip(sizes).collect()
+        };
+        let all = drawn(&sized(train), &rules.take, rules.seed, "train").unwrap();
+        let kept = held_out(all.clone(), rules, false).unwrap();
+        let held = held_out(all.clone(), rules, true).unwrap();
+        let test = drawn(&sized(val), &rules.take_val, rules.seed, "val").unwrap();
+        assert_eq!([kept.len(), held.len(), test.len()], want, "{name}");
+        // Together they are what was drawn, each once.
+        let mut both = [kept, held].concat();
+        both.sort_unstable();
+        assert_eq!(both, all, "{name}");
+        let first = all.iter().filter(|s| s.0 == 0).count();
+        assert_eq!(first, train[0], "{name}: all of the first source");
+        assert!((0..2).all(|k| test.iter().any(|s| s.0 == k)), "{name}");
+    }
+}
+
+/// Fewer pictures than the paper had are not taken for all of them.
+#[test]
+fn a_source_that_is_too_small_is_named() {
+    let take = [("bdd".to_string(), 69_863)].into();
+    let e = drawn(&[("bdd", 69_862)], &take, 0, "train").unwrap_err();
+    assert!(
+        e.to_string()
+            .contains("69863 images of \"bdd\", which has 69862"),
+        "{e}"
+    );
 }

@@ -1,5 +1,7 @@
 //! Mixed sets of KITTI and Waymo, and of label maps.
 
+use std::path::Path;
+
 use super::*;
 use crate::annotation::{Image, LabelMap};
 use crate::data::config::DataSetConfig;
@@ -181,40 +183,6 @@ fn draws_hang_on_their_seed_alone_and_share_nothing() {
 }
 
 #[test]
-fn list_files() {
-    let set = Set::new();
-    let lists = set.dir.path().join("lists");
-    std::fs::create_dir(&lists).unwrap();
-    let write = |text: &str| std::fs::write(lists.join("mine.txt"), text).unwrap();
-    // From both splits of a source, in any order.
-    write("kitti/7\n\nwaymo/3333_000_1_000-001-front\nkitti/0\n");
-    let want = ["kitti/7", "waymo/3333_000_1_000-001-front", "kitti/0"];
-    assert_eq!(set.ids("mine", |_| ()), want);
-    for (text, line, word) in [
-        (
-            "kitti/7\nkitti/9\n",
-            2,
-            "no source has the sample \"kitti/9\"",
-        ),
-        ("kitti/7\n\nkitti/7\n", 3, "already in line 1"),
-        ("7\n", 1, "SOURCE/ID"),
-    ] {
-        write(text);
-        let e = set.open("mine", |_| ()).err().unwrap();
-        assert!(
-            e.place().unwrap().ends_with(&format!("mine.txt:{line}")),
-            "{e}"
-        );
-        assert!(e.to_string().contains(word), "{e}");
-    }
-    write("\n");
-    assert_eq!(
-        set.open("mine", |_| ()).err().unwrap().code(),
-        Code::EmptyData
-    );
-}
-
-#[test]
 fn label_maps_of_the_same_classes() {
     let dir = tempfile::tempdir().unwrap();
     let mut data = BTreeMap::new();
@@ -273,3 +241,6 @@ fn label_maps_of_the_same_classes() {
     let e = set.open("train", sixteen).err().unwrap();
     assert!(e.to_string().contains("different kinds"), "{e}");
 }
+
+#[path = "mixed_list_tests.rs"]
+mod lists;

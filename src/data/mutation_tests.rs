@@ -8,6 +8,7 @@ use super::convert::read_colours;
 use super::dataset::Dataset;
 use super::image_file::{encode_jpeg, encode_labels, encode_palette, encode_png};
 use super::image_folder::ImageFolder;
+use super::jpeg_file::tests::four_components;
 use super::kitti::{Kitti, KittiConfig};
 use super::preview::PALETTE;
 use super::waymo::Waymo;
@@ -86,7 +87,7 @@ const fn png(name: &'static str, file: &'static str, read: fn(&Path) -> Result<(
     }
 }
 
-const PICTURES: [Target; 5] = [
+const PICTURES: [Target; 6] = [
     png("KITTI picture", "training/image_2/a.png", kitti),
     png(
         "Cityscapes picture",
@@ -96,6 +97,7 @@ const PICTURES: [Target; 5] = [
     png("PNG of an image folder", "train/cat/c.png", folder),
     target("JPEG of an image folder", "train/ant/a.jpg", folder),
     target("grey JPEG", "train/bee/b.jpeg", folder),
+    target("JPEG of inks", "train/ink/i.jpg", folder),
 ];
 
 const RECORDS: [Target; 3] = [
@@ -190,6 +192,7 @@ fn valid(root: &Path) {
         .encode(&luma, 20, 20, image::ExtendedColorType::L8)
         .unwrap();
     write("train/bee/b.jpeg", &grey);
+    write("train/ink/i.jpg", &four_components(2, [200, 100, 50, 220]));
     // Pixels that are classes too, so that a record that is shifted by some bytes may have a label.
     let mut image = picture(32, 32);
     image.data.iter_mut().for_each(|v| *v %= 12);

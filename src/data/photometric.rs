@@ -1,4 +1,12 @@
-//! Photometric distortion of SSD (systems.md 4.4), on planes of 0 to 255: each step with probability 1/2.
+//! Random colours, on planes of 0 to 255. [`Photometric`]: the distortion of SSD (systems.md 4.4), each step with probability 1/2;
+//! [`ColourJitter`]: that of ImageNet (2.6).
+
+mod colour_jitter;
+
+#[cfg(test)]
+pub(crate) use colour_jitter::grey;
+pub(crate) use colour_jitter::grey_sum;
+pub use colour_jitter::{Change, ColourJitter};
 
 use crate::rng::Rng;
 
@@ -175,110 +183,4 @@ fn to_rgb([h, s, v]: [f32; 3]) -> [f32; 3] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jitter_is_mild_and_leaves_grey_alone() {
-        for i in 0..200 {
-            let mut r = Rng::new(i, &[]);
-            let j = Photometric::jitter(&mut r);
-            assert!(j.brightness.is_none() && j.contrast.is_none() && j.order.is_none());
-            assert!((0.95..1.05).contains(&j.saturation.unwrap()) && j.hue.unwrap().abs() <= 18.0);
-            assert_eq!(j.pixel([90.0; 3]), [90.0; 3]);
-            let p = j.pixel([200.0, 100.0, 100.0]);
-            assert!(
-                (p[0] - 200.0).abs() < 1e-3 && p[1].min(p[2]) > 94.0 && p != [200.0, 100.0, 100.0]
-            );
-        }
-    }
-
-    #[test]
-    fn hsv_and_back() {
-        let mut r = Rng::new(1, &[]);
-        for _ in 0..1000 {
-            let p = [r.f32() * 255.0, r.f32() * 255.0, r.f32() * 255.0];
-            let q = to_rgb(to_hsv(p));
-            assert!(
-                p.iter().zip(&q).all(|(a, b)| (a - b).abs() < 0.01),
-                "{p:?} {q:?}"
-            );
-        }
-        assert_eq!(to_hsv([0.0, 255.0, 0.0]), [120.0, 1.0, 255.0]);
-    }
-
-    /// Remainders as they are defined, for all that draws can ask for.
-    #[test]
-    fn wrapping_is_the_remainder() {
-        let mut r = Rng::new(5, &[]);
-        for by in [6.0f32, 360.0] {
-            let draws = (0..2000).map(|_| r.range(-1.0, 2.0) as f32 * by);
-            for v in draws.chain([0.0, by, -1e-9, by - 1e-4]) {
-                if v < 2.0 * by {
-                    assert_eq!(wrapped(v, by), v.rem_euclid(by), "{v}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn each_step_does_what_it_says() {
-        let none = Photometric::default();
-        let p = [10.0, 200.0, 60.0];
-        assert_eq!(none.pixel(p), p);
-        assert_eq!(
-            Photometric {
-                brightness: Some(60.0),
-                ..none.clone()
-            }
-            .pixel(p),
-            [70.0, 255.0, 120.0]
-        );
-        assert_eq!(
-            Photometric {
-                contrast: Some(0.5),
-                ..none.clone()
-            }
-            .pixel(p),
-            [5.0, 100.0, 30.0]
-        );
-        assert_eq!(
-            Photometric {
-                order: Some([2, 0, 1]),
-                ..none.clone()
-            }
-            .pixel(p),
-            [60.0, 10.0, 200.0]
-        );
-        let grey = Photometric {
-            saturation: Some(0.0),
-            ..none.clone()
-        }
-        .pixel(p);
-        assert!(grey.iter().all(|v| (v - 200.0).abs() < 1e-3));
-        let turned = Photometric {
-            hue: Some(120.0),
-            ..none
-        }
-        .pixel([255.0, 0.0, 0.0]);
-        assert!(turned[1] > 254.0 && turned[0] < 1.0);
-    }
-
-    #[test]
-    fn half_of_the_draws_take_each_step() {
-        let draws: Vec<_> = (0..2000)
-            .map(|i| Photometric::draw(&mut Rng::new(3, &[i])))
-            .collect();
-        let count = |f: fn(&Photometric) -> bool| draws.iter().filter(|d| f(d)).count();
-        for n in [
-            count(|d| d.brightness.is_some()),
-            count(|d| d.contrast.is_some()),
-            count(|d| d.contrast_first),
-            count(|d| d.saturation.is_some()),
-            count(|d| d.hue.is_some()),
-            count(|d| d.order.is_some()),
-        ] {
-            assert!((900..1100).contains(&n), "{n}");
-        }
-    }
-}
+mod tests;

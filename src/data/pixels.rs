@@ -1,8 +1,9 @@
 //! From resized 8-bit pixels to normalised planes, in one pass over the picture: a row at a time, in loops that the compiler vectorises.
+//! A colour jitter needs the mean of what it sees, and with it one more pass.
 
 use super::input::Seen;
 use super::normalise::Normalise;
-use super::photometric::Photometric;
+use super::photometric::{ColourJitter, Photometric, grey_sum};
 use super::transform::Shown;
 use crate::backend::host::widest::{Plain, widest};
 
@@ -28,6 +29,7 @@ pub fn fill(n: &Normalise, seen: &Seen, shown: &Shown, size: (usize, usize), out
     widest(Paint {
         n,
         photometric: seen.photometric.as_ref(),
+        jitter: seen.colour_jitter.as_ref(),
         shown,
         width,
         planes: planes.each_mut().map(|p| &mut **p),
@@ -45,6 +47,7 @@ pub fn fill(n: &Normalise, seen: &Seen, shown: &Shown, size: (usize, usize), out
 struct Paint<'a> {
     n: &'a Normalise,
     photometric: Option<&'a Photometric>,
+    jitter: Option<&'a ColourJitter>,
     shown: &'a Shown<'a>,
     width: usize,
     planes: [&'a mut [f32]; 3],
@@ -55,16 +58,28 @@ impl Plain for Paint<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Shown { rows, columns, .. } = self.shown;
+        let Shown {
+            pixels,
+            rows,
+            columns,
+            ..
+        } = self.shown;
         let order = self.photometric.and_then(|p| p.order);
         let order = order.unwrap_or([0, 1, 2]);
         let mut line = [(); 3].map(|()| vec![0.0f32; columns.len()]);
-        let pixels = self.shown.pixels.chunks_exact(3 * columns.len().max(1));
+        let pixels = pixels.chunks_exact(3 * columns.len().max(1));
+        let mean = match self.jitter {
+            Some(j) => self.mean(j, &mut line),
+            None => 0.0,
+        };
         for (y, from) in rows.clone().zip(pixels) {
             let [r, g, b] = &mut line;
             split(from, r, g, b);
             if let Some(p) = self.photometric {
                 p.rows([r, g, b]);
+            }
+            if let Some(j) = self.jitter {
+                j.rows([r, g, b], mean);
             }
             let place = y * self.width + columns.start..y * self.width + columns.end;
             for c in 0..3 {
@@ -73,6 +88,22 @@ impl Plain for Paint<'_> {
                 normalised(&line[order[c]], mean, std, self.shown.flip, to);
             }
         }
+    }
+}
+
+impl Paint<'_> {
+    /// Mean of the grey of the shown part when the jitter comes to the contrast. What it has done by then is done again afterwards, which
+    /// costs less than to keep it. The distortion of SSD goes with no jitter ([`Augmentation::check`](super::augment::Augmentation::check)).
+    #[inline(always)]
+    fn mean(&self, jitter: &ColourJitter, [r, g, b]: &mut [Vec<f32>; 3]) -> f32 {
+        let (rows, columns) = (self.shown.rows.len(), self.shown.columns.len());
+        let mut sum = 0.0;
+        for from in self.shown.pixels.chunks_exact(3 * columns.max(1)) {
+            split(from, r, g, b);
+            jitter.early_rows([r, g, b]);
+            sum += grey_sum(r, g, b);
+        }
+        (sum / (rows * columns).max(1) as f64) as f32
     }
 }
 
@@ -101,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::annotation::{Annotation, Image};
+    use crate::data::photometric::grey;
     use crate::data::transform::{View, Window};
     use crate::rng::Rng;
 
@@ -113,11 +145,25 @@ mod tests {
     ) -> Vec<f32> {
         let mut out = planes;
         let plane = height * width;
+        // Of what is shown alone, as the contrast finds it.
+        let found = |j: &ColourJitter, y: usize, x: usize| {
+            let at = |c: usize| out[c * plane + y * width + x];
+            f64::from(grey(j.early_pixel([at(0), at(1), at(2)])))
+        };
+        let mean = seen.colour_jitter.as_ref().map(|j| {
+            let all = rows
+                .clone()
+                .flat_map(|y| columns.clone().map(move |x| (y, x)));
+            let sum: f64 = all.map(|(y, x)| found(j, y, x)).sum();
+            (sum / (rows.len() * columns.len()).max(1) as f64) as f32
+        });
         for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
             let i = y * width + x;
             let at = |c: usize| c * plane + i;
             let p = [out[at(0)], out[at(1)], out[at(2)]];
             let p = seen.photometric.as_ref().map_or(p, |d| d.pixel(p));
+            let jitter = seen.colour_jitter.as_ref().zip(mean);
+            let p = jitter.map_or(p, |(j, mean)| j.pixel(p, mean));
             let shown = rows.contains(&y) && columns.contains(&x);
             let hole = seen.hole.as_ref();
             let hole = hole.is_some_and(|[r, c]| r.contains(&y) && c.contains(&x));
@@ -133,7 +179,7 @@ mod tests {
     #[test]
     fn rows_have_the_bits_of_single_pixels() {
         let n = Normalise::default();
-        for case in 0..200 {
+        for case in 0..400 {
             let mut r = Rng::new(case, &[]);
             let source = (1 + r.below(30), 1 + r.below(30));
             let size = (1 + r.below(20), 1 + r.below(20));
@@ -151,9 +197,12 @@ mod tests {
                 height: r.range(1.0, 40.0),
                 flip: r.coin(0.5),
             };
+            // One of the two, or none.
+            let which = r.below(5);
             let seen = Seen {
                 view: View::new(&window, source, size),
-                photometric: r.coin(0.7).then(|| Photometric::draw(&mut r)),
+                photometric: (which < 2).then(|| Photometric::draw(&mut r)),
+                colour_jitter: (which > 2).then(|| ColourJitter::draw(&mut r)),
                 border: r.coin(0.5).then_some(40.0),
                 hole: r.coin(0.5).then_some([size.0 / 3..size.0, 0..size.1 / 2]),
                 annotation: Annotation::Class(0),

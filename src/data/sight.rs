@@ -129,11 +129,11 @@ impl Batches {
         let made = slots::each(wanted.len(), self.threads, &|slot| {
             check_stop(stop)?;
             let mut skipped = vec![];
-            let found = self.load_or_next(wanted[slot], &mut skipped, &load)?;
+            let found = self.load_or_next(wanted[slot].index, &mut skipped, &load)?;
             let Some((index, (known, sample))) = found else {
                 return Ok((None, skipped));
             };
-            let seen = self.see(step, slot, known.size, &known.annotation);
+            let seen = self.see(wanted[slot], known.size, &known.annotation);
             let annotation = match &seen.annotation {
                 Annotation::Labels(_) => seen.annotation.clone(),
                 other => seen.view.annotation(other),

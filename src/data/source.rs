@@ -6,6 +6,7 @@ use super::cached::Cached;
 use super::config::DataSetConfig;
 use super::dataset::Dataset;
 use super::packed::Packed;
+use super::packed::build::packing_stopped;
 use super::split::Split;
 use crate::error::{Code, Error, Result};
 use crate::rng::{Rng, word};
@@ -36,7 +37,7 @@ impl Source {
     ///
     /// # Errors
     /// As [`DatasetConfig::open`](super::dataset::DatasetConfig::open); `ConfigValue` for a fraction outside (0, 1] or if the
-    /// classes of the splits differ.
+    /// classes of the splits differ; `Interrupted` when packing was asked to stop.
     pub fn open(config: &DataSetConfig, size: (usize, usize), seed: u64) -> Result<Source> {
         let train = Source::train_only(config, size, seed)?;
         let val = kept(config, &config.val, config.dataset().open_val()?, size)?;
@@ -95,7 +96,9 @@ fn kept(
         let folder = &config.packed;
         // Packing a large set takes long, and nothing else says that it is not a hang.
         let mut note = |text: &str| eprintln!("{text}");
-        set = Arc::new(Packed::open(set, (config, split), size, folder, &mut note)?);
+        let stop = &packing_stopped;
+        let packed = Packed::open(set, (config, split), size, folder, &mut note, stop)?;
+        set = Arc::new(packed);
     }
     if config.cache {
         set = Arc::new(Cached::new(set, size, CACHE_LIMIT));

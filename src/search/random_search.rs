@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::closing::{self, Found};
 use super::config::{Config, Fitness};
@@ -45,9 +45,16 @@ pub struct Ranked {
     /// Genotype text of each searched part.
     pub genotypes: BTreeMap<String, String>,
     /// Fitness on a few batches.
+    #[serde(deserialize_with = "or_worst")]
     pub first: f64,
     /// Fitness on the whole architecture half.
+    #[serde(deserialize_with = "or_worst")]
     pub whole: f64,
+}
+
+/// A fitness; JSON has null for one that is no number or infinite, which is the worst.
+fn or_worst<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or(f64::NEG_INFINITY))
 }
 
 /// Runs `method = "random"` to its end.
@@ -227,8 +234,9 @@ fn batches(session: &Session, bench: &Workbench, count: usize) -> Result<Vec<Bat
         .collect()
 }
 
-/// Fitness of a candidate with the shared weights, larger is better: the mean over the tasks of their headline metric (each
-/// within 0 to 1), or minus the sum of their losses (`search.random.fitness`). `few`: batches of each task, or all.
+/// Fitness of a candidate with the shared weights, larger is better: the mean over the tasks of their headline metric (mAP, mIoU and top-1
+/// within 0 to 1, the errors of depth, normals, keypoints and edges negated in their own units), or minus the sum of their losses
+/// (`search.random.fitness`). `few`: batches of each task, or all.
 fn fitness(
     session: &Session,
     benches: &Benches,
@@ -261,21 +269,30 @@ fn fitness(
         };
         values.push(value);
     }
-    let sum: f64 = values.iter().sum();
     Ok(match c.random.fitness {
-        Fitness::Metric => sum / values.len() as f64,
-        Fitness::Loss => -sum,
+        Fitness::Metric => mean_of_known(&values),
+        Fitness::Loss => -values.iter().flatten().sum::<f64>(),
     })
 }
 
-/// Headline metric or mean loss of one task.
+/// Mean of the values that there are; of none the worst fitness. Whether a metric has a value depends on the ground truth alone, so that
+/// a task without one tells no candidate from another.
+fn mean_of_known(values: &[Option<f64>]) -> f64 {
+    let known: Vec<f64> = values.iter().flatten().copied().collect();
+    match known.len() {
+        0 => f64::NEG_INFINITY,
+        n => known.iter().sum::<f64>() / n as f64,
+    }
+}
+
+/// Headline metric, larger is better, or mean loss of one task; `None` for a metric of which the ground truth has nothing.
 fn score(
     session: &Session,
     bench: &Workbench,
     trained: &Outcome,
     mixing: Mixing,
     batches: impl Iterator<Item = Result<Batch>>,
-) -> Result<f64> {
+) -> Result<Option<f64>> {
     let (mut meter, mut loss, mut count) = (bench.task.meter(), 0.0, 0);
     for batch in batches {
         if session.stop.requested() {
@@ -306,8 +323,8 @@ fn score(
         super::evaluate::add(meter.as_mut(), bench, set, &batch, &values, false)?;
     }
     Ok(match session.config.search.random.fitness {
-        Fitness::Loss => loss / f64::from(count.max(1)),
-        Fitness::Metric => meter.report()?.fitness().unwrap_or(0.0),
+        Fitness::Loss => Some(loss / f64::from(count.max(1))),
+        Fitness::Metric => meter.report()?.fitness(),
     })
 }
 
@@ -337,5 +354,31 @@ mod tests {
         ];
         best_first(&mut all, |v| v.0);
         assert_eq!(all.map(|v| v.1), ['c', 'a', 'd', 'e', 'b']);
+    }
+
+    /// Errors are negated: 0 would be the best of them.
+    #[test]
+    fn nothing_to_measure_is_no_merit() {
+        assert_eq!(mean_of_known(&[Some(-0.5), None]), -0.5);
+        assert_eq!(mean_of_known(&[Some(0.25), Some(-0.75)]), -0.25);
+        assert_eq!(mean_of_known(&[None]), f64::NEG_INFINITY);
+        let mut all = [
+            (mean_of_known(&[None]), 'a'),
+            (mean_of_known(&[Some(-9.0)]), 'b'),
+        ];
+        best_first(&mut all, |v| v.0);
+        assert_eq!(all.map(|v| v.1), ['b', 'a']);
+    }
+
+    #[test]
+    fn a_ranking_without_a_number_can_be_read_again() {
+        let one = Ranked {
+            genotypes: BTreeMap::new(),
+            first: f64::NEG_INFINITY,
+            whole: 0.5,
+        };
+        let text = to_file(&vec![one.clone()]);
+        let again: Vec<Ranked> = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, [one]);
     }
 }

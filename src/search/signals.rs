@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::data::packed::build::stop_packing;
 use crate::error::{Code, Error, Result};
 
 /// A wish to stop, shared between a signal handler and a loop that looks at it once a step.
@@ -21,6 +22,7 @@ impl Stop {
             if seen.0.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
+            stop_packing();
             eprintln!("\nstopping after a checkpoint; once more to stop at once");
         })
         .map_err(|e| Error::new(Code::Internal, format!("no handler for signals: {e}")))?;
@@ -45,7 +47,12 @@ pub fn interrupted(run: &std::path::Path) -> Error {
         "stopped on request, a checkpoint is saved",
     )
     .at(run.display())
-    .help(format!("go on with: mtnas resume {}", run.display()))
+    .help(go_on(run))
+}
+
+/// How to go on with a run that was stopped.
+pub fn go_on(run: &std::path::Path) -> String {
+    format!("go on with: mtnas resume {}", run.display())
 }
 
 #[cfg(test)]

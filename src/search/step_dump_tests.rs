@@ -104,3 +104,36 @@ fn what_cannot_be_recorded_is_refused() {
     };
     assert!(dump(&config(1), &data).is_err());
 }
+
+/// Of values alone the loss cannot be computed: which pixels are known is recorded too.
+#[test]
+fn the_loss_of_values_can_be_recomputed() {
+    let text = "version = 1\n[input]\nsize = [64, 64]\n[tasks.depth]\nkind = \"depth\"\ndata = \"rooms\"\n\
+        [data.rooms]\nformat = \"nyuv2-json\"\nroot = \"none\"\ntargets = [\"depth\"]\n\
+        [model]\nframe = \"mtnas-release\"\nchannels = 16\ncells = 6\nreductions = [1, 2, 4]\n\
+        [search]\nmethod = \"pc-darts\"\n";
+    let c = Config::from_toml(text, "step.toml").unwrap();
+    let r = Request {
+        task: TaskKind::Depth,
+        ..request()
+    };
+    let d = dump(&c, &r).unwrap();
+    let get = |n: &str| &d.file.tensors[n];
+    for (phase, loss) in [("arch", d.arch_loss), ("weight", d.weight_loss)] {
+        let values = get(&format!("input.{phase}.values")).f64s();
+        let weight = get(&format!("input.{phase}.weight"));
+        assert_eq!(weight.dims(), [2, 1, 64, 64]);
+        let weight = weight.f64s();
+        assert!(weight.contains(&0.0) && weight.contains(&1.0));
+        let output = get(&format!("{phase}.output.values")).f64s();
+        let known: f64 = weight.iter().sum();
+        let sum: f64 = (0..weight.len())
+            .map(|i| weight[i] * (output[i] - values[i]).abs())
+            .sum();
+        assert!(
+            (sum / known - loss).abs() < 1e-9 * loss,
+            "{phase}: {} {loss}",
+            sum / known
+        );
+    }
+}

@@ -182,8 +182,16 @@ impl Recorder {
                 _ => ("values", half.targets.get("values").clone()),
             };
             let images = half.images.clone();
+            // Which pixels are known: of the values alone the loss cannot be computed.
+            let weight = match name {
+                "values" => Some(half.targets.get("weight").clone()),
+                _ => None,
+            };
             self.put(format!("input.{phase}.image"), images);
             self.put(format!("input.{phase}.{name}"), target);
+            if let Some(weight) = weight {
+                self.put(format!("input.{phase}.weight"), weight);
+            }
         }
         Ok(())
     }

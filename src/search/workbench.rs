@@ -207,6 +207,11 @@ impl Workbench {
         self.task.kind()
     }
 
+    /// Whether kernels can make its training images: readers resample maps of values, and `colour-jitter` needs the mean of a picture.
+    pub fn made_by_kernels(&self) -> bool {
+        self.task.quantity().is_none() && !self.augment.colour_jitter
+    }
+
     /// Endless training batches from number `start` on; `stage` keys the order and the augmentation.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ const VAL: [&str; 4] = [
     "b1d0a191-03dcecc2",
 ];
 
-/// The shipped configuration with its folders below `dir`; of the 50,000 frames of Waymo two.
+/// The shipped configuration with its folders below `dir` and small numbers: one frame of Waymo.
 fn config(dir: &FilePath) -> Config {
     copy("bdd100k/2020", &dir.join("bdd"));
     copy("bdd100k/masks", &dir.join("bdd"));
@@ -49,7 +49,17 @@ fn config(dir: &FilePath) -> Config {
     c.data.get_mut("waymo").unwrap().waymo.only_with_boxes = false;
     let boxes = &mut c.data.get_mut("mixed-boxes").unwrap().mixed;
     boxes.take = [("waymo".to_string(), 1)].into();
-    c.data.get_mut("mixed-maps").unwrap().mixed.held_out = 1;
+    boxes.take_val.clear();
+    boxes.held_out = 0;
+    let maps = &mut c.data.get_mut("mixed-maps").unwrap().mixed;
+    maps.take.clear();
+    maps.take_val.clear();
+    maps.held_out = 1;
+    // Lists lie below `dir` as they would below the working directory.
+    for name in ["mixed-boxes", "mixed-maps"] {
+        let root = &mut c.data.get_mut(name).unwrap().root;
+        *root = dir.join(root.strip_prefix("data").unwrap());
+    }
     c.loader.threads = 1;
     c.resolved()
 }
@@ -77,6 +87,33 @@ fn batches_of_both_tasks() {
     assert_eq!(seg.source.val.indices.len(), 2);
     let batch = seg.train(Half::All, 0.5, 2, 0, 0).unwrap().next_batch();
     seg.targets(&batch.unwrap(), Path::Fast).unwrap();
+}
+
+/// An explicit list for each of the two sets, where the shipped configuration looks for them.
+#[test]
+fn both_sets_take_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    let c = config(dir.path());
+    let lists = [
+        (
+            "det",
+            "mixed-boxes",
+            ["waymo/3333_000_1_000-000-front", "bdd/0000f77c-62c2a288"],
+        ),
+        ("seg", "mixed-maps", ["bdd-maps/0004a4c0-d4dff0ad", ""]),
+    ];
+    for (_, set, lines) in &lists {
+        let root = &c.data[*set].root;
+        std::fs::create_dir_all(root).unwrap();
+        std::fs::write(root.join("train.txt"), lines.join("\n")).unwrap();
+    }
+    for (task, _, lines) in &lists {
+        let bench = bench(&c, task);
+        let source = &bench.source.train;
+        let ids = source.indices.iter().map(|&i| source.dataset.id(i));
+        let want: Vec<&str> = lines.iter().copied().filter(|l| !l.is_empty()).collect();
+        assert_eq!(ids.collect::<Vec<_>>(), want, "{task}");
+    }
 }
 
 #[test]

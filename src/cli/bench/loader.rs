@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::loader_stages::{self, Stage};
-use super::net::percentile;
+use super::loader_table::{figures, table};
 use super::peak_mib;
 use crate::cli::arch::cost::size;
 use crate::cli::{Context, running};
@@ -21,7 +21,7 @@ use crate::data::loader::Loader;
 use crate::data::source::{Part, Source};
 use crate::error::{Code, Error, Result};
 use crate::search::config::Config;
-use crate::search::step_timing::{cpu_ms, median};
+use crate::search::step_timing::cpu_ms;
 use crate::search::viewer;
 use crate::search::workbench::task_of;
 use crate::task::Task;
@@ -40,8 +40,13 @@ mirrored and with the colour changes of SSD, at 320x512 unless --input says so.
 The stages are timed one after another on one thread. `load` is what a data set
 does: reading, decoding and labels; `read` and `decode` are parts of it, shown
 where a sample is a picture file. `one thread` makes whole batches in a single
-thread, `loader` in --threads of them while nothing else runs. --step-ms asks
-which share of its time a step of that length would wait for its batch.
+thread, `loader` in --threads of them while nothing else runs. The last line is
+the share of its time that a step of --step-ms waits for its batch: a step that
+sleeps for so long and uses no processor, as one that a GPU takes. On the
+processor the readers and the step share the cores, and both take longer.
+
+With `on_corrupt = \"skip\"` samples that cannot be read are left out, up to
+`max_corrupt`, as in a search.
 
 --packed (or `packed` of the configuration) packs the split first, whole;
 `cache` of the configuration is left out.
@@ -59,8 +64,8 @@ pub(super) struct LoaderArguments {
     /// About so long for each figure
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     seconds: f64,
-    /// Milliseconds of a step; several with commas
-    #[arg(long, value_name = "MS", value_delimiter = ',')]
+    /// Milliseconds of a step that uses no processor, as on a GPU; several with commas
+    #[arg(long, value_name = "MS", value_delimiter = ',', default_value = "100")]
     step_ms: Vec<f64>,
     /// Folder for packed caches; measures them too
     #[arg(long, value_name = "FOLDER")]
@@ -68,32 +73,26 @@ pub(super) struct LoaderArguments {
 }
 
 /// A data set, as training sees it.
-struct Subject {
-    name: String,
-    data: DataSetConfig,
-    size: [usize; 2],
+#[derive(Default)]
+pub(super) struct Subject {
+    pub name: String,
+    pub data: DataSetConfig,
+    pub size: [usize; 2],
     tasks: Vec<TaskConfig>,
 }
 
 /// What was measured of one data set from the files, or from a packed cache.
-struct Measured {
-    from: &'static str,
-    stages: Vec<Stage>,
+pub(super) struct Measured {
+    pub from: &'static str,
+    pub stages: Vec<Stage>,
     /// Milliseconds an image of whole batches in one thread.
-    whole: Vec<f64>,
-    /// The same in processor time, on average.
-    whole_cpu: f64,
+    pub whole: Vec<f64>,
+    /// The same in processor time, on average, where the system tells.
+    pub whole_cpu: Option<f64>,
     /// Images a second of the loader.
-    rate: f64,
+    pub rate: f64,
     /// Step in milliseconds, share of the time that it waits.
-    waits: Vec<(f64, f64)>,
-}
-
-impl Measured {
-    /// Images a second of one thread.
-    fn one_thread(&self) -> f64 {
-        1e3 * self.whole.len() as f64 / self.whole.iter().sum::<f64>()
-    }
+    pub waits: Vec<(f64, f64)>,
 }
 
 pub(super) fn run(a: LoaderArguments, context: &Context) -> Result<u8> {
@@ -112,8 +111,8 @@ pub(super) fn run(a: LoaderArguments, context: &Context) -> Result<u8> {
     let (mut values, mut text) = (vec![], String::new());
     for s in &subjects {
         let all = measure(&a, &config, s, threads)?;
-        values.push(figures(&a, s, threads, &all));
-        text += &table(&a, s, threads, &all);
+        values.push(figures(s, a.batch, threads, &all));
+        text += &table(s, a.batch, threads, &all);
     }
     match context.json() {
         true => context.print_json(&json!({
@@ -242,8 +241,8 @@ fn measured(
     })
 }
 
-/// Milliseconds an image of batches made in this thread, and the mean of the processor time.
-fn one_thread(batches: &Batches, limit: Duration) -> Result<(Vec<f64>, f64)> {
+/// Milliseconds an image of batches made in this thread, and the mean of the processor time where the system tells.
+fn one_thread(batches: &Batches, limit: Duration) -> Result<(Vec<f64>, Option<f64>)> {
     let read = |step| batches.get(step, &|| false);
     black_box(read(0)?);
     let (mut ms, mut images) = (vec![], 0);
@@ -258,7 +257,9 @@ fn one_thread(batches: &Batches, limit: Duration) -> Result<(Vec<f64>, f64)> {
             break;
         }
     }
-    Ok((ms, (cpu_ms() - cpu) / images as f64))
+    // A process that has come so far has used some.
+    let told = (cpu > 0.0).then(|| (cpu_ms() - cpu) / images as f64);
+    Ok((ms, told))
 }
 
 /// Images a second where each step takes `step` beside the wait for its batch, and the share of the time that is wait.
@@ -275,73 +276,4 @@ fn steps(mut loader: Loader, step: Duration, limit: Duration) -> Result<(f64, f6
     }
     let all = first.elapsed().as_secs_f64();
     Ok((images as f64 / all, waited.as_secs_f64() / all))
-}
-
-fn spread(ms: &[f64]) -> Value {
-    json!({"median": median(ms), "p10": percentile(ms, 0.1), "p90": percentile(ms, 0.9), "n": ms.len()})
-}
-
-fn figures(a: &LoaderArguments, s: &Subject, threads: usize, all: &[Measured]) -> Value {
-    let one = |m: &Measured| {
-        let stages: serde_json::Map<String, Value> = (m.stages.iter())
-            .map(|s| (s.name.into(), json!({"ms": spread(&s.ms)})))
-            .collect();
-        let waits: Vec<Value> = (m.waits.iter())
-            .map(|(ms, share)| json!({"step_ms": ms, "waits": share}))
-            .collect();
-        json!({
-            "from": m.from, "stages": stages,
-            "one_thread": {"ms": spread(&m.whole), "cpu_ms": m.whole_cpu, "images_per_s": m.one_thread()},
-            "loader": {"threads": threads, "images_per_s": m.rate},
-            "steps": waits,
-        })
-    };
-    json!({
-        "name": s.name, "input": s.size, "augment": s.data.augment, "batch": a.batch,
-        "measured": all.iter().map(one).collect::<Vec<_>>(),
-    })
-}
-
-fn table(a: &LoaderArguments, s: &Subject, threads: usize, all: &[Measured]) -> String {
-    let changes: Vec<&str> = s.data.augment.iter().map(|c| c.name()).collect();
-    let [h, w] = s.size;
-    let (name, batch) = (&s.name, a.batch);
-    let mut t = format!(
-        "{name}: to {h}x{w}, batches of {batch}, {}\n",
-        changes.join(" ")
-    );
-    for m in all {
-        let line = |name: &str, ms: &[f64], rate: f64| {
-            let ends = format!("{:.2}..{:.2}", percentile(ms, 0.1), percentile(ms, 0.9));
-            format!("  {name:19} {:9.3} {ends:>15} {rate:10.1}\n", median(ms))
-        };
-        let title = format!("from the {}", m.from);
-        t += &format!(
-            "{title:21} {:>9} {:>15} {:>10}\n",
-            "ms/image", "p10..p90", "images/s"
-        );
-        for s in &m.stages {
-            let mean = s.ms.iter().sum::<f64>() / s.ms.len() as f64;
-            t += &line(s.name, &s.ms, 1e3 / mean);
-        }
-        t += &line("one thread", &m.whole, m.one_thread());
-        let name = format!("loader, {threads}");
-        t += &format!(
-            "  {name:19} {:9.3} {:>15} {:10.1}\n",
-            1e3 / m.rate,
-            "",
-            m.rate
-        );
-        for (ms, share) in &m.waits {
-            t += &format!(
-                "  a step of {ms} ms waits {:.1} % of the time\n",
-                100.0 * share
-            );
-        }
-    }
-    if let [files, packed] = all {
-        let times = packed.one_thread() / files.one_thread();
-        t += &format!("the packed cache is {times:.1} times as fast on one thread\n");
-    }
-    t
 }

@@ -3,6 +3,7 @@
 mod kernel;
 mod loader;
 mod loader_stages;
+mod loader_table;
 mod net;
 mod net_ops;
 mod op_timing;

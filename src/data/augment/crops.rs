@@ -22,10 +22,11 @@ impl Augmentation {
         if !rng.coin(5.0 / 6.0) {
             return canvas;
         }
-        let boxes: Vec<BBox> = match annotation {
-            Annotation::Objects(o) => o.iter().filter(|o| !o.ignore).map(|o| o.bbox).collect(),
-            _ => vec![],
-        };
+        let objects = annotation.parts().iter().flat_map(|p| match p {
+            Annotation::Objects(o) => o.as_slice(),
+            _ => &[],
+        });
+        let boxes: Vec<BBox> = objects.filter(|o| !o.ignore).map(|o| o.bbox).collect();
         for _ in 0..CROP_TRIES {
             let width = canvas.width * rng.range(self.min_side, 1.0);
             let height = canvas.height * rng.range(self.min_side, 1.0);

@@ -1,9 +1,11 @@
 //! Crops of pictures with a target for every pixel: all of them move together, depth follows the enlargement.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::annotation::{IGNORE, Image, LabelMap, NormalSpace, ValueMap};
+use crate::annotation::{BBox, IGNORE, Image, LabelMap, NormalSpace, ValueMap};
 use crate::data::transform::View;
 use crate::rng::{Rng, word};
 
@@ -48,8 +50,35 @@ fn painted() -> (Image, Annotation) {
             [x.clone(), y, z].concat(),
         ),
         values(Quantity::Edges, x),
+        values(
+            Quantity::Keypoints,
+            plane(|x, y| (3 * x + 7 * y) as f32 / 8.0),
+        ),
+        Annotation::Objects(painted_objects()),
     ];
     (image, Annotation::Joint(parts))
+}
+
+/// Boxes around whole pixels, told apart by their class: in the middle, of one pixel, at the border, ignored, of the whole picture.
+fn painted_objects() -> Vec<Object> {
+    let boxes = [
+        (5, 4, 25, 20),
+        (30, 10, 31, 11),
+        (40, 22, W, H),
+        (0, 0, 12, H),
+        (0, 0, W, H),
+    ];
+    let object = |(class, &(x1, y1, x2, y2)): (usize, &(usize, usize, usize, usize))| Object {
+        class,
+        bbox: BBox {
+            x1: x1 as f32,
+            y1: y1 as f32,
+            x2: x2 as f32,
+            y2: y2 as f32,
+        },
+        ignore: class == 3,
+    };
+    boxes.iter().enumerate().map(object).collect()
 }
 
 fn rng(seed: u64) -> Rng {
@@ -72,11 +101,61 @@ fn values(a: &Annotation) -> &ValueMap {
     m
 }
 
+fn objects(a: &Annotation) -> &[Object] {
+    let Annotation::Objects(o) = a else {
+        panic!("{a:?}")
+    };
+    o
+}
+
+/// That boxes hold the network pixels that show what they are around, and no others: `from` has the column and row of the picture that
+/// each of them shows, `width` a row. An SSD crop drops those whose middle it does not show.
+fn boxes_hold_their_pixels(
+    seen: &[Object],
+    from: &[Option<(usize, usize)>],
+    width: usize,
+    (crop, window): (Crop, &Window),
+) -> std::result::Result<(), TestCaseError> {
+    for o in painted_objects() {
+        let own = |p: &Option<(usize, usize)>| {
+            let inside = |(x, y): (usize, usize)| {
+                let b = &o.bbox;
+                (b.x1..b.x2).contains(&(x as f32)) && (b.y1..b.y2).contains(&(y as f32))
+            };
+            p.is_some_and(inside)
+        };
+        let [x, y] = [o.bbox.x1 + o.bbox.x2, o.bbox.y1 + o.bbox.y2].map(|v| f64::from(v) / 2.0);
+        let middle = (window.x..window.x + window.width).contains(&x)
+            && (window.y..window.y + window.height).contains(&y);
+        let kept = crop != Crop::Ssd || o.ignore || middle;
+        let Some(now) = seen.iter().find(|s| s.class == o.class) else {
+            // Of what is too narrow for a box no two columns, or no two rows, are seen.
+            let shown = || (0..from.len()).filter(|&i| own(&from[i]));
+            let columns: BTreeSet<usize> = shown().map(|i| i % width).collect();
+            let rows: BTreeSet<usize> = shown().map(|i| i / width).collect();
+            prop_assert!(!kept || columns.len() < 2 || rows.len() < 2, "lost {o:?}");
+            continue;
+        };
+        prop_assert!(kept && now.ignore == o.ignore, "{o:?} {now:?}");
+        let b = now.bbox;
+        for (i, p) in from.iter().enumerate() {
+            let (x, y) = ((i % width) as f32 + 0.5, (i / width) as f32 + 0.5);
+            let depth = (x - b.x1).min(b.x2 - x).min(y - b.y1).min(b.y2 - y);
+            // At the edge itself rounding decides.
+            if depth.abs() > 1e-3 {
+                prop_assert!(own(p) == (depth > 0.0), "{p:?} at {x} {y}, {o:?} {now:?}");
+            }
+        }
+    }
+    prop_assert!(seen.len() <= painted_objects().len());
+    Ok(())
+}
+
 proptest! {
     /// Every pixel of every target is where the picture shows what it belongs to, whatever the crop.
     #[test]
-    fn targets_stay_with_their_pixels(seed in 0u64..1_000_000, crop in 0usize..5, divide: bool, h in 16usize..64, w in 16usize..64) {
-        let crop = [Crop::None, Crop::Scale, Crop::Zoom, Crop::RandomResized, Crop::Pad4][crop];
+    fn targets_stay_with_their_pixels(seed in 0u64..1_000_000, crop in 0usize..6, divide: bool, h in 16usize..64, w in 16usize..64) {
+        let crop = [Crop::None, Crop::Scale, Crop::Zoom, Crop::RandomResized, Crop::Pad4, Crop::Ssd][crop];
         let (image, annotation) = painted();
         let config = config(crop, divide);
         let size = (h, w);
@@ -86,14 +165,15 @@ proptest! {
         let (planes, shown) = view.planes(&image).unwrap();
         let Annotation::Joint(parts) = view.annotation(&seen) else { panic!() };
         let [Annotation::Labels(labels), rest @ ..] = parts.as_slice() else { panic!() };
-        let [depth, normals, edges] = [0, 1, 2].map(|k| values(&rest[k]));
+        let [depth, normals, edges, keypoints] = [0, 1, 2, 3].map(|k| values(&rest[k]));
         let enlarged = if divide { config.enlarged(&window, (H, W), size) as f32 } else { 1.0 };
         let n = h * w;
+        let mut from = vec![None; n];
         for i in 0..n {
             let inside = shown[0].contains(&(i / w)) && shown[1].contains(&(i % w));
             prop_assert_eq!(labels.data[i] == IGNORE, !inside);
             if !inside {
-                prop_assert!(!depth.valid[i] && !normals.valid[i] && !edges.valid[i]);
+                prop_assert!([depth, normals, edges, keypoints].iter().all(|m| !m.valid[i]));
                 prop_assert_eq!(depth.data[i], 0.0);
                 continue;
             }
@@ -102,35 +182,38 @@ proptest! {
             let code = depth.data[i] * enlarged - 1.0;
             let y = ((code + 0.5) / 100.0) as usize;
             prop_assert!((code - (x + 100 * y) as f32).abs() < 0.02 + 1e-5 * code, "{code} at ({x}, {y})");
+            from[i] = Some((x, y));
             let valid = !(x + y).is_multiple_of(11);
-            prop_assert!([depth, normals, edges].iter().all(|m| m.valid[i] == valid));
+            prop_assert!([depth, normals, edges, keypoints].iter().all(|m| m.valid[i] == valid));
             let sign = if window.flip { -1.0 } else { 1.0 };
             prop_assert_eq!(normals.data[i], sign * (1 + x) as f32 / 60.0);
             prop_assert_eq!(normals.data[n + i], (1 + y) as f32 / 60.0);
             prop_assert_eq!(normals.data[2 * n + i], (x + y) as f32);
             prop_assert_eq!(edges.data[i], (1 + x) as f32 / 60.0);
+            prop_assert_eq!(keypoints.data[i], (3 * x + 7 * y) as f32 / 8.0);
             // Interpolated colours lie within a source pixel or two of the nearest one's, and of the width of a reduction.
             let wide = 1.5 * (window.width / w as f64).max(1.0) as f32;
             let high = 1.5 * (window.height / h as f64).max(1.0) as f32;
             prop_assert!((planes[i] / 4.0 - x as f32).abs() <= wide, "column {x}: {}", planes[i]);
             prop_assert!((planes[n + i] / 6.0 - y as f32).abs() <= high, "row {y}: {}", planes[n + i]);
         }
+        boxes_hold_their_pixels(objects(&rest[4]), &from, w, (crop, &window))?;
     }
 
-    /// Twice mirrored is not mirrored, for pictures and every target.
+    /// Twice mirrored is not mirrored, for pictures and every target, boxes among them.
     #[test]
     fn a_mirror_is_its_own_inverse(width in 1usize..40) {
         let (image, annotation) = painted();
         let crop = Window { width: width as f64, ..Window::whole(H, W) };
         let view = |w: &Window, source| View::new(w, source, (H, width));
         let cut = view(&crop, (H, W));
-        let mut once = cut.annotation(&annotation);
+        let first = cut.annotation(&annotation);
         let planes = cut.planes(&image).unwrap().0;
         let back = view(&Window { flip: true, ..Window::whole(H, width) }, (H, width));
-        for _ in 0..2 {
-            once = back.annotation(&once);
-        }
-        prop_assert_eq!(once, cut.annotation(&annotation));
+        let once = back.annotation(&first);
+        // Even a single column has normals, which turn around.
+        prop_assert!(once != first);
+        prop_assert_eq!(back.annotation(&once), first);
         let mirrored = view(&Window { flip: true, ..crop }, (H, W)).planes(&image).unwrap().0;
         for (row, other) in planes.chunks(width).zip(mirrored.chunks(width)) {
             prop_assert!(row.iter().eq(other.iter().rev()));

@@ -133,10 +133,32 @@ fn other_crops() {
     let two = Augmentation::new(&[Augment::SsdCrop, Augment::PadCrop]);
     assert_eq!(two.unwrap_err().code(), Code::ConfigValue);
     let a = Augmentation::new(&[Augment::Flip, Augment::ResizedCrop, Augment::Cutout]).unwrap();
+    assert!(!a.colour_jitter);
     assert_eq!(
         (a.flip, a.photometric, a.crop, a.cutout),
         (true, false, Crop::RandomResized, 16)
     );
+}
+
+#[test]
+fn a_colour_jitter_goes_alone() {
+    for (other, name) in [
+        (Augment::Photometric, "`photometric`"),
+        (Augment::Jitter, "`jitter`"),
+    ] {
+        for pair in [
+            [other, Augment::ColourJitter],
+            [Augment::ColourJitter, other],
+        ] {
+            let e = Augmentation::new(&pair).unwrap_err();
+            assert_eq!(e.code(), Code::ConfigValue);
+            assert!(e.message().contains(name) && e.message().contains("`colour-jitter`"));
+            assert!(e.remedy().unwrap().contains("keep one"), "{e}");
+        }
+    }
+    let imagenet = [Augment::ResizedCrop, Augment::Flip, Augment::ColourJitter];
+    let a = Augmentation::new(&imagenet).unwrap();
+    assert!(a.colour_jitter && !a.photometric && !a.jitter && a.check().is_ok());
 }
 
 #[test]

@@ -13,6 +13,9 @@ pub mod kind;
 mod kitti;
 mod list_classes;
 mod masks;
+mod mixed;
+#[cfg(test)]
+mod mixed_tests;
 mod named;
 #[cfg(test)]
 mod published_tests;
@@ -113,21 +116,45 @@ struct Item {
     val: bool,
 }
 
-/// Checks one data set.
+/// Checks one data set; of a mixed one its sources, then what is made of them.
 ///
 /// # Errors
-/// Only if its folders cannot be listed at all; everything else is a [`Defect`].
+/// Only if its folders cannot be listed at all, or for classes that it does not have; everything else is a [`Defect`].
 pub fn check(config: &DatasetConfig) -> Result<Report> {
+    check_all([config])
+}
+
+/// Checks several data sets; what is a source of two mixed ones is read once.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_all<'a>(configs: impl IntoIterator<Item = &'a DatasetConfig>) -> Result<Report> {
+    let mut all = Report::default();
+    let mut read: Vec<&DatasetConfig> = vec![];
+    for config in configs {
+        let sources: Vec<&DatasetConfig> = match config.format {
+            Format::Mixed => config.mixed.sources.iter().map(|(_, s)| s).collect(),
+            _ => vec![config],
+        };
+        for source in sources {
+            if !read.contains(&source) {
+                read.push(source);
+                all.join(walk(source)?);
+            }
+        }
+        if config.format == Format::Mixed {
+            mixed::walk(config, &mut all)?;
+        }
+    }
+    Ok(all)
+}
+
+/// Reads everything of a data set that is not mixed.
+fn walk(config: &DatasetConfig) -> Result<Report> {
     let mut report = Report {
         sets: vec![config.root.display().to_string()],
         ..Default::default()
     };
-    if config.format == Format::Mixed {
-        for (_, source) in &config.mixed.sources {
-            report.join(check(source)?);
-        }
-        return Ok(report);
-    }
     let items = match config.format {
         Format::Kitti => kitti::walk(config, &mut report)?,
         Format::Cityscapes => cityscapes::walk(config, &mut report)?,
@@ -158,11 +185,7 @@ pub fn check(config: &DatasetConfig) -> Result<Report> {
 /// # Errors
 /// As [`detect`] and [`check`].
 pub fn check_folder(root: &Path) -> Result<Report> {
-    let mut all = Report::default();
-    for config in detect(root)? {
-        all.join(check(&config)?);
-    }
-    Ok(all)
+    check_all(&detect(root)?)
 }
 
 /// The splits of a set, each with whether it is for training; one that serves as both is walked once.

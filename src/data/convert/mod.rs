@@ -7,6 +7,7 @@
 
 mod boxes;
 mod masks;
+mod place;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ use crate::error::{Code, Error, Result};
 use crate::files::create_dir;
 use boxes::Pixels;
 pub use masks::read_colours;
+pub use place::outside;
+use place::refused;
 
 /// What to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,21 +50,35 @@ impl To {
         }
     }
 
-    /// Whether a set of this format can become one: boxes and label maps may lie in one folder, as two sets.
-    pub fn fits(self, format: Format) -> bool {
-        let boxes = matches!(
-            format,
-            Format::Kitti
-                | Format::WaymoV1
-                | Format::WaymoV2
-                | Format::Mixed
-                | Format::Bdd100k
-                | Format::Coco
-                | Format::Voc
-                | Format::MtnasBoxes
-                | Format::ListBoxes
-        );
-        boxes == (self.kind() == Kind::Detection)
+    /// Whether a set of this format can become one: boxes and label maps may lie in one folder, as two sets. A mixed set is what its
+    /// sources are.
+    pub fn fits(self, config: &DatasetConfig) -> bool {
+        let format = match (config.format, config.mixed.sources.first()) {
+            (Format::Mixed, Some((_, source))) => source.format,
+            (own, _) => own,
+        };
+        match self.kind() {
+            Kind::Detection => matches!(
+                format,
+                Format::Kitti
+                    | Format::WaymoV1
+                    | Format::WaymoV2
+                    | Format::Mixed
+                    | Format::Bdd100k
+                    | Format::Coco
+                    | Format::Voc
+                    | Format::MtnasBoxes
+                    | Format::ListBoxes
+            ),
+            _ => matches!(
+                format,
+                Format::Cityscapes
+                    | Format::Bdd100kMasks
+                    | Format::VocMasks
+                    | Format::MtnasMasks
+                    | Format::ListMasks
+            ),
+        }
     }
 }
 
@@ -92,10 +109,10 @@ pub struct Summary {
 /// Converts the data set of `config` into the folder `output`, which must not exist or be empty.
 ///
 /// # Errors
-/// `CannotCreate` for an output that holds something or lies in the source; `Usage` for a target of another kind of label; those of
+/// `CannotCreate` for an output that holds something or lies in the source (see [`outside`]); `Usage` for a target of another kind of label; those of
 /// reading the source: the first defect ends the conversion, and nothing is left behind.
 pub fn convert(config: &DatasetConfig, output: &Path, to: To, images: Images) -> Result<Summary> {
-    refuse(&config.root, output)?;
+    refuse(config, output)?;
     let parent = match output.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
@@ -127,26 +144,15 @@ pub fn convert(config: &DatasetConfig, output: &Path, to: To, images: Images) ->
 }
 
 /// Nothing is overwritten, and nothing is written into a data set.
-fn refuse(source: &Path, output: &Path) -> Result<()> {
-    let refused = |why: &str| {
-        Err(Error::new(Code::CannotCreate, why.to_string())
-            .at(output.display())
-            .help("name a folder that does not exist yet, outside the data set"))
-    };
+fn refuse(config: &DatasetConfig, output: &Path) -> Result<()> {
     if output.file_name().is_none() {
-        return refused("not the name of a new folder");
+        return Err(refused(output, "not the name of a new folder"));
     }
     let holds = std::fs::read_dir(output).is_ok_and(|mut d| d.next().is_some());
     if holds || (output.exists() && !output.is_dir()) {
-        return refused("it exists already");
+        return Err(refused(output, "it exists already"));
     }
-    let source = source.canonicalize().map_err(|e| Error::io(source, e))?;
-    let absolute = std::path::absolute(output).map_err(|e| Error::io(output, e))?;
-    let known = absolute.ancestors().find_map(|a| a.canonicalize().ok());
-    if known.is_some_and(|k| k.starts_with(&source)) {
-        return refused("it lies in the data set itself");
-    }
-    Ok(())
+    outside(config, output)
 }
 
 /// Whether a file begins as a PNG does.

@@ -291,8 +291,8 @@ fn the_target_says_which_of_two_sets_is_meant() {
     let formats: Vec<Format> = found.iter().map(|c| c.format).collect();
     assert_eq!(formats, [Format::Voc, Format::VocMasks]);
     let fit = |to: To| -> Vec<Format> {
-        let all = formats.iter().copied();
-        all.filter(|f| to.fits(*f)).collect()
+        let all = found.iter().filter(|c| to.fits(c));
+        all.map(|c| c.format).collect()
     };
     assert_eq!(fit(To::Coco), [Format::Voc]);
     assert_eq!(fit(To::TrainIds), [Format::VocMasks]);

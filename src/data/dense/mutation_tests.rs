@@ -29,6 +29,12 @@ fn npy(root: &Path) -> Result<()> {
 fn arrays(root: &Path) -> Result<()> {
     load_all(Format::CityscapesNpy, root, "cityscapes-npy")
 }
+/// A split that is no folder: the listing says what is in it.
+fn listed_arrays(root: &Path) -> Result<()> {
+    let config = config(Format::CityscapesNpy, root.join("cityscapes-npy"));
+    let set = config.open("train1")?;
+    (0..set.len()).try_for_each(|i| set.load(i).map(drop))
+}
 fn taskonomy(root: &Path) -> Result<()> {
     load_all(Format::Taskonomy, root, "taskonomy")
 }
@@ -54,7 +60,7 @@ const fn png(name: &'static str, file: &'static str, read: fn(&Path) -> Result<(
     }
 }
 
-const LISTINGS: [Target; 4] = [
+const LISTINGS: [Target; 5] = [
     plain(
         "list of classes",
         "nyuv2-lists/list/training_seg.txt",
@@ -67,6 +73,11 @@ const LISTINGS: [Target; 4] = [
     ),
     plain("NYUv2 listing", "nyuv2-json/nyu_v2_3task.json", json),
     plain("Taskonomy listing", "taskonomy/taskonomy.json", taskonomy),
+    plain(
+        "Cityscapes listing",
+        "cityscapes-npy/cityscape.json",
+        listed_arrays,
+    ),
 ];
 
 const ARRAYS: [Target; 5] = [
@@ -81,7 +92,7 @@ const ARRAYS: [Target; 5] = [
     plain("depth in metres", "nyuv2-json/depth/0.npy", json),
 ];
 
-const PICTURES: [Target; 5] = [
+const PICTURES: [Target; 9] = [
     png("classes of NYUv2", "nyuv2-json/seg/0.png", json),
     png(
         "normals of NYUv2",
@@ -96,6 +107,26 @@ const PICTURES: [Target; 5] = [
     png(
         "depth of Taskonomy",
         "taskonomy/train/adairsville/depth_zbuffer/point_0",
+        taskonomy,
+    ),
+    png(
+        "picture of Taskonomy",
+        "taskonomy/train/adairsville/rgb/point_0",
+        taskonomy,
+    ),
+    png(
+        "classes of Taskonomy",
+        "taskonomy/train/adairsville/segment_semantic/point_0",
+        taskonomy,
+    ),
+    png(
+        "normals of Taskonomy",
+        "taskonomy/train/adairsville/normal/point_0",
+        taskonomy,
+    ),
+    png(
+        "edges",
+        "taskonomy/train/adairsville/edge_texture/point_0",
         taskonomy,
     ),
     png(

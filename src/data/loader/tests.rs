@@ -6,6 +6,8 @@ use crate::data::augment::{Augmentation, Crop};
 use crate::data::config::OnCorrupt;
 use crate::data::dataset::{Dataset, Kind, Sample};
 use crate::data::input::Input;
+use crate::data::sight::Kept;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 /// Pictures of one value each; some indices fail, panic or take long.
@@ -15,6 +17,8 @@ struct Made {
     panics: Vec<usize>,
     slow: Duration,
     classes: Vec<String>,
+    /// How many are being read, and were at once at most.
+    at_once: Arc<[AtomicUsize; 2]>,
 }
 
 fn made(len: usize) -> Made {
@@ -24,6 +28,7 @@ fn made(len: usize) -> Made {
         panics: vec![],
         slow: Duration::ZERO,
         classes: vec!["x".into()],
+        at_once: Arc::default(),
     }
 }
 
@@ -47,7 +52,10 @@ impl Dataset for Made {
         format!("made/{index}.png")
     }
     fn load(&self, index: usize) -> Result<Sample> {
+        let [now, most] = &*self.at_once;
+        most.fetch_max(1 + now.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
         std::thread::sleep(self.slow * (index as u32 % 3));
+        now.fetch_sub(1, Ordering::SeqCst);
         assert!(!self.panics.contains(&index), "planted panic");
         if self.bad.contains(&index) {
             return Err(Error::new(Code::BadImage, "planted"));
@@ -66,6 +74,10 @@ impl Dataset for Made {
 }
 
 fn train(set: Made, on_corrupt: OnCorrupt) -> Batches {
+    train_by(set, on_corrupt, 4)
+}
+
+fn train_by(set: Made, on_corrupt: OnCorrupt, batch: usize) -> Batches {
     let augment = Augmentation {
         crop: Crop::RandomResized,
         flip: true,
@@ -77,7 +89,7 @@ fn train(set: Made, on_corrupt: OnCorrupt) -> Batches {
         ..Input::new(8, 8)
     };
     let indices = (0..set.len).collect();
-    Batches::train(Arc::new(set), indices, input, 4, augment, (11, 2)).unwrap()
+    Batches::train(Arc::new(set), indices, input, batch, augment, (11, 2)).unwrap()
 }
 
 fn bits(b: &Batch) -> (Vec<u32>, Vec<String>) {
@@ -119,6 +131,80 @@ fn bits_depend_on_neither_threads_nor_start() {
         "a loader that starts at step 5 resumes exactly"
     );
     assert_ne!(inline[0], inline[1]);
+}
+
+/// The images of the first `count` samples, in order.
+fn stream(batch: usize, count: usize) -> Vec<(usize, Vec<u32>)> {
+    let batches = train_by(made(13), OnCorrupt::Error, batch);
+    let mut all = vec![];
+    for step in 0..count.div_ceil(batch) as u64 {
+        let b = batches.get(step, &|| false).unwrap();
+        let words: Vec<u32> = b.images.f32s().iter().map(|v| v.to_bits()).collect();
+        let images = words.chunks_exact(3 * 8 * 8).map(<[u32]>::to_vec);
+        all.extend(b.indices.iter().copied().zip(images));
+    }
+    all.truncate(count);
+    all
+}
+
+#[test]
+fn every_batch_size_sees_the_same_samples_with_the_same_bits() {
+    // Three passes over 13 samples: their ends lie within batches.
+    let by_4 = stream(4, 39);
+    assert_eq!(by_4, stream(8, 39));
+    assert_eq!(by_4, stream(39, 39));
+    // A sample does not look alike in every pass, nor all samples in one.
+    let sorted = |pass: usize| {
+        let mut all = by_4[13 * pass..][..13].to_vec();
+        all.sort();
+        all
+    };
+    let [first, second] = [sorted(0), sorted(1)];
+    assert_eq!(first.len(), second.len());
+    assert!(first.iter().zip(&second).all(|(a, b)| a.0 == b.0));
+    assert!(
+        first
+            .iter()
+            .zip(&second)
+            .filter(|(a, b)| a.1 != b.1)
+            .count()
+            > 9
+    );
+}
+
+#[test]
+fn sights_have_the_same_draws_whatever_the_batch_size() {
+    let of = |batch| {
+        let batches = train_by(made(13), OnCorrupt::Error, batch);
+        let kept = Kept::new(13);
+        let one = |step| batches.sights(step, &kept, &|_| Ok(()), &|| false).unwrap();
+        let all: Vec<_> = (0..24 / batch as u64).flat_map(|s| one(s).images).collect();
+        all.iter()
+            .map(|s| format!("{} {:?}", s.index, s.seen))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(4), of(8));
+}
+
+#[test]
+fn readers_share_all_threads_and_no_more() {
+    for threads in 1..20 {
+        for readers in 1..=threads {
+            let shares: Vec<usize> = (0..readers)
+                .map(|i| share_of(threads, readers, i))
+                .collect();
+            assert_eq!(shares.iter().sum::<usize>(), threads);
+            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+        }
+    }
+    let set = Made {
+        slow: Duration::from_millis(10),
+        ..made(40)
+    };
+    let at_once = set.at_once.clone();
+    let loader = Loader::new(train(set, OnCorrupt::Error), 0, 3, 2, 0.0).unwrap();
+    assert_eq!(loader.take(10).filter(|b| b.is_ok()).count(), 10);
+    assert_eq!(at_once[1].load(Ordering::SeqCst), 3);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Makes a packed cache: records in the order of the samples into an unfinished file beside its place, then the places of the records, then
-//! a new name. Whoever is stopped in between goes on after the last whole record.
+//! a new name. Whoever is stopped in between, by a signal or a crash, goes on after the last whole record.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -11,15 +13,30 @@ use rayon::prelude::*;
 use super::coding::encode;
 use super::file::PackFile;
 use super::layout::{HEAD, HEADER, Head, Header};
+use crate::data::batch::Stop;
 use crate::data::cached::at_size;
 use crate::data::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::files::{Disk, RealDisk};
 
 /// Samples that are read before their records are written.
 const CHUNK: usize = 32;
 /// Time between two notes.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Time between two looks at the lock of another program.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Whether the process was asked to stop.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Asks all packing of this process to stop, as Ctrl-C does; there is no way back.
+pub fn stop_packing() {
+    STOPPED.store(true, Ordering::Relaxed);
+}
+
+/// Was that asked for?
+pub fn packing_stopped() -> bool {
+    STOPPED.load(Ordering::Relaxed)
+}
 
 /// Objects too small for the network are kept: whether one is may depend on rounding after it was mirrored, which is still to come.
 pub const NO_LEAST: f32 = f32::NEG_INFINITY;
@@ -34,6 +51,8 @@ pub struct Plan<'a> {
     pub size: Option<(usize, usize)>,
     /// Samples that cannot be read are left out.
     pub skip: bool,
+    /// Says whether to stop; asked every few samples.
+    pub stop: Stop<'a>,
 }
 
 impl Plan<'_> {
@@ -81,7 +100,7 @@ pub fn unfinished(path: &Path) -> PathBuf {
 /// Makes the file at `path`, or goes on with it; waits where another program does so, and takes what that one has made.
 ///
 /// # Errors
-/// The first sample that cannot be read; those of writing.
+/// The first sample that cannot be read; those of writing; `Interrupted` when the plan says so, what was packed is gone on with next time.
 pub fn build(path: &Path, plan: &Plan, note: &mut dyn FnMut(&str)) -> Result<PackFile> {
     let part = unfinished(path);
     let io = |e| Error::io(&part, e);
@@ -93,17 +112,10 @@ pub fn build(path: &Path, plan: &Plan, note: &mut dyn FnMut(&str)) -> Result<Pac
             .truncate(false)
             .open(&part)
             .map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                note(&format!(
-                    "waiting for the program that makes {}",
-                    path.display()
-                ));
-                file.lock().map_err(io)?;
-            }
-            Err(TryLockError::Error(e)) => return Err(io(e)),
-        }
+        lock(&file, &part, plan.stop, &mut || {
+            let path = path.display();
+            note(&format!("waiting for the program that makes {path}"));
+        })?;
         // Whoever held the lock may have finished, and given the file its name.
         if let Ok(done) = PackFile::open(path)
             && done.fits(&plan.stamp, plan.set.len())
@@ -135,6 +147,10 @@ pub fn build(path: &Path, plan: &Plan, note: &mut dyn FnMut(&str)) -> Result<Pac
     });
     let mut said = Instant::now();
     while places.len() < n {
+        if (plan.stop)() {
+            let text = format!("packing was stopped after {} of {n} samples", places.len());
+            return Err(interrupted(text, &part));
+        }
         let next = places.len()..(places.len() + CHUNK).min(n);
         let records = next.into_par_iter().map(|i| plan.record(i));
         for record in records.collect::<Vec<Result<Vec<u8>>>>() {
@@ -152,7 +168,59 @@ pub fn build(path: &Path, plan: &Plan, note: &mut dyn FnMut(&str)) -> Result<Pac
     let dir = path.parent().unwrap_or(Path::new("."));
     RealDisk.rename(&part, path).map_err(io)?;
     RealDisk.sync_dir(dir).map_err(|e| Error::io(dir, e))?;
-    PackFile::open(path)
+    finished(path, plan)
+}
+
+/// Opens what was just made.
+///
+/// # Errors
+/// As [`PackFile::open`]; `Busy` where another program has put something else there since.
+pub fn finished(path: &Path, plan: &Plan) -> Result<PackFile> {
+    let file = PackFile::open(path)?;
+    if file.fits(&plan.stamp, plan.set.len()) {
+        return Ok(file);
+    }
+    let text = "another program packed other files or settings under this name meanwhile";
+    Err(Error::new(Code::Busy, text)
+        .at(path.display())
+        .help("start again when it has ended, or name another folder with `packed`"))
+}
+
+/// Takes the lock of the unfinished file at `part`, after a call of `wait` where another program has it.
+///
+/// # Errors
+/// `Interrupted` when `stop` says so; those of the system.
+fn lock(file: &File, part: &Path, stop: Stop, wait: &mut dyn FnMut()) -> Result<()> {
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(e)) => return Err(no_lock(part, e)),
+            Err(TryLockError::WouldBlock) if stop() => {
+                let text = "stopped while another program was packing".into();
+                return Err(interrupted(text, part));
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if !told {
+            told = true;
+            wait();
+        }
+        sleep(GLANCE);
+    }
+}
+
+/// The error of a file that cannot be locked at all.
+pub fn no_lock(part: &Path, e: std::io::Error) -> Error {
+    Error::io(part, e)
+        .note("it cannot be locked, and without a lock two programs might write to it at once")
+        .help("name a folder of a file system that has locks, a local disk for example, with `packed`")
+}
+
+fn interrupted(text: String, part: &Path) -> Error {
+    Error::new(Code::Interrupted, text)
+        .at(part.display())
+        .help("start again: what is packed is kept, and gone on with")
 }
 
 /// Is `file` what is at `path` now? Another program may have renamed it meanwhile, and a third have begun a new one.

@@ -18,7 +18,7 @@ use crate::error::Code;
 const SIZE: (usize, usize) = (32, 40);
 
 /// Scenes in every format that is made, and a folder for packed caches beside them.
-fn scenes() -> (tempfile::TempDir, PathBuf) {
+pub fn scenes() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let config = SynthConfig {
         size: [48, 64],
@@ -33,7 +33,7 @@ fn scenes() -> (tempfile::TempDir, PathBuf) {
     (dir, packs)
 }
 
-fn config(dir: &tempfile::TempDir, format: Format, part: &str) -> DataSetConfig {
+pub fn config(dir: &tempfile::TempDir, format: Format, part: &str) -> DataSetConfig {
     DataSetConfig {
         format,
         root: dir.path().join("scenes").join(part),
@@ -49,16 +49,21 @@ fn formats(dir: &tempfile::TempDir) -> [DataSetConfig; 3] {
     ]
 }
 
-fn open(c: &DataSetConfig, packs: &Path) -> (Result<Packed>, Vec<String>) {
+pub fn open(c: &DataSetConfig, packs: &Path) -> (Result<Packed>, Vec<String>) {
+    open_until(c, packs, &|| false)
+}
+
+/// Until `stop` says yes.
+pub fn open_until(c: &DataSetConfig, packs: &Path, stop: Stop) -> (Result<Packed>, Vec<String>) {
     let mut notes = vec![];
     let set = c.dataset().open_train().unwrap().into();
     let mut note = |t: &str| notes.push(t.to_string());
-    let packed = Packed::open(set, (c, &c.train), SIZE, packs, &mut note);
+    let packed = Packed::open(set, (c, &c.train), SIZE, packs, &mut note, stop);
     (packed, notes)
 }
 
 /// The only packed cache.
-fn only(packs: &Path) -> PathBuf {
+pub fn only(packs: &Path) -> PathBuf {
     let all: Vec<_> = std::fs::read_dir(packs)
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -75,11 +80,12 @@ fn bits(b: &Batch) -> (Vec<u32>, String) {
 }
 
 /// Augmented batches from `start` on.
-fn batches(c: &DataSetConfig, start: u64, threads: usize) -> Vec<(Vec<u32>, String)> {
+pub fn batches(c: &DataSetConfig, start: u64, threads: usize) -> Vec<(Vec<u32>, String)> {
     let source = Source::open(c, SIZE, 3).unwrap();
     let augment = Augmentation::new(&c.augment).unwrap();
     let input = Input {
         centre: (c.centre > 0.0).then_some(c.centre),
+        on_corrupt: c.on_corrupt,
         ..Input::new(SIZE.0, SIZE.1)
     };
     let train = source.train;
@@ -265,10 +271,13 @@ fn a_damaged_file_says_how_to_mend_it() {
     let mut bad = whole.clone();
     bad[HEADER + 200] ^= 4;
     write(&bad);
-    let packed = open(&c, &packs).0.unwrap();
-    let e = packed.load(0).unwrap_err();
-    assert!(e.message().contains("record 0"), "{e}");
-    packed.load(1).unwrap();
+    open(&c, &packs).0.unwrap();
+    let e = PackFile::open(&path).unwrap().sample(0).unwrap_err();
+    let all = e.render();
+    assert!(
+        all.contains("record 0") && all.contains("delete this file"),
+        "{all}"
+    );
 }
 
 #[test]

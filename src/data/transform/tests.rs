@@ -55,6 +55,46 @@ proptest! {
             }
         }
     }
+
+    /// A mirror turns a box around the middle of the network input; twice is not at all. So for any window, and box by box.
+    #[test]
+    fn mirroring_twice_restores_boxes(
+        x in -40.0f64..40.0, w in 20.0f64..120.0, boxes in prop::collection::vec((0.0f32..60.0, 0.0f32..44.0, 1.5f32..30.0, 1.5f32..30.0), 1..6),
+    ) {
+        let objects = boxes.iter().enumerate().map(|(class, &(x1, y1, w, h))| Object {
+            class,
+            bbox: BBox { x1, y1, x2: (x1 + w).min(64.0), y2: (y1 + h).min(48.0) },
+            ignore: class == 1,
+        });
+        let annotation = Annotation::Objects(objects.collect());
+        let window = Window { x, width: w, ..Window::whole(48, 64) };
+        let size = (60, 80);
+        let seen = |window: Window, source, a: &Annotation| -> Vec<Object> {
+            let Annotation::Objects(o) = View::new(&window, source, size).annotation(a) else { panic!() };
+            o
+        };
+        let plain = seen(window, (48, 64), &annotation);
+        let mirrored = seen(Window { flip: true, ..window }, (48, 64), &annotation);
+        // Once more, of what the network sees already.
+        let again = Window { flip: true, ..Window::whole(60, 80) };
+        let restored = seen(again, size, &Annotation::Objects(mirrored.clone()));
+        // The same ones are too narrow either way; but for rounding, on the border of it.
+        let least = |o: &Object| (o.bbox.x2 - o.bbox.x1).min(o.bbox.y2 - o.bbox.y1);
+        let clear = |all: &[Object]| -> Vec<Object> {
+            all.iter().filter(|o| least(o) > LEAST_SIDE + 1e-3).copied().collect()
+        };
+        let (plain, mirrored, restored) = (clear(&plain), clear(&mirrored), clear(&restored));
+        prop_assert_eq!((plain.len(), plain.len()), (mirrored.len(), restored.len()));
+        for ((p, m), r) in plain.iter().zip(&mirrored).zip(&restored) {
+            prop_assert_eq!((p.class, p.ignore, m.class, m.ignore), (r.class, r.ignore, r.class, r.ignore));
+            let turned = BBox { x1: 80.0 - p.bbox.x2, x2: 80.0 - p.bbox.x1, ..p.bbox };
+            for (a, b) in [(&m.bbox, &turned), (&r.bbox, &p.bbox)] {
+                let apart = [a.x1 - b.x1, a.y1 - b.y1, a.x2 - b.x2, a.y2 - b.y2];
+                prop_assert!(apart.iter().all(|d| d.abs() < 1e-4), "{a:?} {b:?}");
+            }
+            prop_assert!(m.bbox.x1 < m.bbox.x2);
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,9 @@ use crate::error::{Code, Error};
 use crate::settings::{Describe, Key};
 use proptest::prelude::*;
 
+mod data_page;
+mod unused;
+
 pub(super) const FILES: [(&str, &str); 11] = [
     ("demo", include_str!("../../../configs/demo.toml")),
     (
@@ -288,7 +291,7 @@ const SLIPS: &[(&str, &str, Code, &str, &str)] = &[
         "augment = [\"ssd-crop\", \"pad-crop\"]",
         Code::ConfigValue,
         "augment` names two crops",
-        "one crop",
+        "keep one of them",
     ),
     (
         "format = \"kitti\"",

@@ -14,7 +14,7 @@ use std::rc::Rc;
 pub use kernels::Recipe;
 pub use planned::Plain;
 use resident::Resident;
-use table::{Place, row, taps, tensor};
+use table::{Place, check, row, taps, tensor};
 
 use super::workbench::{Half, Workbench};
 use crate::annotation::Annotation;
@@ -106,13 +106,14 @@ impl Feed {
     /// The next batch and what goes up of its targets.
     ///
     /// # Errors
-    /// Those of the loader; annotations that do not fit the task; a fault of the device.
+    /// Those of the loader; annotations that do not fit the task; `colour-jitter`, which is for readers; a fault of the device.
     pub fn next(&mut self, bench: &Workbench, path: Path) -> Result<(Drawn, Targets)> {
         let sights = self.loader.next_batch()?;
         let order = bench.label_order(sights.step, sights.images.len());
         let mut sent = vec![];
         let mut rows = vec![];
         for (i, s) in sights.images.iter().enumerate() {
+            check(&s.seen)?;
             let whose = order.as_ref().map_or(i, |o| o[i]);
             let place = self.place(s, &mut sent)?;
             let (height, width) = s.seen.view.source();

@@ -3,7 +3,7 @@
 use crate::data::input::Seen;
 use crate::data::photometric::Photometric;
 use crate::data::transform::Along;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 
 /// Words of a row.
@@ -65,6 +65,18 @@ pub fn taps(seen: &Seen) -> usize {
     let axes = seen.view.axes();
     let most = axes.iter().flatten().map(scale).fold(1.0, f64::max);
     2 * most.ceil() as usize + 1
+}
+
+/// That kernels can make an image: they change each pixel for itself.
+///
+/// # Errors
+/// `ConfigValue` for `colour-jitter`, whose contrast needs the mean of the picture.
+pub fn check(seen: &Seen) -> Result<()> {
+    if seen.colour_jitter.is_none() {
+        return Ok(());
+    }
+    let text = "no kernel makes images with the augmentation `colour-jitter`";
+    Err(Error::new(Code::ConfigValue, text).help("set `loader.input_on = \"host\"`"))
 }
 
 /// The row of an image whose pixels are at `place`, its label map `labels` bytes behind them; `whose`: the row whose label map it has.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::kernels::Recipe;
-use super::table::{Place, ROW, row, taps, tensor};
+use super::table::{Place, ROW, check, row, taps, tensor};
 use crate::annotation::{Annotation, BBox, Image, LabelMap, Object};
 use crate::data::augment::{Augmentation, Crop};
 use crate::data::batch::Batches;
@@ -263,6 +263,26 @@ pub(crate) fn mutation_cases(e: Engine) -> Result<()> {
 #[test]
 fn kernels_make_the_batches_of_the_host() {
     mutation_cases(Engine::emulated(2)).unwrap();
+}
+
+/// Never without the jitter that was asked for.
+#[test]
+fn images_with_a_colour_jitter_are_refused() {
+    for colour_jitter in [false, true] {
+        let mut case = cases().swap_remove(7);
+        case.augment.colour_jitter = colour_jitter;
+        let kept = Kept::new(SAMPLES);
+        let sights = batches(&case).sights(0, &kept, &|_| Ok(()), &|| false);
+        for s in sights.unwrap().images {
+            let refused = check(&s.seen).map_err(|e| e.code());
+            let want = if colour_jitter {
+                Err(Code::ConfigValue)
+            } else {
+                Ok(())
+            };
+            assert_eq!(refused, want);
+        }
+    }
 }
 
 #[test]

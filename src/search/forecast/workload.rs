@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::figures::{Forecast, Gpu, by_kernel};
 use crate::backend::record::{Record, Work};
 use crate::backend::{peak_bytes, reset_peak};
-use crate::data::config::InputOn;
+use crate::data::config::{Augment, InputOn};
 use crate::data::mixed_config::Unlabelled;
 use crate::error::Result;
 use crate::model::network::{Mixing, Network};
@@ -129,6 +129,9 @@ impl Workload<'_> {
         };
         let data = c.data.get(&s.table.data);
         let masked = data.is_some_and(|d| d.mixed.unlabelled == Unlabelled::Mask);
+        // As `Workbench::made_by_kernels` has it.
+        let jitter = data.is_some_and(|d| d.augment.contains(&Augment::ColourJitter));
+        let by_kernels = task.quantity().is_none() && !jitter;
         let every = vec![true; task.classes().len()];
         // Which classes are labelled, where the images of a batch may differ in that.
         let marked = |mut inputs: Targets| -> Result<Targets> {
@@ -143,7 +146,7 @@ impl Workload<'_> {
             let all = noise::of_task(rng, &*task, batch, size);
             let dtype = activation_dtype(c.run.precision);
             let (path, on) = (cx.path, c.loader.input_on);
-            if let (Path::Device(e), InputOn::Auto, None) = (path, on, task.quantity()) {
+            if let (Path::Device(e), InputOn::Auto, true) = (path, on, by_kernels) {
                 let beside = task.inputs_beside_maps(batch * size[0] * size[1]);
                 return Ok(Half {
                     pictures: Pictures::Made(e, Plain::new(e, self.kind, batch, size, dtype)?),

@@ -67,8 +67,7 @@ impl Running<'_> {
             let tasks = plan.tasks.iter().zip(starts).enumerate();
             tasks
                 .map(|(i, (t, &start))| match self.stores.get(i) {
-                    // Maps of values are resampled by the readers.
-                    Some(store) if t.task.quantity().is_none() => {
+                    Some(store) if t.made_by_kernels() => {
                         let key = (number, start);
                         let feed = Feed::new(t, store, half, share, batch, key, dtype)?;
                         Ok(Reader::Device(Box::new(feed)))

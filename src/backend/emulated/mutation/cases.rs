@@ -82,22 +82,65 @@ pub fn labels_outside(e: Engine) -> Result<()> {
     Ok(())
 }
 
-/// Vectors without length in the prediction and in the target, one that is barely long enough, and one that does not count though it is
-/// not finite.
+/// What the loss of priors saves: `ln sum e^z` where a prior is marked, 0 elsewhere, and the two terms by themselves. A background score
+/// far above the others, and a difference at the bend of smooth L1.
+pub fn terms_of_priors(e: Engine) -> Result<()> {
+    let op = Multibox { denominator: 4.0 };
+    let x = [
+        Tensor::from_f32(
+            [1, 3, 4],
+            vec![1.0, 0.5, -3.0, 0.0, 0.1, 0.2, 0.3, 0.4, 9.0, 9.0, 9.0, 9.0],
+        )?,
+        Tensor::from_f32([1, 3, 2], vec![0.0, 0.0, 200.0, -200.0, 3.0, 4.0])?,
+        hidden(e, &[1, 3], &[1, 0, 0])?,
+        Tensor::from_f32([1, 3, 4], vec![0.0; 12])?,
+        hidden(e, &[1, 3], &[1, 1, 0])?,
+    ];
+    let Some(out) = op.forward_device(e, &x)? else {
+        return Err(wrong("terms of priors: no kernel takes them".to_string()));
+    };
+    let all = out.saved[0].to_f64();
+    let of = |t: &Tensor| t.item();
+    let (location, class, sum) = (of(&out.saved[1]), of(&out.saved[2]), of(&out.y));
+    // 1/2 + 1/8 + 5/2 of the first prior; ln 2 of the first and 0 of the second.
+    let want = [3.125 / 4.0, 2f64.ln() / 4.0];
+    let far = |a: f64, b: f64| !((a - b).abs() <= 1e-6);
+    if far(location, want[0]) || far(class, want[1]) || far(sum, want[0] + want[1]) {
+        let text = format!("terms of priors: {location} + {class} = {sum} instead of {want:?}");
+        return Err(wrong(text));
+    }
+    if far(all[0], 2f64.ln()) || all[1..] != [200.0, 0.0] {
+        return Err(wrong(format!("terms of priors: ln sum e^z {all:?}")));
+    }
+    let op: Arc<dyn Op> = Arc::new(op);
+    let dy = Tensor::scalar(DType::F32, 4.0);
+    let (_, dx) = pull(&op, &x, Path::Device(e), &dy)?;
+    let got = dx[0].as_ref().map(|g| g.to_f64()).unwrap_or_default();
+    if got[..4] != [1.0, 0.5, -1.0, 0.0] || got[4..].iter().any(|&v| v != 0.0) {
+        return Err(wrong(format!("terms of priors: slopes {got:?}")));
+    }
+    Ok(())
+}
+
+/// Vectors without length in the prediction and in the target, one that is barely long enough, one that is barely too short, and one that
+/// does not count though it is not finite.
 pub fn short_vectors(e: Engine) -> Result<()> {
     let op: Arc<dyn Op> = Arc::new(Cosine { denominator: 2.0 });
     let x = [
         Tensor::from_f32(
-            [1, 2, 4],
-            vec![0.0, 3e-8, f32::NAN, 0.5, 0.0, 0.0, 1.0, 2.0],
+            [1, 2, 5],
+            vec![0.0, 3e-8, 5e-9, f32::NAN, 0.5, 0.0, 0.0, 0.0, 1.0, 2.0],
         )?,
-        Tensor::from_f32([1, 2, 4], vec![0.5, 0.3, 1.0, 0.0, 0.0, 0.4, 1.0, 0.0])?,
-        Tensor::from_f32([1, 4], vec![1.0, 0.5, 0.0, 2.0])?,
+        Tensor::from_f32(
+            [1, 2, 5],
+            vec![0.5, 0.3, 0.3, 1.0, 0.0, 0.0, 0.4, 0.4, 1.0, 0.0],
+        )?,
+        Tensor::from_f32([1, 5], vec![1.0, 0.5, 1.0, 0.0, 2.0])?,
     ];
     let dy = Tensor::scalar(DType::F32, 3.0);
     let (y, got) = pull(&op, &x, Path::Device(e), &dy)?;
     let (host, want) = pull(&op, &x, Path::Fast, &dy)?;
-    if (y.item() - host.item()).abs() > 1e-6 {
+    if !((y.item() - host.item()).abs() <= 1e-6) {
         let (y, host) = (y.item(), host.item());
         return Err(wrong(format!("short vectors: {y} instead of {host}")));
     }

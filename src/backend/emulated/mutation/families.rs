@@ -172,6 +172,7 @@ pub const FAMILIES: &[Family] = &[
         cases: |d| {
             let e = Engine::new(d, true);
             cases::labels_outside(e)?;
+            cases::terms_of_priors(e)?;
             ops(e, &["multibox", "leave_out"], 8)
         },
     },

@@ -281,6 +281,12 @@ const SURVIVORS: &[Survivor] = &[
         why: NEVER,
     },
     Survivor {
+        file: "loss_cosine.cu",
+        before: "float g = m[i] * (dy[0] * factor) / v.a, along = v.own ? v.cosine / v.a : 0.0f;",
+        after: "float g = m[i] * (dy[0] * factor) / v.a, along = v.own ? v.cosine / v.a : 1.0f;",
+        why: "of vectors shorter than 1e-8, which are lost beside the direction of the target",
+    },
+    Survivor {
         file: "loss_multibox.cu",
         before: "place += d < 1.0f ? 0.5f * d * d : d - 0.5f;",
         after: "place += d <= 1.0f ? 0.5f * d * d : d - 0.5f;",

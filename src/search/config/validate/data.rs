@@ -1,11 +1,13 @@
 //! Input, data sets and tasks.
 
+mod dense;
+mod mixed;
+
 use super::Checks;
 use crate::annotation::NormalSpace;
 use crate::data::augment::Augmentation;
-use crate::data::config::{DataSetConfig, InputConfig};
+use crate::data::config::InputConfig;
 use crate::data::dataset::Kind;
-use crate::data::mixed_config::Unlabelled;
 use crate::model::config::Stem;
 use crate::search::config::Config;
 use crate::task::config::{DetectionConfig, TaskConfig, TaskKind};
@@ -75,7 +77,7 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
             ),
             "remove it",
         );
-        mixed_check(config, name, set, c);
+        mixed::check(config, name, set, c);
         let dense = set.kind().is_dense();
         c.that(
             set.targets.is_empty() || dense,
@@ -86,11 +88,13 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
             ),
             "remove it",
         );
+        dense::check(name, set, c);
         unique(c, &key("targets"), &set.targets);
         unique(c, &key("classes"), &set.classes);
         unique(c, &key("augment"), &set.augment);
         if let Err(e) = Augmentation::new(&set.augment) {
-            c.that(false, key("augment"), e.message(), "name one crop at most");
+            let help = e.remedy().unwrap_or_default();
+            c.that(false, key("augment"), e.message(), help);
         }
     }
     c.that(
@@ -101,60 +105,6 @@ pub(super) fn check(config: &Config, c: &mut Checks) {
     );
     for (name, task) in &config.tasks {
         task_check(config, name, task, c);
-    }
-}
-
-/// Sources that are there, of one kind, and named where their numbers stand.
-fn mixed_check(config: &Config, name: &str, set: &DataSetConfig, c: &mut Checks) {
-    let key = |k: &str| format!("data.{name}.mixed.{k}");
-    let m = &set.mixed;
-    let names = &m.sources.names;
-    c.that(
-        set.is_mixed() != names.is_empty(),
-        key("sources"),
-        format!(
-            "{} sources of a set of format {:?}",
-            names.len(),
-            set.format
-        ),
-        "name data sets for `format = \"mixed\"`, and only for it",
-    );
-    unique(c, &key("sources"), names);
-    for source in names {
-        let known = config.data.keys().map(String::as_str);
-        let help = match crate::error::nearest(source, known) {
-            Some(n) => format!("a data set with a similar name exists: \"{n}\""),
-            None => format!("add a table [data.{source}]"),
-        };
-        let Some(table) = config.data.get(source) else {
-            let what = format!("there is no data set {source:?}");
-            c.that(false, key("sources"), what, help);
-            continue;
-        };
-        let fits = match table.kind() {
-            Kind::Classification => false,
-            kind => !table.is_mixed() && kind == set.kind(),
-        };
-        c.that(
-            fits,
-            key("sources"),
-            format!(
-                "{source:?} is mixed itself, of image classes, or of another kind than the first"
-            ),
-            "mix boxes with boxes, or label maps with label maps",
-        );
-    }
-    c.that(
-        m.unlabelled == Unlabelled::Background || set.is_mixed() && set.kind() == Kind::Detection,
-        key("unlabelled"),
-        "there is no source here that does not label every class",
-        "remove it: the key is for mixed sets of boxes",
-    );
-    for (k, table) in [("take", &m.take), ("take_val", &m.take_val)] {
-        for source in table.keys().filter(|s| !names.contains(s)) {
-            let what = format!("{source:?} is not a source");
-            c.that(false, key(k), what, "name it in `sources`, or remove it");
-        }
     }
 }
 
