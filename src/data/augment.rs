@@ -1,5 +1,5 @@
 //! Random changes to training samples (systems.md 4.4): which window of the picture is seen, mirrored or not, and which
-//! colours it has. Every draw comes from the generator handed in, keyed by (seed, stage, step, sample).
+//! colours it has. Every draw comes from the generator handed in, keyed by (seed, stage, epoch, sample).
 //!
 //! The reference distorts colours before the crop. Here colours change after the resampling, on fewer pixels: both act
 //! on each pixel alone, so only rounding differs. The border of an expanded picture keeps the mean colour, as there. The jitter of

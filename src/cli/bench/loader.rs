@@ -64,7 +64,7 @@ pub(super) struct LoaderArguments {
     /// About so long for each figure
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     seconds: f64,
-    /// Milliseconds of a step that uses no processor, as on a GPU; several with commas
+    /// Milliseconds of a step as on a GPU, without the processor; or several
     #[arg(long, value_name = "MS", value_delimiter = ',', default_value = "100")]
     step_ms: Vec<f64>,
     /// Folder for packed caches; measures them too

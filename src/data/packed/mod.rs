@@ -3,7 +3,7 @@
 //!
 //! It never changes a bit of any batch. Where training cuts windows out of pictures they are kept at their own size; where it always sees
 //! them whole they are kept at network size, resized as the loader would have done it. [`layout`] says what the file looks like, [`coding`]
-//! how annotations are written, [`file`] reads it, [`build`] makes it, [`stamp`] says from what. A sample whose record is damaged is read
+//! how annotations are written, [`mod@file`] reads it, [`mod@build`] makes it, [`mod@stamp`] says from what. A sample whose record is damaged is read
 //! from its own files, as if there were no record, and the damage told: neither `on_corrupt` nor a bad disk makes other batches of it.
 
 pub mod build;

@@ -66,7 +66,7 @@ impl Origin<'_> {
     ///
     /// # Errors
     /// `NotFound`, `CannotCreate`, `Io` for folders that cannot be listed, but for those below which no sample lies; `BadFormat` for folders
-    /// deeper than [`DEPTH`].
+    /// deeper than `DEPTH`.
     pub fn stamp(&self, set: &dyn Dataset) -> Result<([u8; 32], BTreeSet<PathBuf>)> {
         let mut hash = Sha256::new();
         hash.update(self.words());

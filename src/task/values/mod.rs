@@ -1,5 +1,5 @@
-//! Tasks of values for each pixel: depth, normals, keypoints, edges (systems.md 5.5, 6.4). What they differ in is a [`Row`] each; a further
-//! one is a file with its row, a line in [`ROWS`] and a variant of [`TaskKind`].
+//! Tasks of values for each pixel: depth, normals, keypoints, edges (systems.md 5.5, 6.4). What they differ in is a `Row` each; a further
+//! one is a file with its row, a line in `ROWS` and a variant of [`TaskKind`].
 
 mod depth;
 mod meter;

@@ -40,7 +40,7 @@ fn encoded_normals_want_normals() {
     refused(MIXED, &["data.bdd.normal_space=encoded"], "no normals");
     taken(NYU, &["data.nyu-normals.normal_space=encoded"]);
     // The default, and a set of all that its format has, which no task uses.
-    taken(NYU, &["data.nyu-depth.normal_space=true"]);
+    taken(NYU, &["data.nyu-depth.normal_space=\"true\""]);
     let all = |format: &str| {
         let set = format!("data.all={{ format = \"{format}\", root = \"data/all\" }}");
         (set, "data.all.normal_space=encoded")
