@@ -43,21 +43,28 @@ pub const BOXES: [[u8; 3]; 6] = [
 /// White space between pictures, pixels.
 const GAP: usize = 3;
 
-/// A sheet of the samples at `indices`, `columns` wide, each picture `width` pixels wide. Segmentation samples take two
-/// places: picture and classes. Boxes of ignored objects are dashed grey.
+/// A sheet of the samples at `indices`, about `columns` wide, each picture `width` pixels wide. Segmentation samples take two
+/// places: picture and classes; those with more targets one for each. Of several samples none is broken at the end of a row. Boxes of
+/// ignored objects are dashed grey.
 ///
 /// # Errors
 /// The first sample that cannot be read.
 pub fn sheet(set: &dyn Dataset, indices: &[usize], columns: usize, width: usize) -> Result<Image> {
     let width = width.clamp(16, 2048);
-    let mut cells = vec![];
+    let (mut cells, mut most) = (vec![], 1);
     for &i in indices {
         let sample = set.load(i)?;
         let aspect = sample.image.height as f64 / sample.image.width as f64;
         let height = ((width as f64 * aspect).round() as usize).clamp(1, 4 * width);
-        cells.extend(pictures(&sample, height, width)?);
+        let of_sample = pictures(&sample, height, width)?;
+        most = most.max(of_sample.len());
+        cells.extend(of_sample);
     }
-    Ok(arrange(&cells, columns.max(1), width))
+    let whole = match indices.len() {
+        0 | 1 => columns,
+        _ => (columns / most).max(1) * most,
+    };
+    Ok(arrange(&cells, whole.max(1), width))
 }
 
 fn pictures(sample: &Sample, height: usize, width: usize) -> Result<Vec<Image>> {

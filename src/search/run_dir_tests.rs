@@ -58,10 +58,11 @@ fn a_changed_run_is_refused_with_the_difference() {
         e.render()
     );
     let file = dir.path().join(CONFIG);
-    let text = std::fs::read_to_string(&file)
-        .unwrap()
-        .replace("seed = 0", "seed = 9");
-    std::fs::write(&file, text).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    // Other tables have a seed of their own.
+    let (before, run) = text.split_once("[run]").unwrap();
+    let run = run.replacen("seed = 0", "seed = 9", 1);
+    std::fs::write(&file, format!("{before}[run]{run}")).unwrap();
     let e = RunDir::resume(dir.path(), &[]).unwrap_err();
     assert!(e.render().contains("run.seed: 0 -> 9"), "{}", e.render());
     assert_eq!(e.place(), file.to_str());

@@ -379,6 +379,11 @@ fn all_targets_are_counted_and_shown() {
     // Picture, classes and four maps of values, beside one another.
     let shown = sheet(&*set, &[0], 6, 24).unwrap();
     assert_eq!((shown.height, shown.width), (16 + 6, 6 * 27 + 3));
+    // One sample a row, though four places were asked for; of eight, still one.
+    for columns in [4, 8] {
+        let shown = sheet(&*set, &[0, 1], columns, 24).unwrap();
+        assert_eq!((shown.height, shown.width), (2 * 19 + 3, 6 * 27 + 3));
+    }
     let mut map = ValueMap::unknown(Quantity::Depth, 1, 3);
     map.data = vec![7.0, 2.0, 4.5];
     map.valid = vec![false, true, true];
