@@ -110,7 +110,7 @@ impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Error(Box::new(Inner {
             code,
-            message: message.into(),
+            message: printable(message.into(), &[]),
             place: None,
             snippet: None,
             notes: vec![],
@@ -120,34 +120,36 @@ impl Error {
 
     /// Where: a path, `path:line`, `path:line:column`, `path, pixel (x, y)`, a tensor or op name. The first place given stays.
     pub fn at(mut self, place: impl fmt::Display) -> Self {
-        self.0.place.get_or_insert_with(|| place.to_string());
+        self.0
+            .place
+            .get_or_insert_with(|| printable(place.to_string(), &[]));
         self
     }
 
     /// The place lies inside `file`: its name goes in front.
     pub fn within(mut self, file: impl fmt::Display) -> Self {
         self.0.place = Some(match self.0.place.take() {
-            Some(p) => format!("{file}, {p}"),
-            None => file.to_string(),
+            Some(p) => printable(format!("{file}, {p}"), &[]),
+            None => printable(file.to_string(), &[]),
         });
         self
     }
 
     /// Source lines with a marker, shown below the place.
     pub fn snippet(mut self, text: impl Into<String>) -> Self {
-        self.0.snippet = Some(text.into());
+        self.0.snippet = Some(printable(text.into(), &['\n', '\t']));
         self
     }
 
     /// A further fact.
     pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.0.notes.push(note.into());
+        self.0.notes.push(printable(note.into(), &['\n']));
         self
     }
 
     /// How to mend it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.0.help = Some(help.into());
+        self.0.help = Some(printable(help.into(), &['\n']));
         self
     }
 
@@ -233,6 +235,22 @@ impl Error {
     }
 }
 
+/// Control characters but the `kept` ones as escapes (`\n`, `\u{1b}`): a name out of a damaged file breaks no line and moves no cursor.
+fn printable(text: String, kept: &[char]) -> String {
+    let bad = |c: char| c.is_control() && !kept.contains(&c);
+    if !text.contains(bad) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match bad(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// The name in `known` nearest to `name`, if one is near enough to be a slip of the pen.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let (score, best) = known
@@ -254,6 +272,24 @@ mod tests {
         sorted.dedup();
         assert_eq!(ids.len(), sorted.len());
         assert!(Code::ALL.iter().all(|c| !c.meaning().is_empty()));
+    }
+
+    #[test]
+    fn control_characters_are_shown_as_escapes() {
+        let name = "a\nb\u{1b}[2J";
+        let e = Error::new(Code::BadLine, format!("no class {name}"))
+            .at(name)
+            .within("d\rir")
+            .snippet(format!("1 | \t{name}"))
+            .note(name)
+            .help(name);
+        assert_eq!(e.message(), r"no class a\nb\u{1b}[2J");
+        assert_eq!(e.place(), Some(r"d\rir, a\nb\u{1b}[2J"));
+        assert_eq!(
+            e.render(),
+            "error[MT0206]: no class a\\nb\\u{1b}[2J\n  --> d\\rir, a\\nb\\u{1b}[2J\n1 | \ta\nb\\u{1b}[2J\n   = note: a\nb\\u{1b}[2J\n   \
+             = help: a\nb\\u{1b}[2J\n"
+        );
     }
 
     #[test]

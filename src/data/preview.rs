@@ -71,30 +71,25 @@ fn pictures(sample: &Sample, height: usize, width: usize) -> Result<Vec<Image>> 
     let source = (sample.image.height, sample.image.width);
     let view = View::new(&Window::whole(source.0, source.1), source, (height, width));
     let mut image = resize(&sample.image, height, width)?;
-    match view.annotation(&sample.annotation) {
-        Annotation::Objects(objects) => {
-            for o in &objects {
-                let colour = if o.ignore {
-                    [160; 3]
-                } else {
-                    BOXES[o.class % BOXES.len()]
-                };
-                outline(&mut image, &o.bbox, colour, o.ignore);
+    let mut maps = vec![];
+    for part in view.annotation(&sample.annotation).parts() {
+        match part {
+            Annotation::Objects(objects) => {
+                for o in objects {
+                    let colour = match o.ignore {
+                        true => [160; 3],
+                        false => BOXES[o.class % BOXES.len()],
+                    };
+                    outline(&mut image, &o.bbox, colour, o.ignore);
+                }
             }
-            Ok(vec![image])
-        }
-        Annotation::Labels(labels) => Ok(vec![image, coloured(&labels)]),
-        Annotation::Class(_) => Ok(vec![image]),
-        Annotation::Values(map) => Ok(vec![image, shaded(&map)]),
-        Annotation::Joint(parts) => {
-            let shown = parts.iter().filter_map(|p| match p {
-                Annotation::Labels(labels) => Some(coloured(labels)),
-                Annotation::Values(map) => Some(shaded(map)),
-                _ => None,
-            });
-            Ok([image].into_iter().chain(shown).collect())
+            Annotation::Labels(labels) => maps.push(coloured(labels)),
+            Annotation::Values(map) => maps.push(shaded(map)),
+            Annotation::Class(_) | Annotation::Joint(_) => {}
         }
     }
+    maps.insert(0, image);
+    Ok(maps)
 }
 
 /// A map of values as a picture, what is not known black: normals as red, green and blue; others grey, the largest white.

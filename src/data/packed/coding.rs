@@ -111,7 +111,7 @@ impl<'a> Rest<'a> {
     /// Height and width of a map, which are those of the picture; pixels.
     fn pixels(&mut self) -> Option<usize> {
         let size = (self.number()?, self.number()?);
-        (size == self.size).then_some(size.0 * size.1)
+        (size == self.size).then(|| size.0 * size.1)
     }
 
     fn class(&mut self) -> Option<usize> {
@@ -252,5 +252,8 @@ mod tests {
         let mut endless = vec![OBJECTS];
         endless.extend(u64::MAX.to_le_bytes());
         assert_eq!(decode(&endless, (2, 3), 3), None);
+        let mut wide = vec![LABELS];
+        wide.extend([u64::MAX, 2].map(u64::to_le_bytes).concat());
+        assert_eq!(decode(&wide, (2, 3), 3), None);
     }
 }
