@@ -209,7 +209,9 @@ impl Seen {
                     d.retain(|d| d.score >= score);
                     (seen.found.detections, seen.objects) = (d, Some(classes));
                 }
-                Prediction::Labels(m) => seen.labels = Some((m, classes)),
+                Prediction::Labels(m) | Prediction::ScoredLabels(m, _) => {
+                    seen.labels = Some((m, classes))
+                }
                 Prediction::Values(m) => seen.values.push((viewer.task.kind().key(), m)),
                 Prediction::Scores(_) => {}
             }

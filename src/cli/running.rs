@@ -98,6 +98,9 @@ pub(super) fn summary(r: &EvalRecord) -> String {
             "pixels  {:>7}  right, compared at {size}\n",
             percent(Some(s.pixel_accuracy))
         ));
+        for f in &s.more {
+            text.push_str(&format!("{:28} {:>10}\n", f.name, f.text()));
+        }
     }
     if let Some(c) = &r.classification {
         text.push_str(&format!(

@@ -6,6 +6,7 @@
 pub mod ap;
 pub mod classification;
 mod coco;
+pub mod cross_entropy;
 mod curve;
 pub mod figure;
 pub mod kitti;
@@ -19,6 +20,7 @@ mod voc;
 
 pub use ap::{ApReport, AreaAp, ClassAp, CocoStats, PrPoint, Protocol, evaluate};
 pub use classification::TopK;
+pub use cross_entropy::PixelCrossEntropy;
 pub use figure::{Figure, Unit};
 pub use normals::NormalErrors;
 pub use pixel_mean::PixelAverage;

@@ -31,32 +31,32 @@ impl PixelAverage {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct PixelMean {
     sum: f64,
-    pixels: u64,
+    weight: f64,
     weighted: f64,
     images: u64,
 }
 
 impl PixelMean {
-    /// Adds a batch of so many images: the sum over its known pixels, and their number.
-    pub fn add(&mut self, sum: f64, pixels: u64, images: u64) {
-        if pixels > 0 {
+    /// Adds a batch of so many images: the sum over its known pixels, and their number, or the sum of their weights.
+    pub fn add(&mut self, sum: f64, weight: f64, images: u64) {
+        if weight > 0.0 {
             self.sum += sum;
-            self.pixels += pixels;
-            self.weighted += sum / pixels as f64 * images as f64;
+            self.weight += weight;
+            self.weighted += sum / weight * images as f64;
             self.images += images;
         }
     }
 
     /// The mean; `None` without a known pixel.
     pub fn get(&self, rule: PixelAverage) -> Option<f64> {
-        (self.pixels > 0).then(|| match rule {
-            PixelAverage::Pixels => self.sum / self.pixels as f64,
+        (self.weight > 0.0).then(|| match rule {
+            PixelAverage::Pixels => self.sum / self.weight,
             PixelAverage::BatchMeans => self.weighted / self.images as f64,
         })
     }
 
-    /// Known pixels so far.
-    pub fn pixels(&self) -> u64 {
-        self.pixels
+    /// Known pixels so far, or the sum of their weights.
+    pub fn weight(&self) -> f64 {
+        self.weight
     }
 }

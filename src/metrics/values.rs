@@ -60,7 +60,7 @@ impl AbsoluteError {
     /// # Errors
     /// `SizeMismatch`; `Argument` for a value that is not finite, with its pixel. Then nothing is added.
     pub fn add(&mut self, batch: &[(&[f32], &ValueMap)]) -> Result<()> {
-        let (mut sum, mut count) = (0.0, 0);
+        let (mut sum, mut count) = (0.0, 0u64);
         for (image, &(p, t)) in batch.iter().enumerate() {
             let pixels = t.valid.len();
             valid_pixels(image, p, t, |i| {
@@ -71,7 +71,7 @@ impl AbsoluteError {
                 count += t.quantity.planes() as u64;
             })?;
         }
-        self.mean.add(sum, count, batch.len() as u64);
+        self.mean.add(sum, count as f64, batch.len() as u64);
         Ok(())
     }
 
@@ -96,8 +96,8 @@ impl DepthErrors {
     /// # Errors
     /// As [`AbsoluteError::add`].
     pub fn add(&mut self, batch: &[(&[f32], &ValueMap)]) -> Result<()> {
-        let (mut abs, mut all) = (0.0, 0);
-        let (mut rel, mut positive) = (0.0, 0);
+        let (mut abs, mut all) = (0.0, 0u64);
+        let (mut rel, mut positive) = (0.0, 0u64);
         let mut near = [0; 3];
         for (image, &(p, t)) in batch.iter().enumerate() {
             if t.quantity.planes() != 1 {
@@ -124,8 +124,8 @@ impl DepthErrors {
                 }
             })?;
         }
-        self.abs.add(abs, all, batch.len() as u64);
-        self.rel.add(rel, positive, batch.len() as u64);
+        self.abs.add(abs, all as f64, batch.len() as u64);
+        self.rel.add(rel, positive as f64, batch.len() as u64);
         (0..3).for_each(|k| self.near[k] += near[k]);
         Ok(())
     }
@@ -143,8 +143,8 @@ impl DepthErrors {
     /// Shares of pixels with `max(p / g, g / p)` below 1.25, 1.25^2 and 1.25^3, over all pixels of positive ground truth; a prediction of at
     /// most 0 is never within.
     pub fn within(&self) -> Option<[f64; 3]> {
-        let n = self.rel.pixels();
-        (n > 0).then(|| self.near.map(|k| k as f64 / n as f64))
+        let n = self.rel.weight();
+        (n > 0.0).then(|| self.near.map(|k| k as f64 / n))
     }
 }
 

@@ -149,10 +149,13 @@ pub fn record(
                 rule,
                 images,
                 counts,
+                more,
             } => {
                 let classes = bench.task.classes();
-                out.segmentation =
-                    Some(SegmentationEval::new(rule, &counts, classes, images, size)?);
+                out.segmentation = Some(SegmentationEval {
+                    more,
+                    ..SegmentationEval::new(rule, &counts, classes, images, size)?
+                });
             }
             Report::Classification(counts) => {
                 out.classification = ClassificationEval::new(&counts);

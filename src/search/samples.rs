@@ -44,7 +44,10 @@ pub fn write(session: &Session, benches: &[std::rc::Rc<Workbench>], o: &Outcome)
                     d.retain(|d| d.score >= SHOWN);
                     ("det", samples::detection(&s.image, truth, &d, classes))
                 }
-                (Annotation::Labels(truth), Prediction::Labels(map)) => (
+                (
+                    Annotation::Labels(truth),
+                    Prediction::Labels(map) | Prediction::ScoredLabels(map, _),
+                ) => (
                     "seg",
                     samples::segmentation(&s.image, truth, &map, classes)?,
                 ),

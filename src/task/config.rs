@@ -166,6 +166,20 @@ settings! {
         /// A weight for each class, in their order (AutoMTL on Taskonomy: `semseg_prior_factor.npy`); "valid-pixels" then divides by the
         /// weights of the pixels. Absent: all 1.
         pub class_weights: Option<Vec<f64>> = None,
+        /// What relative changes look at (`mtnas eval --baseline`).
+        pub compare: ComparedLabels = ComparedLabels::Labels,
+        /// How the compared cross entropy is averaged; both rules are reported.
+        pub average: PixelAverage = PixelAverage::Pixels,
+    }
+}
+
+choices! {
+    /// Which figures of segmentation relative changes look at.
+    pub enum ComparedLabels {
+        /// mIoU and the share of right pixels (AutoMTL on NYUv2 and Cityscapes).
+        Labels = "labels",
+        /// The cross entropy of the held-out pixels with `class_weights`, which is reported too then (AutoMTL's "err" on Taskonomy).
+        CrossEntropy = "cross-entropy",
     }
 }
 

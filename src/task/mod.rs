@@ -156,6 +156,8 @@ pub enum Prediction {
     Objects(Vec<Detection>),
     /// A class for each pixel.
     Labels(LabelMap),
+    /// The same with the scores of all classes before any softmax, (classes, height, width), where a figure asks for them.
+    ScoredLabels(LabelMap, Vec<f32>),
     /// A score for each class.
     Scores(Vec<f32>),
     /// Values for each pixel; all count as known.
@@ -221,6 +223,9 @@ pub enum Report {
         images: usize,
         /// Pixels by true and predicted class.
         counts: Confusion,
+        /// What is measured besides: the cross entropy where the configuration compares it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        more: Vec<Figure>,
     },
     /// Right images.
     Classification(TopK),
@@ -284,7 +289,7 @@ fn annotation_kind(a: &Annotation) -> &'static str {
 fn prediction_kind(p: &Prediction) -> &'static str {
     match p {
         Prediction::Objects(_) => "boxes",
-        Prediction::Labels(_) => "a label map",
+        Prediction::Labels(_) | Prediction::ScoredLabels(..) => "a label map",
         Prediction::Scores(_) => "class scores",
         Prediction::Values(m) => m.quantity.name(),
     }

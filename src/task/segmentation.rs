@@ -1,13 +1,14 @@
 //! Segmentation: a class for each pixel; label 255 is ignored.
 
-use super::config::{SegDenominator, SegmentationConfig, TaskKind};
+use super::config::{ComparedLabels, SegDenominator, SegmentationConfig, TaskKind};
+use super::values;
 use super::{
     Loss, Meter, Prediction, Report, Targets, Task, annotation_kind, prediction_kind, wrong_kind,
     wrong_outputs,
 };
 use crate::annotation::{Annotation, IGNORE, LabelMap};
 use crate::error::{Code, Error, Result};
-use crate::metrics::Confusion;
+use crate::metrics::{Confusion, PixelCrossEntropy};
 use crate::ops::{CrossEntropy, Denominator, cross_entropy};
 use crate::tape::{Path, Var};
 use crate::tensor::Tensor;
@@ -187,7 +188,15 @@ impl Task for SegmentationTask {
         let one = |(i, &(oh, ow)): (usize, &(usize, usize))| {
             let map = argmax(&values[i * c * h * w..][..c * h * w], c, (h, w))
                 .map_err(|e| e.note(format!("image {i} of the batch")))?;
-            Ok(Prediction::Labels(resize_nearest(&map, oh, ow)))
+            let labels = resize_nearest(&map, oh, ow);
+            Ok(match self.config.compare {
+                ComparedLabels::Labels => Prediction::Labels(labels),
+                ComparedLabels::CrossEntropy => {
+                    let own = &values[i * c * h * w..][..c * h * w];
+                    let scores = values::resize_nearest(own, c, (h, w), (oh, ow));
+                    Prediction::ScoredLabels(labels, scores)
+                }
+            })
         };
         sizes.iter().enumerate().map(one).collect()
     }
@@ -197,6 +206,10 @@ impl Task for SegmentationTask {
         Box::new(SegmentationMeter {
             task: self.clone(),
             counts,
+            entropy: (self.config.compare == ComparedLabels::CrossEntropy).then(|| {
+                let weights = self.config.class_weights.clone();
+                PixelCrossEntropy::new(weights.unwrap_or(vec![1.0; self.classes.len()]))
+            }),
             images: 0,
         })
     }
@@ -258,19 +271,37 @@ pub fn resize_nearest(map: &LabelMap, height: usize, width: usize) -> LabelMap {
 struct SegmentationMeter {
     task: SegmentationTask,
     counts: Confusion,
+    /// Where the configuration compares it.
+    entropy: Option<PixelCrossEntropy>,
     images: usize,
 }
 
 impl Meter for SegmentationMeter {
     fn add(&mut self, prediction: Prediction, truth: &Annotation) -> Result<()> {
-        match (prediction, truth) {
-            (Prediction::Labels(p), Annotation::Labels(t)) => self.counts.add(&p, t)?,
-            (Prediction::Labels(_), other) => {
-                return Err(wrong_kind("a label map", annotation_kind(other)));
+        let Annotation::Labels(t) = truth else {
+            return Err(wrong_kind("a label map", annotation_kind(truth)));
+        };
+        match (prediction, &mut self.entropy) {
+            (Prediction::Labels(p) | Prediction::ScoredLabels(p, _), None) => {
+                self.counts.add(&p, t)?
+            }
+            (Prediction::ScoredLabels(p, scores), Some(entropy)) => {
+                self.counts.add(&p, t)?;
+                entropy.add(&scores, t)?;
+            }
+            (Prediction::Labels(_), Some(_)) => {
+                return Err(wrong_kind("a label map with scores", "one without"));
             }
             (other, _) => return Err(wrong_kind("a label map", prediction_kind(&other))),
         }
         self.images += 1;
+        Ok(())
+    }
+
+    fn end_batch(&mut self) -> Result<()> {
+        self.entropy
+            .iter_mut()
+            .for_each(PixelCrossEntropy::end_batch);
         Ok(())
     }
 
@@ -279,6 +310,10 @@ impl Meter for SegmentationMeter {
             rule: self.task.config.miou,
             images: self.images,
             counts: self.counts.clone(),
+            more: match &self.entropy {
+                Some(e) => e.figures(self.task.config.average),
+                None => vec![],
+            },
         })
     }
 }

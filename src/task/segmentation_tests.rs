@@ -154,6 +154,41 @@ fn perfect_logits_score_1_at_another_size() {
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
 }
 
+/// Every pixel of the truth is class 1 of weight 2, and the logits say (0, ln 2, 0): 2 ln 2 / 2, whatever size the picture has.
+#[test]
+fn the_weighted_cross_entropy_is_a_figure_where_it_is_compared() {
+    let config = SegmentationConfig {
+        compare: ComparedLabels::CrossEntropy,
+        class_weights: Some(vec![1.0, 2.0, 1.0]),
+        ..Default::default()
+    };
+    let names = ["road", "sky", "car"].map(String::from).to_vec();
+    let task = SegmentationTask::new(names, &config).unwrap();
+    let logits = [[0.0; 4], [2f32.ln(); 4], [0.0; 4]].concat();
+    let out = Tensor::from_f32([1, 3, 2, 2], logits).unwrap();
+    let p = task.predict(&[out], &[(3, 5)]).unwrap().remove(0);
+    let truth = labels(5, &[1; 15]);
+    let mut m = task.meter();
+    m.add(p, &truth).unwrap();
+    m.end_batch().unwrap();
+    let report = m.report().unwrap();
+    let Report::Segmentation { counts, more, .. } = &report else {
+        unreachable!()
+    };
+    assert_eq!((counts.pixel_accuracy(), more.len()), (Some(1.0), 2));
+    assert_eq!(
+        (&more[0].name[..], &more[0].text()[..], more[0].compared),
+        ("cross-entropy (pixels)", "0.6931", true)
+    );
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    let Annotation::Labels(map) = truth.clone() else {
+        unreachable!()
+    };
+    let e = m.add(Prediction::Labels(map), &truth).unwrap_err();
+    assert!(e.to_string().contains("a label map with scores"), "{e}");
+}
+
 #[test]
 fn misfits_are_errors_with_their_image() {
     let t = task(SegDenominator::AllPixels);

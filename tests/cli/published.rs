@@ -106,12 +106,16 @@ fn voc_is_converted_to_coco_and_kitti() {
     let line = std::fs::read_to_string(kitti.join("label_2/2007_000027.txt")).unwrap();
     assert!(line.starts_with("Pedestrian "), "{line}");
     assert!(kitti.join("image_2/2007_000033.png").is_file());
-    // Label maps of other sets than Cityscapes are not converted, and nothing is left of the attempt.
+    let o = convert("voc", "own", "list-boxes");
+    assert!(o.status.success(), "{}", err(&o));
+    let o = mtnas(&["data", "check", &name("own")]);
+    assert!(o.status.success(), "{}{}", out(&o), err(&o));
+    // Other sets than Cityscapes have no ids of Cityscapes, and nothing is left of the attempt.
     let o = convert("voc", "maps", "train-ids");
     assert!(
         o.status.code() == Some(2) && err(&o).contains("leftImg8bit"),
         "{}",
         err(&o)
     );
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4);
 }

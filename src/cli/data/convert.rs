@@ -14,6 +14,7 @@ use crate::error::{Code, Error, Result};
 Examples:
   mtnas data convert /data/kitti kitti-coco --to coco --images link
   mtnas data convert /data/cityscapes labels --to train-ids --images none
+  mtnas data convert /data/VOCdevkit/VOC2012 seg --to list-masks
   mtnas data convert configs/mtnas-mixed.toml coco --to coco --only mixed-boxes
 
 The source is only read, and nothing is overwritten.")]
@@ -44,6 +45,12 @@ enum Form {
     TrainIds,
     /// Label maps: palette PNG in Cityscapes colours
     Palette,
+    /// Boxes of any format: a list, with text files
+    ListBoxes,
+    /// Label maps of any format: a list, with PNG of indices
+    ListMasks,
+    /// Classes of pictures: a list that names them
+    ListClasses,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -64,6 +71,9 @@ pub(super) fn run(a: &Convert, context: &Context) -> Result<u8> {
         Form::LabelIds => To::LabelIds,
         Form::TrainIds => To::TrainIds,
         Form::Palette => To::Palette,
+        Form::ListBoxes => To::ListBoxes,
+        Form::ListMasks => To::ListMasks,
+        Form::ListClasses => To::ListClasses,
     };
     let images = match a.images {
         Pictures::Copy => Images::Copy,

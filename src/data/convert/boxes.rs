@@ -89,26 +89,54 @@ pub fn read(config: &DatasetConfig) -> Result<Vec<Split>> {
         Format::Kitti => kitti(config)?,
         _ => by_reader(config)?,
     };
-    let mut places: BTreeMap<&str, String> = BTreeMap::new();
+    let mut places = BTreeMap::new();
     for p in splits.iter().flat_map(|s| &s.pictures) {
-        let place = p.pixels.place();
-        match places.insert(&p.id, place.clone()) {
-            Some(other) if other != place => {
-                let text = format!("two pictures would be called {:?}", p.id);
-                return Err(Error::new(Code::BadFormat, text)
-                    .at(place)
-                    .note(format!("the other one is {other}"))
-                    .help("rename one of them"));
-            }
-            _ => {}
-        }
+        twice(&mut places, &p.id, p.pixels.place())?;
     }
     Ok(splits)
 }
 
+/// Notes where the picture of a name is.
+///
+/// # Errors
+/// `BadFormat` where another picture has the name.
+pub(super) fn twice(places: &mut BTreeMap<String, String>, id: &str, place: String) -> Result<()> {
+    match places.insert(id.to_string(), place.clone()) {
+        Some(other) if other != place => {
+            let text = format!("two pictures would be called {id:?}");
+            Err(Error::new(Code::BadFormat, text)
+                .at(place)
+                .note(format!("the other one is {other}"))
+                .help("rename one of them"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Both splits, as any data set of boxes.
 fn by_reader(config: &DatasetConfig) -> Result<Vec<Split>> {
-    let mut splits: Vec<Split> = vec![];
+    let mut splits = vec![];
+    for (name, set) in opened(config)? {
+        if set.kind() != Kind::Detection {
+            let text = format!("{} has no boxes", set.name());
+            return Err(Error::new(Code::Usage, text).at(config.root.display()).help(
+                "boxes are written as kitti, voc, coco or list-boxes; label maps as label-ids, train-ids, palette or list-masks",
+            ));
+        }
+        splits.push(general(name, set)?);
+    }
+    Ok(splits)
+}
+
+/// The name of a split of which the configuration may give the path of a list.
+pub(super) fn stem(split: &str) -> String {
+    let stem = Path::new(split).file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// The splits of a data set as the configuration calls them, one where training and held-out split are the same.
+pub(super) fn opened(config: &DatasetConfig) -> Result<Vec<(&str, Arc<dyn Dataset>)>> {
+    let mut sets: Vec<(&str, Arc<dyn Dataset>)> = vec![];
     let once = config.train == config.val;
     let names = [&config.train, &config.val];
     for name in &names[usize::from(once)..] {
@@ -117,25 +145,19 @@ fn by_reader(config: &DatasetConfig) -> Result<Vec<Split>> {
             Err(e)
                 if matches!(e.code(), Code::NotFound | Code::EmptyData)
                     && *name == &config.val
-                    && !splits.is_empty() =>
+                    && !sets.is_empty() =>
             {
                 continue;
             }
             other => other?,
         };
-        if set.kind() != Kind::Detection {
-            let text = format!("{} has no boxes", set.name());
-            return Err(Error::new(Code::Usage, text).at(config.root.display()).help(
-                "boxes are written as kitti, voc or coco; label maps as label-ids, train-ids or palette",
-            ));
-        }
-        splits.push(general(name, set.into())?);
+        sets.push((name, set.into()));
     }
-    Ok(splits)
+    Ok(sets)
 }
 
 /// A file name made of the id of a sample, which may be a path: `images/two words.jpg` becomes `images_two_words`.
-fn file_name(id: &str) -> String {
+pub(super) fn file_name(id: &str) -> String {
     let stem = match id.rsplit_once('.') {
         Some((stem, _)) if is_picture(id) => stem,
         _ => id,
@@ -178,9 +200,8 @@ pub(super) fn general(name: &str, set: Arc<dyn Dataset>) -> Result<Split> {
             boxes: boxes.collect(),
         })
     };
-    let stem = Path::new(name).file_stem().unwrap_or_default();
     Ok(Split {
-        name: stem.to_string_lossy().into_owned(),
+        name: stem(name),
         pictures: (0..set.len())
             .into_par_iter()
             .map(one)
@@ -220,9 +241,8 @@ fn kitti(config: &DatasetConfig) -> Result<Vec<Split>> {
         })
     };
     let splits = sets.iter().map(|(name, set)| {
-        let stem = Path::new(name).file_stem().unwrap_or_default();
         Ok(Split {
-            name: stem.to_string_lossy().into_owned(),
+            name: stem(name),
             pictures: (0..set.len())
                 .into_par_iter()
                 .map(|i| one(set, i))

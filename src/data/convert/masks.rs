@@ -119,8 +119,8 @@ pub fn convert(job: &Job, config: &DatasetConfig, to: To) -> Result<Summary> {
     };
     if config.format != Format::Cityscapes {
         return usage(
-            "label maps are converted from Cityscapes",
-            "name a folder with `leftImg8bit` and `gtFine`, or `--to kitti`, `voc` or `coco`",
+            "these ids are those of Cityscapes",
+            "name a folder with `leftImg8bit` and `gtFine`, or `--to list-masks`, which takes label maps of every format",
         );
     }
     let truth = config.root.join("gtFine");

@@ -1,11 +1,12 @@
 //! `data convert`: writes a data set in another format, always into a new folder. The source is only read.
 //!
 //! Boxes: KITTI object, VOC annotations and COCO detection JSON (`boxes` reads, `write` writes). Label maps of Cityscapes: label
-//! ids, train ids, colours (`masks`).
+//! ids, train ids, colours (`masks`). Boxes, label maps and classes of any format: plain lists (`list`).
 //!
 //! The result is built beside its place and renamed at the end: an interrupted conversion leaves no half of one.
 
 mod boxes;
+mod list;
 mod masks;
 mod place;
 mod write;
@@ -16,6 +17,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::dataset::{DatasetConfig, Format, Kind};
+use super::dense::target::kind_of;
 use super::image_file::encode_png;
 use crate::annotation::Image;
 use crate::error::{Code, Error, Result};
@@ -40,13 +42,20 @@ pub enum To {
     TrainIds,
     /// Cityscapes with `_gtFine_color.png`: palette PNG, the raw values are train ids.
     Palette,
+    /// Plain lists with files of boxes, the format `list-boxes`.
+    ListBoxes,
+    /// Plain lists with label maps, the format `list-masks`.
+    ListMasks,
+    /// Plain lists with the names of classes, the format `list-classes`.
+    ListClasses,
 }
 
 impl To {
     fn kind(self) -> Kind {
         match self {
-            To::Kitti | To::Voc | To::Coco => Kind::Detection,
-            To::LabelIds | To::TrainIds | To::Palette => Kind::Segmentation,
+            To::Kitti | To::Voc | To::Coco | To::ListBoxes => Kind::Detection,
+            To::LabelIds | To::TrainIds | To::Palette | To::ListMasks => Kind::Segmentation,
+            To::ListClasses => Kind::Classification,
         }
     }
 
@@ -70,9 +79,17 @@ impl To {
                     | Format::MtnasBoxes
                     | Format::ListBoxes
             ),
+            Kind::Classification => matches!(
+                format,
+                Format::Cifar10 | Format::ImageFolder | Format::ListClasses
+            ),
+            _ if self == To::ListMasks && !config.dense.targets.is_empty() => {
+                kind_of(&config.dense.targets) == Kind::Segmentation
+            }
             _ => matches!(
                 format,
                 Format::Cityscapes
+                    | Format::Mixed
                     | Format::Bdd100kMasks
                     | Format::VocMasks
                     | Format::MtnasMasks
@@ -126,6 +143,7 @@ pub fn convert(config: &DatasetConfig, output: &Path, to: To, images: Images) ->
     };
     let written = match to.kind() {
         Kind::Detection => job.boxes(config, to),
+        _ if matches!(to, To::ListMasks | To::ListClasses) => list::convert(&job, config, to),
         _ => masks::convert(&job, config, to),
     };
     let moved = written.and_then(|summary| {
@@ -183,6 +201,7 @@ impl Job {
         summary.notes = match to {
             To::Kitti => write::kitti(self, &splits)?,
             To::Voc => write::voc(self, &splits)?,
+            To::ListBoxes => list::of_boxes(self, &splits)?,
             _ => write::coco(self, &splits)?,
         };
         let inside = |p: &boxes::Picture| matches!(p.pixels, Pixels::Sample(..));
@@ -202,15 +221,15 @@ impl Job {
 
     /// Brings pictures to their new names, in threads.
     fn pictures(&self, all: &[(Pixels, String)], png: bool) -> Result<()> {
-        if self.images == Images::None {
-            return Ok(());
-        }
         all.par_iter()
             .try_for_each(|(from, name)| self.picture(from, name, png))
     }
 
     /// Brings the picture `from` to `name`; `png`: it must be one there.
     fn picture(&self, from: &Pixels, name: &str, png: bool) -> Result<()> {
+        if self.images == Images::None {
+            return Ok(());
+        }
         let path = self.out.join(name);
         create_dir(path.parent().unwrap_or(&self.out))?;
         let encoded = |image: &Image| {

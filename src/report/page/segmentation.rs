@@ -47,8 +47,13 @@ pub fn section(run: &Run) -> Markup {
         .iter()
         .map(|(rule, v)| format!("{rule}: {}", percent(Some(*v))))
         .collect();
+    let more: String = s
+        .more
+        .iter()
+        .map(|f| format!(" {}: {}.", f.name, f.text()))
+        .collect();
     html! {
-        p { (s.images) " held-out images, " (size) ". mIoU by averaging rule (%): " (means.join(", ")) ". Pixel accuracy " (percent(Some(s.pixel_accuracy))) " %." }
+        p { (s.images) " held-out images, " (size) ". mIoU by averaging rule (%): " (means.join(", ")) ". Pixel accuracy " (percent(Some(s.pixel_accuracy))) " %." (more) }
         div.flow {
             div.grow { (Figure { title: "IoU by class (%)", note: "", csv: Some(("iou", csv)), body: bars.markup() }.markup()) }
             @if s.confusion.is_empty() { (missing("Confusion matrix")) } @else { (matrix(s)) }

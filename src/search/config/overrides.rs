@@ -217,7 +217,9 @@ mod tests {
             let e = with(SMALL, &["run.seed=4", o]).expect_err(o);
             assert_eq!(e.code(), code, "{e}");
             assert!(e.render().contains(needle), "{}", e.render());
-            assert!(e.place().unwrap().contains(o), "{}", e.render());
+            // On one line, whatever was given.
+            let o = o.replace('\n', "\\n");
+            assert!(e.place().unwrap().contains(&o), "{}", e.render());
         }
     }
 }

@@ -103,7 +103,8 @@ fn tasks_of_values_are_checked() {
     refused(&[(depth, "[tasks.seg.values]")], "tasks.seg.values");
     let angles = "angles = \"true\"";
     refused(&[("average = \"batch-means\"", angles)], "have no angles");
-    refused(&[(depth, "[tasks.depth.segmentation]")], "average");
+    let other = "[tasks.depth.segmentation]";
+    refused(&[(depth, other)], "the task is of kind depth");
     let table = format!("[tasks.normals.values]\n{angles}\n[model]\n");
     let encoded = [
         ("= \"true\"", "= \"encoded\""),
