@@ -7,8 +7,8 @@ use crate::error::{Code, Error, Result};
 
 /// Largest list or label file.
 pub const MAX_TEXT: u64 = 100 << 20;
-/// Most lines, hence boxes, in a label file.
-pub const MAX_LINES: usize = 1_000_000;
+/// Most lines, hence pictures of a list (ImageNet has 1.28 million) and boxes of a label file.
+pub const MAX_LINES: usize = 2_000_000;
 
 /// All bytes of a regular file of at most `limit` bytes.
 ///

@@ -28,17 +28,22 @@ impl PixelCrossEntropy {
         }
     }
 
-    /// Adds an image: `scores` is (classes, height, width), before any softmax.
+    /// Adds an image: `scores` is (classes, height, width) of `size`, before any softmax; a pixel of the truth at (y, x) takes the scores at
+    /// (floor(y h / height), floor(x w / width)), as if they were enlarged to it (systems.md 6.4).
     ///
     /// # Errors
     /// `SizeMismatch`; `BadLabelId` for a true class without a weight; `Argument` for a score that is not finite at a pixel that counts. Then
     /// nothing is added.
-    pub fn add(&mut self, scores: &[f32], truth: &LabelMap) -> Result<()> {
-        let (classes, pixels) = (self.weights.len(), truth.data.len());
-        if scores.len() != classes * pixels || pixels != truth.height * truth.width {
+    pub fn add(&mut self, scores: &[f32], size: (usize, usize), truth: &LabelMap) -> Result<()> {
+        let (classes, pixels) = (self.weights.len(), size.0 * size.1);
+        let whole = truth.data.len() == truth.height * truth.width;
+        if scores.len() != classes * pixels || pixels == 0 || !whole {
             let text = format!(
-                "{} scores for {classes} classes of {}x{} labels (height x width)",
+                "{} scores for {classes} classes of {}x{} pixels and {} labels of {}x{} (height x width)",
                 scores.len(),
+                size.0,
+                size.1,
+                truth.data.len(),
                 truth.height,
                 truth.width
             );
@@ -46,12 +51,14 @@ impl PixelCrossEntropy {
         }
         let (mut sum, mut weight) = (0.0, 0.0);
         for (i, &t) in truth.data.iter().enumerate().filter(|p| *p.1 != IGNORE) {
-            let at = || format!("pixel ({}, {})", i % truth.width, i / truth.width);
+            let (x, y) = (i % truth.width, i / truth.width);
+            let at = || format!("pixel ({x}, {y})");
             let Some(w) = self.weights.get(t as usize) else {
                 let text = format!("label id {t} is outside the {classes} classes");
                 return Err(Error::new(Code::BadLabelId, text).at(at()));
             };
-            let score = |c: usize| scores[c * pixels + i] as f64;
+            let own = y * size.0 / truth.height * size.1 + x * size.1 / truth.width;
+            let score = |c: usize| scores[c * pixels + own] as f64;
             if let Some(c) = (0..classes).find(|&c| !score(c).is_finite()) {
                 let text = format!("the score of class {c} is {}", score(c));
                 return Err(Error::new(Code::Argument, text).at(at()));
@@ -118,13 +125,13 @@ mod tests {
         let mut m = PixelCrossEntropy::new(vec![1.0, 3.0]);
         assert_eq!(m.get(Pixels), None);
         let scores = [0.0, 0.0, 9.0, 0.0, l3, -9.0];
-        m.add(&scores, &map(3, &[0, 1, 255])).unwrap();
+        m.add(&scores, (1, 3), &map(3, &[0, 1, 255])).unwrap();
         let first = 2f64.ln() + 3.0 * (4.0 / 3.0f64).ln();
         let close = |a: Option<f64>, b: f64| assert!((a.unwrap() - b).abs() < 1e-6, "{a:?}, {b}");
         close(m.get(Pixels), first / 4.0);
         m.end_batch();
-        m.add(&[l3, 0.0], &map(1, &[1])).unwrap();
-        m.add(&[0.0, 0.0], &map(1, &[255])).unwrap();
+        m.add(&[l3, 0.0], (1, 1), &map(1, &[1])).unwrap();
+        m.add(&[0.0, 0.0], (1, 1), &map(1, &[255])).unwrap();
         let second = 3.0 * 4f64.ln();
         close(m.get(Pixels), (first + second) / 7.0);
         close(m.get(BatchMeans), (first / 4.0 + 2.0 * second / 3.0) / 3.0);
@@ -141,15 +148,30 @@ mod tests {
     #[test]
     fn large_scores_do_not_overflow() {
         let mut m = PixelCrossEntropy::new(vec![1.0; 2]);
-        m.add(&[1000.0, -1000.0], &map(1, &[1])).unwrap();
+        m.add(&[1000.0, -1000.0], (1, 1), &map(1, &[1])).unwrap();
         near(m.get(Pixels), 2000.0);
+    }
+
+    /// Scores of 1x2 pixels beside labels of 2x4: each stands for a square of four.
+    #[test]
+    fn scores_of_another_size_are_enlarged() {
+        let scores = [1.0, 2.0, 3.0, 4.0];
+        let wide = [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0];
+        let wide = [wide, wide.map(|v| v + 2.0)].concat();
+        let truth = map(4, &[0, 1, 1, 0, 0, 0, 1, 1]);
+        let of = |scores: &[f32], size| {
+            let mut m = PixelCrossEntropy::new(vec![1.0, 2.0]);
+            m.add(scores, size, &truth).unwrap();
+            m.get(Pixels).unwrap()
+        };
+        assert_eq!(of(&scores, (1, 2)), of(&wide, (2, 4)));
     }
 
     #[test]
     fn misfits_are_errors_and_leave_nothing() {
         let mut m = PixelCrossEntropy::new(vec![1.0; 2]);
         let mut code = |scores: &[f32], data: &[u8]| {
-            let e = m.add(scores, &map(data.len(), data)).unwrap_err();
+            let e = m.add(scores, (1, 2), &map(2, data)).unwrap_err();
             (e.code(), e.place().map(str::to_string))
         };
         assert_eq!(code(&[0.0; 3], &[0, 1]).0, Code::SizeMismatch);

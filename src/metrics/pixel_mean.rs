@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PixelAverage {
-    /// Every known pixel of the set counts alike.
+    /// Every known pixel of the set counts alike, or by the weight of its class.
     Pixels,
     /// The mean of each batch, weighted by its number of images (AutoMTL). Depends on how images fall into batches. A batch without a
     /// known pixel, for which the published code gives NaN, does not count.

@@ -12,6 +12,8 @@ use crate::metrics::{Compared, Figure, delta_m, delta_task};
 struct Task {
     size: Option<[usize; 2]>,
     figures: Vec<Figure>,
+    /// Weights of classes in a cross entropy.
+    weights: Vec<f64>,
 }
 
 /// All figures, by task; those that count are marked: of detection mAP, of segmentation mIoU and the share of right pixels, or the
@@ -19,7 +21,16 @@ struct Task {
 fn tasks(e: &EvalRecord) -> BTreeMap<String, Task> {
     let mut all = BTreeMap::new();
     let mut put = |name: &str, size, figures: Vec<Figure>| {
-        all.insert(name.to_string(), Task { size, figures });
+        let weights = match (name, &e.segmentation) {
+            ("seg", Some(s)) => s.weights.clone(),
+            _ => vec![],
+        };
+        let task = Task {
+            size,
+            figures,
+            weights,
+        };
+        all.insert(name.to_string(), task);
     };
     if let Some(d) = &e.detection {
         let mean = d.protocols.get(&d.main).and_then(|p| p.mean);
@@ -86,6 +97,12 @@ pub fn against(e: &EvalRecord, baselines: &[EvalRecord]) -> Result<DeltaEval> {
                     place(reference.size)
                 ),
                 "leave --size out, and give both runs the same `input.size`",
+            );
+        }
+        if own.weights != reference.weights {
+            return refuse(
+                "the cross entropies have other weights of classes".into(),
+                "give both runs the same `segmentation.class_weights`",
             );
         }
         let mut compared: Vec<Compared> = vec![];
@@ -179,6 +196,10 @@ mod tests {
         let e = against(&with(0.558), &[record(Some(0.4), None)]).unwrap_err();
         let words = "the baseline has no `cross-entropy (pixels)`";
         assert!(e.to_string().contains(words), "{e}");
+        let mut other = with(0.575);
+        other.segmentation.as_mut().unwrap().weights = vec![0.5];
+        let e = against(&with(0.558), &[other]).unwrap_err();
+        assert!(e.to_string().contains("other weights of classes"), "{e}");
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl SegmentationEval {
             main: main.name().to_string(),
             miou: Average::ALL.into_iter().filter_map(mean).collect(),
             pixel_accuracy,
+            weights: vec![],
             more: vec![],
             confusion: (0..n)
                 .map(|t| (0..n).map(|p| confusion.count(t, p)).collect())

@@ -134,6 +134,9 @@ pub struct SegmentationEval {
     /// Share of the counted pixels with the right class.
     #[serde(with = "number")]
     pub pixel_accuracy: f64,
+    /// Weights of the classes in the cross entropy; none where all are 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
     /// Further figures: the cross entropy, where the configuration compares it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub more: Vec<Figure>,

@@ -149,10 +149,12 @@ pub fn record(
                 rule,
                 images,
                 counts,
+                weights,
                 more,
             } => {
                 let classes = bench.task.classes();
                 out.segmentation = Some(SegmentationEval {
+                    weights,
                     more,
                     ..SegmentationEval::new(rule, &counts, classes, images, size)?
                 });

@@ -200,7 +200,10 @@ impl Describe for PixelAverage {
     }
     fn choices() -> Vec<(&'static str, &'static str)> {
         vec![
-            ("pixels", "Every known pixel of the set counts alike."),
+            (
+                "pixels",
+                "Every known pixel of the set counts alike, or by the weight of its class.",
+            ),
             (
                 "batch-means",
                 "The mean of each batch, weighted by its images (AutoMTL's code; depends on `eval.batch`).",

@@ -156,12 +156,21 @@ pub enum Prediction {
     Objects(Vec<Detection>),
     /// A class for each pixel.
     Labels(LabelMap),
-    /// The same with the scores of all classes before any softmax, (classes, height, width), where a figure asks for them.
-    ScoredLabels(LabelMap, Vec<f32>),
+    /// The same with the scores of all classes before any softmax, where a figure asks for them.
+    ScoredLabels(LabelMap, ClassScores),
     /// A score for each class.
     Scores(Vec<f32>),
     /// Values for each pixel; all count as known.
     Values(ValueMap),
+}
+
+/// Scores of the classes for each pixel, at the size of the network's output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassScores {
+    /// Height and width.
+    pub size: (usize, usize),
+    /// (classes, height, width).
+    pub data: Vec<f32>,
 }
 
 /// A picture at its own size, as far as a meter wants to know it.
@@ -223,6 +232,9 @@ pub enum Report {
         images: usize,
         /// Pixels by true and predicted class.
         counts: Confusion,
+        /// Weights of the classes in the cross entropy of `more`; none where all are 1.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        weights: Vec<f64>,
         /// What is measured besides: the cross entropy where the configuration compares it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         more: Vec<Figure>,

@@ -1,10 +1,9 @@
 //! Segmentation: a class for each pixel; label 255 is ignored.
 
 use super::config::{ComparedLabels, SegDenominator, SegmentationConfig, TaskKind};
-use super::values;
 use super::{
-    Loss, Meter, Prediction, Report, Targets, Task, annotation_kind, prediction_kind, wrong_kind,
-    wrong_outputs,
+    ClassScores, Loss, Meter, Prediction, Report, Targets, Task, annotation_kind, prediction_kind,
+    wrong_kind, wrong_outputs,
 };
 use crate::annotation::{Annotation, IGNORE, LabelMap};
 use crate::error::{Code, Error, Result};
@@ -192,8 +191,10 @@ impl Task for SegmentationTask {
             Ok(match self.config.compare {
                 ComparedLabels::Labels => Prediction::Labels(labels),
                 ComparedLabels::CrossEntropy => {
-                    let own = &values[i * c * h * w..][..c * h * w];
-                    let scores = values::resize_nearest(own, c, (h, w), (oh, ow));
+                    let scores = ClassScores {
+                        size: (h, w),
+                        data: values[i * c * h * w..][..c * h * w].to_vec(),
+                    };
                     Prediction::ScoredLabels(labels, scores)
                 }
             })
@@ -287,7 +288,7 @@ impl Meter for SegmentationMeter {
             }
             (Prediction::ScoredLabels(p, scores), Some(entropy)) => {
                 self.counts.add(&p, t)?;
-                entropy.add(&scores, t)?;
+                entropy.add(&scores.data, scores.size, t)?;
             }
             (Prediction::Labels(_), Some(_)) => {
                 return Err(wrong_kind("a label map with scores", "one without"));
@@ -310,6 +311,10 @@ impl Meter for SegmentationMeter {
             rule: self.task.config.miou,
             images: self.images,
             counts: self.counts.clone(),
+            weights: match &self.entropy {
+                Some(_) => self.task.config.class_weights.clone().unwrap_or_default(),
+                None => vec![],
+            },
             more: match &self.entropy {
                 Some(e) => e.figures(self.task.config.average),
                 None => vec![],

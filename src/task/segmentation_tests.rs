@@ -172,10 +172,17 @@ fn the_weighted_cross_entropy_is_a_figure_where_it_is_compared() {
     m.add(p, &truth).unwrap();
     m.end_batch().unwrap();
     let report = m.report().unwrap();
-    let Report::Segmentation { counts, more, .. } = &report else {
+    let Report::Segmentation {
+        counts,
+        more,
+        weights,
+        ..
+    } = &report
+    else {
         unreachable!()
     };
     assert_eq!((counts.pixel_accuracy(), more.len()), (Some(1.0), 2));
+    assert_eq!(weights, &[1.0, 2.0, 1.0]);
     assert_eq!(
         (&more[0].name[..], &more[0].text()[..], more[0].compared),
         ("cross-entropy (pixels)", "0.6931", true)

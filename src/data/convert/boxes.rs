@@ -1,57 +1,27 @@
 //! Boxes of any data set as pictures with named boxes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::source::{Opened, Pixels, file_name, left_out, opened, stem, twice};
 use crate::annotation::{Annotation, BBox};
 use crate::data::dataset::{Dataset, DatasetConfig, Format, Kind};
 use crate::data::image_file::read_size;
-use crate::data::image_folder::is_picture;
 use crate::data::kitti::Kitti;
 use crate::data::kitti_label::{KittiObject, read_label};
-use crate::data::text_file::id_defect;
 use crate::error::{Code, Error, Result};
 
 /// One split.
 pub struct Split {
     /// `train`, `val` or `all`.
     pub name: String,
+    /// Not the training split.
+    pub held_out: bool,
+    /// The classes of the set in their order; none for KITTI, whose boxes have types.
+    pub classes: Vec<String>,
     /// In the order of the split.
     pub pictures: Vec<Picture>,
-}
-
-/// Where a picture is.
-#[derive(Clone)]
-pub enum Pixels {
-    /// A file of its own.
-    File(PathBuf),
-    /// Sample of a set whose files hold many pictures (Waymo Open Dataset).
-    Sample(Arc<dyn Dataset>, usize),
-}
-
-impl Pixels {
-    /// Ending of the file that it becomes where the target leaves pictures as they are; that of a sample is PNG.
-    pub fn ending(&self) -> String {
-        let Pixels::File(path) = self else {
-            return "png".into();
-        };
-        let own = path.extension().unwrap_or_default().to_string_lossy();
-        match own.to_lowercase().as_str() {
-            "jpeg" => "jpg".into(),
-            other => other.into(),
-        }
-    }
-
-    /// For messages, and to tell pictures apart.
-    pub fn place(&self) -> String {
-        match self {
-            Pixels::File(path) => path.display().to_string(),
-            Pixels::Sample(set, index) => set.place(*index),
-        }
-    }
 }
 
 /// A picture and its boxes.
@@ -80,15 +50,23 @@ pub struct Named {
     pub kitti: Option<KittiObject>,
 }
 
-/// Both splits of a data set of boxes; the split `all` of a KITTI folder without lists.
+/// Both splits of a data set of boxes; the split `all` of a KITTI folder without lists. Notes tell of a split that is not there.
 ///
 /// # Errors
-/// Those of the data set; `Usage` where it has no boxes.
-pub fn read(config: &DatasetConfig) -> Result<Vec<Split>> {
+/// Those of the data set; `Usage` where it has no boxes, and where both splits would have one name.
+pub fn read(config: &DatasetConfig, notes: &mut Vec<String>) -> Result<Vec<Split>> {
     let splits = match config.format {
-        Format::Kitti => kitti(config)?,
-        _ => by_reader(config)?,
+        Format::Kitti => kitti(config, notes)?,
+        _ => by_reader(config, notes)?,
     };
+    if let [a, b] = &splits[..]
+        && a.name == b.name
+    {
+        let text = format!("both splits would be called {:?}", a.name);
+        return Err(Error::new(Code::Usage, text)
+            .at(config.root.display())
+            .help("give the lists that `train` and `val` name different file names"));
+    }
     let mut places = BTreeMap::new();
     for p in splits.iter().flat_map(|s| &s.pictures) {
         twice(&mut places, &p.id, p.pixels.place())?;
@@ -96,93 +74,25 @@ pub fn read(config: &DatasetConfig) -> Result<Vec<Split>> {
     Ok(splits)
 }
 
-/// Notes where the picture of a name is.
-///
-/// # Errors
-/// `BadFormat` where another picture has the name.
-pub(super) fn twice(places: &mut BTreeMap<String, String>, id: &str, place: String) -> Result<()> {
-    match places.insert(id.to_string(), place.clone()) {
-        Some(other) if other != place => {
-            let text = format!("two pictures would be called {id:?}");
-            Err(Error::new(Code::BadFormat, text)
-                .at(place)
-                .note(format!("the other one is {other}"))
-                .help("rename one of them"))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Both splits, as any data set of boxes.
-fn by_reader(config: &DatasetConfig) -> Result<Vec<Split>> {
-    let mut splits = vec![];
-    for (name, set) in opened(config)? {
-        if set.kind() != Kind::Detection {
-            let text = format!("{} has no boxes", set.name());
+fn by_reader(config: &DatasetConfig, notes: &mut Vec<String>) -> Result<Vec<Split>> {
+    let one = |split: Opened| {
+        if split.set.kind() != Kind::Detection {
+            let text = format!("{} has no boxes", split.set.name());
             return Err(Error::new(Code::Usage, text).at(config.root.display()).help(
                 "boxes are written as kitti, voc, coco or list-boxes; label maps as label-ids, train-ids, palette or list-masks",
             ));
         }
-        splits.push(general(name, set)?);
-    }
-    Ok(splits)
-}
-
-/// The name of a split of which the configuration may give the path of a list.
-pub(super) fn stem(split: &str) -> String {
-    let stem = Path::new(split).file_stem().unwrap_or_default();
-    stem.to_string_lossy().into_owned()
-}
-
-/// The splits of a data set as the configuration calls them, one where training and held-out split are the same.
-pub(super) fn opened(config: &DatasetConfig) -> Result<Vec<(&str, Arc<dyn Dataset>)>> {
-    let mut sets: Vec<(&str, Arc<dyn Dataset>)> = vec![];
-    let once = config.train == config.val;
-    let names = [&config.train, &config.val];
-    for name in &names[usize::from(once)..] {
-        let set = match config.open(name) {
-            // A set may have one of them only.
-            Err(e)
-                if matches!(e.code(), Code::NotFound | Code::EmptyData)
-                    && *name == &config.val
-                    && !sets.is_empty() =>
-            {
-                continue;
-            }
-            other => other?,
-        };
-        sets.push((name, set.into()));
-    }
-    Ok(sets)
-}
-
-/// A file name made of the id of a sample, which may be a path: `images/two words.jpg` becomes `images_two_words`.
-pub(super) fn file_name(id: &str) -> String {
-    let stem = match id.rsplit_once('.') {
-        Some((stem, _)) if is_picture(id) => stem,
-        _ => id,
+        general(split)
     };
-    let plain = |c: char| match c {
-        '/' | '\\' | '\0' => '_',
-        c if c.is_whitespace() => '_',
-        c => c,
-    };
-    let name: String = stem.chars().map(plain).collect();
-    match id_defect(&name) {
-        None => name,
-        Some(_) => format!("_{name}"),
-    }
+    opened(config, notes)?.into_iter().map(one).collect()
 }
 
 /// Any data set of boxes by its reader.
-pub(super) fn general(name: &str, set: Arc<dyn Dataset>) -> Result<Split> {
+pub(super) fn general(split: Opened) -> Result<Split> {
+    let set = split.set;
     let one = |index: usize| {
         let sample = set.load(index)?;
-        let file = PathBuf::from(set.place(index));
-        let pixels = match file.is_file() {
-            true => Pixels::File(file),
-            false => Pixels::Sample(set.clone(), index),
-        };
         let Annotation::Objects(objects) = sample.annotation else {
             return Err(Error::new(Code::Internal, "no boxes in a set of boxes"));
         };
@@ -194,14 +104,16 @@ pub(super) fn general(name: &str, set: Arc<dyn Dataset>) -> Result<Split> {
         });
         Ok(Picture {
             id: file_name(&sample.id),
-            pixels,
+            pixels: Pixels::of(&set, index)?,
             height: sample.image.height,
             width: sample.image.width,
             boxes: boxes.collect(),
         })
     };
     Ok(Split {
-        name: stem(name),
+        name: stem(&split.name),
+        held_out: split.held_out,
+        classes: set.classes().to_vec(),
         pictures: (0..set.len())
             .into_par_iter()
             .map(one)
@@ -210,17 +122,18 @@ pub(super) fn general(name: &str, set: Arc<dyn Dataset>) -> Result<Split> {
 }
 
 /// All types of KITTI, which its reader would merge into classes.
-fn kitti(config: &DatasetConfig) -> Result<Vec<Split>> {
+fn kitti(config: &DatasetConfig, notes: &mut Vec<String>) -> Result<Vec<Split>> {
     let open = |name: &str| Kitti::open(&config.root, name, &config.kitti);
-    let mut sets = vec![];
-    for name in [&config.train, &config.val] {
+    let (mut sets, mut absent) = (vec![], vec![]);
+    for (name, held_out) in [(&config.train, false), (&config.val, true)] {
         match open(name) {
-            Err(e) if e.code() == Code::NotFound => {}
-            set => sets.push((name.clone(), set?)),
+            Err(e) if e.code() == Code::NotFound => absent.push(left_out(name, &e)),
+            set => sets.push((name.clone(), held_out, set?)),
         }
     }
-    if sets.is_empty() {
-        sets.push(("all".into(), open("all")?));
+    match sets.is_empty() {
+        true => sets.push(("all".into(), false, open("all")?)),
+        false => notes.append(&mut absent),
     }
     let one = |set: &Kitti, index: usize| {
         let file = set.image_path(index);
@@ -240,9 +153,11 @@ fn kitti(config: &DatasetConfig) -> Result<Vec<Split>> {
             boxes: boxes.collect(),
         })
     };
-    let splits = sets.iter().map(|(name, set)| {
+    let splits = sets.iter().map(|(name, held_out, set)| {
         Ok(Split {
             name: stem(name),
+            held_out: *held_out,
+            classes: vec![],
             pictures: (0..set.len())
                 .into_par_iter()
                 .map(|i| one(set, i))

@@ -1,58 +1,89 @@
 //! Plain lists, the formats `list-boxes`, `list-masks` and `list-classes`: what any data set of boxes, label maps or classes can become.
+//! The lists are `train.txt` and `val.txt` whatever the splits are called.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::boxes::{self, Pixels, file_name, twice};
+use super::boxes;
+use super::source::{Pixels, file_name, opened, twice};
 use super::{Images, Job, Summary, To};
 use crate::annotation::Annotation;
 use crate::data::dataset::{Dataset, DatasetConfig};
 use crate::data::image_file::encode_labels;
+use crate::data::text_file::MAX_LINES;
 use crate::error::{Code, Error, Result};
+
+/// The name of a list.
+fn role(held_out: bool) -> &'static str {
+    if held_out { "val" } else { "train" }
+}
 
 /// A line of a list; the tab leaves spaces to both sides.
 fn line(picture: &str, label: &str) -> String {
     format!("{picture}\t{label}\n")
 }
 
-/// One class a line, as readers of lists want them.
+/// A list that its reader would refuse is not begun.
+fn fits(pictures: usize) -> Result<()> {
+    match pictures <= MAX_LINES {
+        true => Ok(()),
+        false => {
+            let text = format!("{pictures} pictures are more than the {MAX_LINES} of a list");
+            Err(Error::new(Code::TooLarge, text).help("convert a part of them"))
+        }
+    }
+}
+
+/// Writes `classes.txt`, a name a line.
 ///
 /// # Errors
-/// `BadFormat` for a name that a line cannot hold.
-fn class_lines<'a>(names: impl Iterator<Item = &'a str>) -> Result<String> {
-    let mut text = String::new();
+/// `EmptyData` without a name, `BadFormat` for one that a line cannot hold; those of writing.
+fn write_classes(job: &Job, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Err(Error::new(Code::EmptyData, "not one class is used")
+            .help("name the classes in a configuration of the data set"));
+    }
     for name in names {
         let plain: Vec<&str> = name.split_whitespace().collect();
-        if plain.is_empty() || plain.join(" ") != name {
+        if plain.is_empty() || plain.join(" ") != *name {
             let what = format!("the class {name:?} cannot be written as a line of a list");
             return Err(Error::new(Code::BadFormat, what)
                 .help("rename it, with `classes` and `merge` of a configuration"));
         }
-        text += name;
-        text.push('\n');
     }
-    Ok(text)
+    let text: String = names.iter().map(|n| format!("{n}\n")).collect();
+    job.file("classes.txt", text.as_bytes())
 }
 
-/// `labels/ID.txt` with a line `class x1 y1 x2 y2` a box, lists, `classes.txt`; returns notes.
+/// Adds names that are not there yet.
+fn join(all: &mut Vec<String>, names: impl IntoIterator<Item = String>) {
+    for name in names {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+}
+
+/// `labels/ID.txt` with a line `class x1 y1 x2 y2` a box, lists, `classes.txt` with the classes of the set, then the types that only its boxes
+/// have; returns how many boxes were written, and notes.
 ///
 /// # Errors
 /// As [`super::convert`].
-pub fn of_boxes(job: &Job, splits: &[boxes::Split]) -> Result<Vec<String>> {
+pub fn of_boxes(job: &Job, splits: &[boxes::Split]) -> Result<(usize, Vec<String>)> {
     let all = || splits.iter().flat_map(|s| &s.pictures);
-    let mut names: Vec<&str> = all()
-        .flat_map(|p| &p.boxes)
-        .filter(|b| !b.ignore)
-        .map(|b| &b.class[..])
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    job.file("classes.txt", class_lines(names.into_iter())?.as_bytes())?;
-    let (mut left, mut named) = (0, BTreeMap::new());
+    let mut names = vec![];
+    splits
+        .iter()
+        .for_each(|s| join(&mut names, s.classes.iter().cloned()));
+    let counted = all().flat_map(|p| &p.boxes).filter(|b| !b.ignore);
+    let types: BTreeSet<String> = counted.map(|b| b.class.clone()).collect();
+    join(&mut names, types);
+    write_classes(job, &names)?;
+    let (mut written, mut left, mut named) = (0, 0, BTreeMap::new());
     for split in splits {
+        fits(split.pictures.len())?;
         let mut list = String::new();
         for p in &split.pictures {
             let picture = format!("images/{}.{}", p.id, p.pixels.ending());
@@ -67,18 +98,19 @@ pub fn of_boxes(job: &Job, splits: &[boxes::Split]) -> Result<Vec<String>> {
                 match b.ignore {
                     true => left += 1,
                     false => {
+                        written += 1;
                         text += &format!("{} {} {} {} {}\n", b.class, e.x1, e.y1, e.x2, e.y2);
                     }
                 }
             }
             job.file(&label, text.as_bytes())?;
         }
-        job.file(&format!("{}.txt", split.name), list.as_bytes())?;
+        job.file(&format!("{}.txt", role(split.held_out)), list.as_bytes())?;
     }
     let named: Vec<(Pixels, String)> = named.into_iter().map(|(name, p)| (p, name)).collect();
     job.pictures(&named, false)?;
     let note = format!("{left} boxes that metrics leave aside are left out: lists have none");
-    Ok((left > 0).then_some(note).into_iter().collect())
+    Ok((written, (left > 0).then_some(note).into_iter().collect()))
 }
 
 /// Label maps as `labels/SPLIT/ID.png` with indices of `classes.txt`, or the names of classes in the lists; pictures are read one by one.
@@ -86,76 +118,76 @@ pub fn of_boxes(job: &Job, splits: &[boxes::Split]) -> Result<Vec<String>> {
 /// # Errors
 /// As [`super::convert`].
 pub fn convert(job: &Job, config: &DatasetConfig, to: To) -> Result<Summary> {
-    let (mut summary, mut places) = (Summary::default(), BTreeMap::new());
-    for (name, set) in boxes::opened(config)? {
-        let name = boxes::stem(name);
+    let mut summary = Summary::default();
+    let splits = opened(config, &mut summary.notes)?;
+    let (mut places, mut names) = (BTreeMap::new(), vec![]);
+    for split in &splits {
+        let set = &split.set;
+        let refuse = |text: String, help: &str| {
+            Err(Error::new(Code::Usage, text)
+                .at(config.root.display())
+                .help(help))
+        };
         if set.kind() != to.kind() {
             let what = match to {
                 To::ListMasks => "label maps",
                 _ => "classes of pictures",
             };
-            let text = format!("{} has no {what} alone", set.name());
-            return Err(Error::new(Code::Usage, text)
-                .at(config.root.display())
-                .help("boxes become `list-boxes`, label maps `list-masks`, classes `list-classes`; of several targets choose one by `targets`"));
+            let help = "boxes become `list-boxes`, label maps `list-masks`, classes `list-classes`; of several targets choose one by `targets`";
+            return refuse(format!("{} has no {what} alone", set.name()), help);
         }
-        let text = class_lines(set.classes().iter().map(String::as_str))?;
-        job.file("classes.txt", text.as_bytes())?;
-        let lines: Vec<(String, bool, String)> = (0..set.len())
+        if to == To::ListMasks && !names.is_empty() && names != set.classes() {
+            let help = "name its classes in a configuration";
+            return refuse("its splits have different classes".into(), help);
+        }
+        join(&mut names, set.classes().iter().cloned());
+        fits(set.len())?;
+        for i in 0..set.len() {
+            let id = format!("{}/{}", role(split.held_out), file_name(&set.id(i)));
+            twice(&mut places, &id, set.place(i))?;
+        }
+    }
+    write_classes(job, &names)?;
+    for split in &splits {
+        let (name, set) = (role(split.held_out), &split.set);
+        let lines: Vec<(String, bool)> = (0..set.len())
             .into_par_iter()
-            .map(|i| sample(job, &name, &set, i))
+            .map(|i| sample(job, name, set, i))
             .collect::<Result<_>>()?;
-        let mut list = String::new();
-        for (i, (text, in_records, id)) in lines.into_iter().enumerate() {
-            list += &text;
-            twice(&mut places, &format!("{name}/{id}"), set.place(i))?;
-            summary.labels += 1;
-            let note = "pictures out of larger files are written as PNG, without loss";
-            if in_records && job.images == Images::Copy && summary.notes.is_empty() {
-                summary.notes.push(note.into());
-            }
+        let note = "pictures out of larger files are written as PNG, without loss";
+        let inside = job.images == Images::Copy && lines.iter().any(|l| l.1);
+        if inside && !summary.notes.iter().any(|n| n == note) {
+            summary.notes.push(note.into());
         }
+        let list: String = lines.into_iter().map(|l| l.0).collect();
         job.file(&format!("{name}.txt"), list.as_bytes())?;
     }
-    summary.pictures = places.len();
+    (summary.pictures, summary.labels) = (places.len(), places.len());
     Ok(summary)
 }
 
-/// Writes a sample; its line, whether its picture is no file of its own, and its name.
-fn sample(
-    job: &Job,
-    split: &str,
-    set: &Arc<dyn Dataset>,
-    index: usize,
-) -> Result<(String, bool, String)> {
-    let file = PathBuf::from(set.place(index));
-    let pixels = match file.is_file() {
-        true => Pixels::File(file),
-        false => Pixels::Sample(set.clone(), index),
-    };
-    // A class is known without decoding the picture.
-    let (id, class) = match set.class_of(index)? {
-        Some(class) => (set.id(index), Some(class)),
-        None => {
-            let read = set.load(index)?;
-            match read.annotation {
-                Annotation::Class(class) => (read.id, Some(class)),
-                Annotation::Labels(map) => {
-                    let label = format!("labels/{split}/{}.png", file_name(&read.id));
-                    job.file(&label, &encode_labels(&map)?)?;
-                    (read.id, None)
-                }
-                _ => return Err(Error::new(Code::Internal, "neither label map nor class")),
-            }
-        }
-    };
-    let id = file_name(&id);
+/// Writes a sample; its line, and whether its picture is no file of its own.
+fn sample(job: &Job, split: &str, set: &Arc<dyn Dataset>, index: usize) -> Result<(String, bool)> {
+    let pixels = Pixels::of(set, index)?;
+    let id = file_name(&set.id(index));
     let picture = format!("images/{split}/{id}.{}", pixels.ending());
+    // A class is known without decoding the picture.
+    let class = match set.class_of(index)? {
+        Some(class) => Some(class),
+        None => match set.load(index)?.annotation {
+            Annotation::Class(class) => Some(class),
+            Annotation::Labels(map) => {
+                job.file(&format!("labels/{split}/{id}.png"), &encode_labels(&map)?)?;
+                None
+            }
+            _ => return Err(Error::new(Code::Internal, "neither label map nor class")),
+        },
+    };
     job.picture(&pixels, &picture, false)?;
     let label = match class {
         Some(class) => set.classes()[class].clone(),
         None => format!("labels/{split}/{id}.png"),
     };
-    let in_records = matches!(pixels, Pixels::Sample(..));
-    Ok((line(&picture, &label), in_records, id))
+    let inside = matches!(pixels, Pixels::Sample(..));
+    Ok((line(&picture, &label), inside))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::boxes::Pixels;
+use super::source::Pixels;
 use super::{Job, Summary, To};
 use crate::annotation::{IGNORE, Image, LabelMap};
 use crate::data::cityscapes::{IMAGE_SUFFIX, label_suffix, map_labels};

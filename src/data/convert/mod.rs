@@ -9,6 +9,7 @@ mod boxes;
 mod list;
 mod masks;
 mod place;
+mod source;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -22,10 +23,10 @@ use super::image_file::encode_png;
 use crate::annotation::Image;
 use crate::error::{Code, Error, Result};
 use crate::files::create_dir;
-use boxes::Pixels;
 pub use masks::read_colours;
 pub use place::outside;
 use place::refused;
+use source::{PNG, Pixels, begins};
 
 /// What to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +137,7 @@ pub fn convert(config: &DatasetConfig, output: &Path, to: To, images: Images) ->
     };
     create_dir(parent)?;
     let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let building = parent.join(format!(".{name}.part-{}", std::process::id()));
+    let building = fresh(parent, &name)?;
     let job = Job {
         out: building.clone(),
         images,
@@ -161,6 +162,20 @@ pub fn convert(config: &DatasetConfig, output: &Path, to: To, images: Images) ->
     moved
 }
 
+/// A folder to build in that nobody else has, not the rest of a program that was killed either: its files may be hard links to those of a
+/// data set.
+fn fresh(parent: &Path, name: &str) -> Result<PathBuf> {
+    for n in 0.. {
+        let path = parent.join(format!(".{name}.part-{}-{n}", std::process::id()));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Error::io(&path, e)),
+        }
+    }
+    unreachable!("there are more numbers than files")
+}
+
 /// Nothing is overwritten, and nothing is written into a data set.
 fn refuse(config: &DatasetConfig, output: &Path) -> Result<()> {
     if output.file_name().is_none() {
@@ -173,15 +188,6 @@ fn refuse(config: &DatasetConfig, output: &Path) -> Result<()> {
     outside(config, output)
 }
 
-/// Whether a file begins as a PNG does.
-fn is_png(path: &Path) -> Result<bool> {
-    let io = |e| Error::io(path, e);
-    let mut magic = [0; 8];
-    let mut file = std::fs::File::open(path).map_err(io)?;
-    let read = std::io::Read::read(&mut file, &mut magic).map_err(io)?;
-    Ok(magic[..read] == *b"\x89PNG\r\n\x1a\n")
-}
-
 /// One conversion on its way.
 struct Job {
     /// The folder that is filled.
@@ -192,18 +198,22 @@ struct Job {
 impl Job {
     /// Reads all boxes and writes them as `to` has them.
     fn boxes(&self, config: &DatasetConfig, to: To) -> Result<Summary> {
-        let splits = boxes::read(config)?;
         let mut summary = Summary::default();
+        let splits = boxes::read(config, &mut summary.notes)?;
         for split in &splits {
             summary.pictures += split.pictures.len();
             summary.labels += split.pictures.iter().map(|p| p.boxes.len()).sum::<usize>();
         }
-        summary.notes = match to {
+        summary.notes.append(&mut match to {
             To::Kitti => write::kitti(self, &splits)?,
             To::Voc => write::voc(self, &splits)?,
-            To::ListBoxes => list::of_boxes(self, &splits)?,
+            To::ListBoxes => {
+                let (labels, notes) = list::of_boxes(self, &splits)?;
+                summary.labels = labels;
+                notes
+            }
             _ => write::coco(self, &splits)?,
-        };
+        });
         let inside = |p: &boxes::Picture| matches!(p.pixels, Pixels::Sample(..));
         if self.images == Images::Copy && splits.iter().flat_map(|s| &s.pictures).any(inside) {
             let text = "pictures out of larger files are written as PNG, without loss";
@@ -247,7 +257,7 @@ impl Job {
             Pixels::Sample(set, index) => return encoded(&set.load(*index)?.image),
             Pixels::File(file) => file,
         };
-        if png && !is_png(from)? {
+        if png && !begins(from, &[PNG])? {
             if self.images == Images::Link {
                 return unlinked("the target has PNG pictures, and this is none");
             }
@@ -269,6 +279,8 @@ impl Job {
     }
 }
 
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod published_tests;
 #[cfg(test)]

@@ -13,9 +13,9 @@ use crate::data::kitti_label::read_label;
 use crate::data::published_tests::{copy, jpeg, objects, write};
 
 /// Class, ignored or not, edges.
-type Boxes = Vec<(String, bool, [f32; 4])>;
+pub(super) type Boxes = Vec<(String, bool, [f32; 4])>;
 
-fn set(format: Format, root: &Path) -> DatasetConfig {
+pub(super) fn set(format: Format, root: &Path) -> DatasetConfig {
     DatasetConfig {
         format,
         root: root.into(),
@@ -24,7 +24,7 @@ fn set(format: Format, root: &Path) -> DatasetConfig {
 }
 
 /// All boxes of both splits, by picture.
-fn boxes(config: &DatasetConfig) -> BTreeMap<String, Boxes> {
+pub(super) fn boxes(config: &DatasetConfig) -> BTreeMap<String, Boxes> {
     let mut all = BTreeMap::new();
     for split in [&config.train, &config.val] {
         let set = config.open(split).unwrap();
@@ -53,7 +53,7 @@ fn same(a: &BTreeMap<String, Boxes>, b: &BTreeMap<String, Boxes>, rounding: f32)
     assert!(a.values().flatten().count() > 3);
 }
 
-fn voc(dir: &Path) -> DatasetConfig {
+pub(super) fn voc(dir: &Path) -> DatasetConfig {
     copy("voc", dir);
     for (i, id) in ["2007_000027", "2007_000032", "2007_000033"]
         .iter()
@@ -64,7 +64,7 @@ fn voc(dir: &Path) -> DatasetConfig {
     set(Format::Voc, &dir.join("VOC2012"))
 }
 
-fn coco(dir: &Path) -> DatasetConfig {
+pub(super) fn coco(dir: &Path) -> DatasetConfig {
     copy("coco", dir);
     for (i, id) in [391895, 522418, 9].iter().enumerate() {
         jpeg(&dir.join(format!("train2017/{id:012}.jpg")), 36, 64, i);
@@ -280,96 +280,6 @@ fn lists_with_paths_get_plain_names() {
         e.to_string().contains("two pictures would be called"),
         "{e}"
     );
-}
-
-#[test]
-fn boxes_become_a_list() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    let first = voc(&at("voc"));
-    let summary = convert(&first, &at("own"), To::ListBoxes, Images::Link).unwrap();
-    let mut want = BTreeMap::new();
-    let mut left = 0;
-    for (id, mut all) in boxes(&first) {
-        let before = all.len();
-        all.retain(|b| !b.1);
-        left += before - all.len();
-        want.insert(format!("images/{id}.jpg"), all);
-    }
-    let text = format!("{left} boxes that metrics leave aside are left out: lists have none");
-    assert!(left > 0 && summary.notes == [text], "{:?}", summary.notes);
-    assert_eq!((summary.pictures, summary.labels), (3, 4));
-    assert_eq!(want.values().flatten().count(), 3);
-    assert_eq!(boxes(&set(Format::ListBoxes, &at("own"))), want);
-}
-
-/// Label maps and pictures of two formats, and classes out of records, come back as they were.
-#[test]
-fn label_maps_and_classes_become_lists() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    voc(&at("voc"));
-    let maps = set(Format::VocMasks, &at("voc/VOC2012"));
-    let records = set(Format::Cifar10, &at("cifar"));
-    for (file, seed) in [("data_batch_1.bin", 1), ("test_batch.bin", 5)] {
-        let picture = |i: usize| Image {
-            height: 32,
-            width: 32,
-            data: (0..3072)
-                .map(|k| ((k + 1) * (seed + i) % 251) as u8)
-                .collect(),
-        };
-        let one = |i: usize| crate::data::cifar::encode_record(&picture(i), (seed + 3 * i) % 10);
-        let bytes: Vec<u8> = (0..3).flat_map(|i| one(i).unwrap()).collect();
-        write(&at("cifar").join(file), &bytes);
-    }
-    for (from, to, format) in [
-        (maps, To::ListMasks, Format::ListMasks),
-        (records, To::ListClasses, Format::ListClasses),
-    ] {
-        let out = at(&format!("{to:?}"));
-        let summary = convert(&from, &out, to, Images::Copy).unwrap();
-        let list = set(format, &out);
-        let (mut seen, mut kinds) = (0, std::collections::BTreeSet::new());
-        for split in ["train", "val"] {
-            let (a, b) = (from.open(split).unwrap(), list.open(split).unwrap());
-            assert_eq!((a.classes(), a.len()), (b.classes(), b.len()));
-            for i in 0..a.len() {
-                let (x, y) = (a.load(i).unwrap(), b.load(i).unwrap());
-                assert_eq!((x.image, &x.annotation), (y.image, &y.annotation));
-                kinds.insert(format!("{:?}", x.annotation));
-                seen += 1;
-            }
-        }
-        assert!(seen > 1 && kinds.len() > 1, "{seen} {kinds:?}");
-        assert_eq!((summary.pictures, summary.labels), (seen, seen));
-        let e = convert(&from, &at("no"), To::ListBoxes, Images::Copy).unwrap_err();
-        assert!(e.to_string().contains("has no boxes"), "{e}");
-        let other = if to == To::ListMasks {
-            To::ListClasses
-        } else {
-            To::ListMasks
-        };
-        let e = convert(&from, &at("no"), other, Images::Copy).unwrap_err();
-        assert_eq!(e.code(), Code::Usage, "{e}");
-        assert!(!at("no").exists());
-    }
-}
-
-#[test]
-fn classes_that_a_list_cannot_hold_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    jpeg(&at("set/train/a  b/1.jpg"), 9, 12, 1);
-    jpeg(&at("set/val/a  b/1.jpg"), 9, 12, 2);
-    let config = set(Format::ImageFolder, &at("set"));
-    let e = convert(&config, &at("out"), To::ListClasses, Images::Copy).unwrap_err();
-    assert!(e.to_string().contains("cannot be written as a line"), "{e}");
-    std::fs::rename(at("set/train/a  b"), at("set/train/a b")).unwrap();
-    std::fs::rename(at("set/val/a  b"), at("set/val/a b")).unwrap();
-    let summary = convert(&config, &at("out"), To::ListClasses, Images::None).unwrap();
-    assert_eq!(summary.pictures, 2);
-    assert!(!at("out/images").exists());
 }
 
 /// Boxes and label maps of VOC lie in one folder.

@@ -299,7 +299,12 @@ fn any_boxes_become_kitti() {
         files: vec![file.clone(), file],
         names: ["person", "zebra & co"].map(String::from).to_vec(),
     };
-    let splits = [boxes::general("lists/train.txt", std::sync::Arc::new(set)).unwrap()];
+    let opened = source::Opened {
+        name: "lists/train.txt".into(),
+        held_out: false,
+        set: std::sync::Arc::new(set),
+    };
+    let splits = [boxes::general(opened).unwrap()];
     let job = |images, name: &str| Job {
         out: dir.path().join(name),
         images,

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Job;
-use super::boxes::{Named, Picture, Pixels, Split};
+use super::boxes::{Named, Picture, Split};
+use super::source::Pixels;
 use crate::annotation::BBox;
 use crate::data::kitti_label::{KittiObject, TYPES};
 use crate::data::results::kitti_type;

@@ -99,6 +99,7 @@ pub fn eval(which: Which, quality: f64) -> EvalRecord {
         ]
         .into(),
         pixel_accuracy: right as f64 / all as f64,
+        weights: vec![],
         more: vec![],
         confusion,
     };
