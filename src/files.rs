@@ -49,6 +49,23 @@ impl Disk for RealDisk {
     }
 }
 
+/// A new folder in `parent` to build `name` in, which nobody else has: not the rest of a program that was killed either, whose files may be
+/// hard links to those of a data set.
+///
+/// # Errors
+/// `Io`, `NotFound` where it cannot be made.
+pub fn create_fresh(parent: &Path, name: &str) -> Result<PathBuf> {
+    for n in 0.. {
+        let path = parent.join(format!(".{name}.part-{}-{n}", std::process::id()));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Error::io(&path, e)),
+        }
+    }
+    unreachable!("there are more numbers than files")
+}
+
 /// The temporary name beside `path` that an unfinished write leaves behind.
 pub fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

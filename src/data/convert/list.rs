@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::boxes;
 use super::source::{Pixels, file_name, opened, twice};
-use super::{Images, Job, Summary, To};
+use super::{Job, Summary, To};
 use crate::annotation::Annotation;
 use crate::data::dataset::{Dataset, DatasetConfig};
 use crate::data::image_file::encode_labels;
@@ -134,7 +134,7 @@ pub fn convert(job: &Job, config: &DatasetConfig, to: To) -> Result<Summary> {
                 _ => "classes of pictures",
             };
             let help = "boxes become `list-boxes`, label maps `list-masks`, classes `list-classes`; of several targets choose one by `targets`";
-            return refuse(format!("{} has no {what} alone", set.name()), help);
+            return refuse(format!("{} is no set of {what}", set.name()), help);
         }
         if to == To::ListMasks && !names.is_empty() && names != set.classes() {
             let help = "name its classes in a configuration";
@@ -148,20 +148,18 @@ pub fn convert(job: &Job, config: &DatasetConfig, to: To) -> Result<Summary> {
         }
     }
     write_classes(job, &names)?;
+    let mut inside = false;
     for split in &splits {
         let (name, set) = (role(split.held_out), &split.set);
         let lines: Vec<(String, bool)> = (0..set.len())
             .into_par_iter()
             .map(|i| sample(job, name, set, i))
             .collect::<Result<_>>()?;
-        let note = "pictures out of larger files are written as PNG, without loss";
-        let inside = job.images == Images::Copy && lines.iter().any(|l| l.1);
-        if inside && !summary.notes.iter().any(|n| n == note) {
-            summary.notes.push(note.into());
-        }
+        inside |= lines.iter().any(|l| l.1);
         let list: String = lines.into_iter().map(|l| l.0).collect();
         job.file(&format!("{name}.txt"), list.as_bytes())?;
     }
+    job.tell_of_records(inside, &mut summary);
     (summary.pictures, summary.labels) = (places.len(), places.len());
     Ok(summary)
 }

@@ -22,7 +22,7 @@ use super::dense::target::kind_of;
 use super::image_file::encode_png;
 use crate::annotation::Image;
 use crate::error::{Code, Error, Result};
-use crate::files::create_dir;
+use crate::files::{create_dir, create_fresh};
 pub use masks::read_colours;
 pub use place::outside;
 use place::refused;
@@ -90,7 +90,6 @@ impl To {
             _ => matches!(
                 format,
                 Format::Cityscapes
-                    | Format::Mixed
                     | Format::Bdd100kMasks
                     | Format::VocMasks
                     | Format::MtnasMasks
@@ -137,7 +136,7 @@ pub fn convert(config: &DatasetConfig, output: &Path, to: To, images: Images) ->
     };
     create_dir(parent)?;
     let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let building = fresh(parent, &name)?;
+    let building = create_fresh(parent, &name)?;
     let job = Job {
         out: building.clone(),
         images,
@@ -160,20 +159,6 @@ pub fn convert(config: &DatasetConfig, output: &Path, to: To, images: Images) ->
         let _ = std::fs::remove_dir_all(&building);
     }
     moved
-}
-
-/// A folder to build in that nobody else has, not the rest of a program that was killed either: its files may be hard links to those of a
-/// data set.
-fn fresh(parent: &Path, name: &str) -> Result<PathBuf> {
-    for n in 0.. {
-        let path = parent.join(format!(".{name}.part-{}-{n}", std::process::id()));
-        match std::fs::create_dir(&path) {
-            Ok(()) => return Ok(path),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(Error::io(&path, e)),
-        }
-    }
-    unreachable!("there are more numbers than files")
 }
 
 /// Nothing is overwritten, and nothing is written into a data set.
@@ -215,11 +200,17 @@ impl Job {
             _ => write::coco(self, &splits)?,
         });
         let inside = |p: &boxes::Picture| matches!(p.pixels, Pixels::Sample(..));
-        if self.images == Images::Copy && splits.iter().flat_map(|s| &s.pictures).any(inside) {
+        let inside = splits.iter().flat_map(|s| &s.pictures).any(inside);
+        self.tell_of_records(inside, &mut summary);
+        Ok(summary)
+    }
+
+    /// Notes what became of pictures that are no files of their own, if there are any.
+    fn tell_of_records(&self, any: bool, summary: &mut Summary) {
+        if any && self.images == Images::Copy {
             let text = "pictures out of larger files are written as PNG, without loss";
             summary.notes.push(text.into());
         }
-        Ok(summary)
     }
 
     /// Writes a text or label file of the result.
@@ -263,18 +254,17 @@ impl Job {
             }
             return encoded(&super::image_file::read_image(from)?);
         }
-        match self.images {
-            Images::None => Ok(()),
-            Images::Copy => {
-                std::fs::copy(from, &path).map_err(|e| Error::io(from, e))?;
-                Ok(())
-            }
-            Images::Link => std::fs::hard_link(from, &path).map_err(|e| {
+        if self.images == Images::Link {
+            return std::fs::hard_link(from, &path).map_err(|e| {
                 let text = format!("cannot link to {}: {e}", from.display());
                 Error::new(Code::CannotCreate, text)
                     .at(path.display())
                     .help("links stay on one disk: use `--images copy`")
-            }),
+            });
+        }
+        match std::fs::copy(from, &path) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(Error::io(from, e)),
         }
     }
 }

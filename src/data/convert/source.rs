@@ -123,7 +123,8 @@ pub fn opened(config: &DatasetConfig, notes: &mut Vec<String>) -> Result<Vec<Ope
 
 /// The note of a split that is not there.
 pub fn left_out(split: &str, e: &Error) -> String {
-    let place = e.place().map_or(String::new(), |p| format!(" ({p})"));
+    let place = e.place().filter(|p| !e.message().contains(p));
+    let place = place.map_or(String::new(), |p| format!(" ({p})"));
     format!("without the split {split:?}: {}{place}", e.message())
 }
 

@@ -13,6 +13,7 @@ use crate::data::cifar;
 use crate::data::image_file::{encode_jpeg, encode_labels, encode_png, write_file};
 use crate::data::transform::resize;
 use crate::error::{Code, Error, Result};
+use crate::files::create_fresh;
 use crate::rng::{Rng, word};
 
 /// The file that says how a folder was made; written last, so that a folder that has it is complete.
@@ -112,7 +113,7 @@ pub fn generate(dir: &Path, config: &SynthConfig) -> Result<()> {
         .unwrap_or(Path::new("."));
     make(parent)?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let building = parent.join(format!(".{name}.part-{}", std::process::id()));
+    let building = create_fresh(parent, &name)?;
     let built = write_all(&building, config)
         .and_then(|()| write_file(&building.join(RECIPE), recipe.as_bytes()))
         .and_then(|()| {

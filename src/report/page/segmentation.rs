@@ -47,13 +47,13 @@ pub fn section(run: &Run) -> Markup {
         .iter()
         .map(|(rule, v)| format!("{rule}: {}", percent(Some(*v))))
         .collect();
-    let more: String = s
+    let more: Vec<String> = s
         .more
         .iter()
-        .map(|f| format!(" {}: {}.", f.name, f.text()))
+        .map(|f| format!("{} {}", f.name, f.text()))
         .collect();
     html! {
-        p { (s.images) " held-out images, " (size) ". mIoU by averaging rule (%): " (means.join(", ")) ". Pixel accuracy " (percent(Some(s.pixel_accuracy))) " %." (more) }
+        p { (s.images) " held-out images, " (size) ". mIoU by averaging rule (%): " (means.join(", ")) ". Pixel accuracy " (percent(Some(s.pixel_accuracy))) " %." @if !more.is_empty() { " Further figures: " (more.join(", ")) "." } }
         div.flow {
             div.grow { (Figure { title: "IoU by class (%)", note: "", csv: Some(("iou", csv)), body: bars.markup() }.markup()) }
             @if s.confusion.is_empty() { (missing("Confusion matrix")) } @else { (matrix(s)) }
